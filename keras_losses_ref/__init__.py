@@ -1,0 +1,88 @@
+"""Keras's losses, written to be read, and checked against Keras and the definition.
+
+    import keras_losses_ref as klr
+    model.compile(loss=klr.BinaryCrossentropy(from_logits=True), optimizer="adam")
+
+Importing this package does not import TensorFlow: the first use of a loss does. It
+does make the losses known to Keras's loader, at once if Keras is loaded already and
+otherwise as soon as it is, so that `import keras_losses_ref` is all that loading a
+saved model needs.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import os
+import sys
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from keras_losses_ref.losses import *  # noqa: F403
+
+
+def __getattr__(name):
+    """Find a public name in the losses, which imports TensorFlow (PEP 562)."""
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    losses = _import_losses()
+    if name == "__all__":
+        return [*losses.__all__, "__version__"]
+    try:
+        return getattr(losses, name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__():
+    return sorted({*globals(), *__getattr__("__all__")})
+
+
+def _import_losses():
+    try:
+        return importlib.import_module("keras_losses_ref.losses")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise ModuleNotFoundError(
+            "keras_losses_ref needs TensorFlow, and none is installed. Install the "
+            "build you want, for example: pip install 'keras-losses-ref[tensorflow]' "
+            "or 'keras-losses-ref[tensorflow-cpu]'.",
+            name="tensorflow",
+        ) from None
+
+
+class _RegisterWithKeras(importlib.abc.MetaPathFinder):
+    """Import the losses, and so register them, right after Keras is first imported."""
+
+    def __init__(self, package):
+        self.package = package
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.package:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return None
+        run = spec.loader.exec_module
+
+        def exec_module(module):
+            run(module)
+            _import_losses()
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def _register_with_keras():
+    legacy = os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true")
+    package = "tf_keras" if legacy else "keras"
+    if package in sys.modules and "tensorflow" in sys.modules:
+        _import_losses()
+    else:
+        sys.meta_path.insert(0, _RegisterWithKeras(package))
+
+
+_register_with_keras()

@@ -1,0 +1,300 @@
+"""What every loss shares: inputs, dtype, logits recovery, config, registration.
+
+A loss is written twice, as in Keras: a function of `y_true` and `y_pred` that returns
+one value per sample, and a class that binds the function's arguments, weighs and
+reduces the values, and can be saved. `loss_function` makes the first out of plain
+maths, `Loss` is the base of the second.
+
+Arguments that all classes share:
+
+reduction   how the values of a batch become one number: "sum_over_batch_size" (the
+            default; "auto" in Keras 2), "sum", "mean", "mean_with_sample_weight",
+            "none" or None, as far as the host has them
+name        the name of the loss; its default is Keras's
+dtype       the dtype in which y_pred is taken and the loss is returned; None means
+            Keras's floatx (Keras 3) or the dtype of y_pred (Keras 2)
+
+`loss(y_true, y_pred, sample_weight=None)`: a weight multiplies its sample's value;
+a mask on y_pred (from a Masking or Embedding layer) drops what it marks False.
+
+Half precision: y_pred is rounded to float16 or bfloat16 as in Keras, then all
+arithmetic, the reduction included, runs in float32 and the result is rounded once.
+Integer labels are never rounded.
+"""
+
+import functools
+import warnings
+
+import tensorflow as tf
+
+from keras_losses_ref.losses import host
+from keras_losses_ref.losses.reduction import reduce, same_rank
+
+_undecorated = tf.autograph.experimental.do_not_convert
+
+
+class Loss(host.Loss):
+    """Base of all losses here: a host Keras's `Loss` that keeps its promises.
+
+    A subclass names its function in `function` and the constructor arguments that
+    the function takes in `arguments`, and stores each under its own name.
+    """
+
+    #: The loss per sample, made by `loss_function`.
+    function = None
+    #: The names of the constructor arguments passed on to it, and kept in the config.
+    arguments = ()
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "function" in vars(cls):
+            cls.function = staticmethod(cls.function)  # not a method of the instance
+        # Not `__module__ == ...`: a user's subclass keeps the order it was written in.
+        if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
+            cls.__init__ = host.in_host_order(
+                cls.__init__, host.keras.losses, cls.__name__
+            )
+
+    def __init__(self, name=None, reduction=host.DEFAULT_REDUCTION, dtype=None):
+        host.init_base(self, name, reduction, dtype)
+
+    @_undecorated
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        mask = host.get_mask(y_pred)
+        with tf.name_scope(self._scope()):
+            dtype = host.dtype_of(self, y_pred)
+            y_true, y_pred = to_tensors(y_true, y_pred, dtype, self.function.labels)
+            values = self._values(y_true, y_pred)
+            values_mask = host.get_mask(values)
+            if mask is None:
+                mask = values_mask
+            elif values_mask is not None:
+                mask = tf.logical_and(tf.cast(mask, tf.bool), values_mask)
+            loss = reduce(
+                values, sample_weight, mask, host.effective_reduction(self)
+            )
+            return tf.cast(loss, dtype)
+
+    def _values(self, y_true, y_pred):
+        """The loss per sample, in float32 at least where the class is one of ours."""
+        if type(self).call is not Loss.call:
+            return widen(tf.convert_to_tensor(self.call(y_true, y_pred)))
+        return self.function.wide(y_true, y_pred, **self._bound())
+
+    def call(self, y_true, y_pred):
+        """The loss per sample, before weights and reduction."""
+        return self.function(y_true, y_pred, **self._bound())
+
+    def _bound(self):
+        return {name: getattr(self, name) for name in self.arguments}
+
+    def _scope(self):
+        name = (self.name or type(self).__name__).replace("<lambda>", "lambda")
+        return name.strip("_") or "loss"
+
+    def get_config(self):
+        """Everything the constructor takes, so that a reloaded loss is the same loss.
+
+        Keras's own `get_config` leaves out `dtype`.
+        """
+        config = {
+            "name": self.name,
+            "reduction": self.reduction,
+            "dtype": None if self.dtype is None else tf.as_dtype(self.dtype).name,
+        }
+        return {**config, **self._bound()}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**host.portable_config(config))
+
+    def __repr__(self):
+        config = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({config})"
+
+
+def loss_function(labels="values", logits_of=None, broadcast=False):
+    """Make a loss function out of the maths of its body.
+
+    The body gets tensors of one float dtype (float32 at least), their ranks aligned,
+    and returns one value per sample; the result goes back in the dtype of `y_pred`.
+
+    labels      "values" (cast to the dtype of y_pred) or "indices" (kept integers,
+                with the class axis of y_pred missing)
+    logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
+                graph, the body gets the op's input and `from_logits=True`, as in Keras
+    broadcast   whether an axis of 1 may stand against a longer one
+
+    `f.wide` is the same function before the result is narrowed.
+    """
+
+    def decorate(body):
+        @_undecorated
+        @functools.wraps(body)
+        def wide(y_true, y_pred, *args, **kwargs):
+            y_true, y_pred = to_tensors(y_true, y_pred, None, labels)
+            if labels == "values":
+                y_true, y_pred = align(body.__name__, y_true, y_pred, broadcast)
+            bound = _bind(body, args, kwargs)
+            if logits_of is not None and bound.get("ignore_class") is None:
+                y_pred, bound["from_logits"] = recover_logits(
+                    y_pred, bound["from_logits"], logits_of, body.__name__
+                )
+            y_pred = widen(y_pred)
+            if labels == "values":
+                y_true = tf.cast(y_true, y_pred.dtype)
+            return body(y_true, y_pred, **bound)
+
+        @_undecorated
+        @functools.wraps(body)
+        def function(y_true, y_pred, *args, **kwargs):
+            dtype = host.dtype_of(_NO_DTYPE, y_pred)
+            values = wide(y_true, y_pred, *args, **kwargs)
+            narrow = tf.cast(values, dtype)
+            mask = host.get_mask(values)
+            if mask is not None:
+                host.set_mask(narrow, mask)
+            return narrow
+
+        function = host.in_host_order(function, host.keras.losses, body.__name__)
+        function.wide = wide
+        function.labels = labels
+        return host.register(function)
+
+    return decorate
+
+
+class _NO_DTYPE:
+    dtype = None
+
+
+def _bind(body, args, kwargs):
+    """The keyword arguments of `body` beyond y_true and y_pred, defaults filled in."""
+    names = body.__code__.co_varnames[2 : body.__code__.co_argcount]
+    bound = dict(zip(names, body.__defaults__ or ()))
+    if len(args) > len(names):
+        raise TypeError(
+            f"{body.__name__} takes at most {len(names) + 2} positional arguments. "
+            f"Received: {len(args) + 2}."
+        )
+    bound.update(zip(names, args))
+    for name, value in kwargs.items():
+        if name not in names:
+            raise TypeError(
+                f"{body.__name__} got an unexpected argument `{name}`. "
+                f"Expected one of: {', '.join(('y_true', 'y_pred') + names)}."
+            )
+        bound[name] = value
+    return bound
+
+
+def to_tensors(y_true, y_pred, dtype, labels):
+    """y_pred as a float tensor; y_true in the same dtype, unless it holds integers.
+
+    Integers stay integers: 257 is no bfloat16, 2049 no float16, 2^24 + 1 no float32.
+    """
+    if dtype is None:
+        dtype = host.dtype_of(_NO_DTYPE, y_pred)
+    if not tf.is_tensor(y_pred):
+        y_pred = tf.convert_to_tensor(y_pred)
+    if y_pred.dtype != dtype:  # a cast hides the op that made y_pred, here as in Keras
+        y_pred = tf.cast(y_pred, dtype)
+    if not tf.is_tensor(y_true):
+        y_true = tf.convert_to_tensor(y_true)
+    if y_true.dtype.is_floating and labels == "values":
+        y_true = tf.cast(y_true, dtype)
+    return y_true, y_pred
+
+
+def widen(tensor):
+    """float16 and bfloat16 as float32; everything else as it is."""
+    return tf.cast(tensor, tf.float32) if tensor.dtype.size < 4 else tensor
+
+
+def align(name, y_true, y_pred, broadcast):
+    """Give y_true and y_pred one rank, or say why they have none.
+
+    (N,) against (N, 1) becomes (N, 1), never (N, N).
+    """
+    if y_true.shape.rank is None or y_pred.shape.rank is None:
+        return y_true, y_pred
+    true, pred = same_rank(y_true, y_pred)
+    fits = true.shape.rank == pred.shape.rank and all(
+        a is None or b is None or a == b or (broadcast and 1 in (a, b))
+        for a, b in zip(true.shape, pred.shape)
+    )
+    if not fits:
+        hint = ""
+        if y_true.shape.rank == y_pred.shape.rank - 1 and "categorical" in name:
+            hint = (
+                " y_true looks like class indices: use the sparse form of the loss, "
+                "or one-hot encode it."
+            )
+        raise ValueError(
+            f"{name}: y_true and y_pred cannot be aligned. Received: "
+            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}. "
+            "Expected equal shapes, or one of them with an extra last axis of 1."
+            + (hint or " Reshape y_true to the shape of y_pred.")
+        )
+    return true, pred
+
+
+def recover_logits(y_pred, from_logits, op_type, name):
+    """In a graph, the logits behind probabilities that a Sigmoid or Softmax op made.
+
+    A probability that rounds to 1 has lost its gradient; the op's input has not.
+    Keras does the same, so softmax([20, -20]) gives a loss of 16.118 eagerly and of
+    40.0 inside `fit`. Eager tensors do not know their op, but Keras's activations
+    hang `_keras_logits` on their outputs, which counts everywhere.
+    """
+    logits = getattr(y_pred, "_keras_logits", None)
+    if logits is None and not isinstance(y_pred, tf.Variable):
+        op = getattr(y_pred, "op", None)  # an eager tensor has none
+        if op is not None and op.type == op_type:
+            (logits,) = op.inputs
+    if logits is None:
+        return y_pred, from_logits
+    if from_logits:
+        warnings.warn(
+            f"{name} received from_logits=True, but y_pred was made by a {op_type} "
+            "activation: it holds probabilities. The logits behind them are used. "
+            "Remove the activation or from_logits=True.",
+            stacklevel=3,
+        )
+    return logits, True
+
+
+def move_axis_last(tensor, axis):
+    """`tensor` with `axis` as its last one, for kernels that take classes last."""
+    rank = tensor.shape.rank
+    if axis in (-1, rank - 1 if rank is not None else None):
+        return tensor
+    order = [i for i in range(rank) if i != axis % rank] + [axis % rank]
+    return tf.transpose(tensor, order)
+
+
+def check_axis(name, axis, rank):
+    """An `axis` that is an integer and exists."""
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise ValueError(
+            f"{name}: `axis` must be an int. Received: axis={axis!r} of type "
+            f"{type(axis).__name__}."
+        )
+    if rank is not None and not -rank <= axis < rank:
+        raise ValueError(
+            f"{name}: `axis` is out of range. Received: axis={axis} for a y_pred of "
+            f"rank {rank}. Expected {-rank} <= axis < {rank}."
+        )
+    return axis
+
+
+def check_label_smoothing(name, label_smoothing):
+    """A `label_smoothing` between 0 and 1."""
+    if tf.is_tensor(label_smoothing):
+        return label_smoothing  # known only when the graph runs
+    if isinstance(label_smoothing, bool) or not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"{name}: `label_smoothing` must be a number in [0, 1]. Received: "
+            f"label_smoothing={label_smoothing!r}."
+        )
+    return label_smoothing

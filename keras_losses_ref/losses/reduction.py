@@ -1,0 +1,98 @@
+"""From one loss per sample to what the optimizer sees: weights, masks, reduction.
+
+The rules are the host's (`Loss.__call__`), so that a drop-in stays a drop-in; the
+arithmetic is ours, in float32 at least, whatever the dtype of the loss.
+"""
+
+import tensorflow as tf
+
+from keras_losses_ref.losses import host
+
+_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+
+
+def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size"):
+    """Weigh `values` by `sample_weight` and `mask`, then reduce them.
+
+    Shapes:    values (*batch); sample_weight and mask broadcast to it, after a
+               trailing axis of one is dropped or added
+    Formula:   none: w l;  sum: sum(w l);  sum_over_batch_size, mean: sum(w l) / count;
+               mean_with_sample_weight: sum(w l) / sum(w)
+               under a mask the count is that of the samples it keeps
+    Edges:     a weight or mask of 0 does not hide a NaN: 0 * NaN is NaN, as in Keras
+    Source:    the host's `Loss.__call__`
+    """
+    weights = _merge(sample_weight, mask, values.dtype, reduction)
+    if weights is not None:
+        values, weights = _align(values, weights)
+        values = values * weights
+    if reduction in (None, "none"):
+        return values
+    if host.GENERATION == 3 and values.shape.as_list() in ([], [0]):
+        return values  # Keras 3 leaves a scalar, and a batch known to be empty, alone
+    total = tf.reduce_sum(values)
+    if reduction not in _MEANS:
+        return total
+    if reduction == "mean_with_sample_weight" and weights is not None:
+        count = tf.reduce_sum(weights)
+    else:
+        count = tf.cast(tf.size(values, out_type=tf.int64), values.dtype)
+    divide = tf.math.divide_no_nan if host.SAFE_MEAN else tf.math.divide
+    mean = divide(total, count)
+    replicas = host.replicas()
+    return mean if replicas == 1 else mean * (1.0 / replicas)
+
+
+def _merge(sample_weight, mask, dtype, reduction):
+    """One weight per sample out of `sample_weight` and `mask`, or None."""
+    if sample_weight is not None:
+        sample_weight = tf.cast(sample_weight, dtype)
+    if mask is None:
+        return sample_weight
+    mask = tf.cast(mask, dtype)
+    if reduction in ("sum_over_batch_size", "mean"):
+        # Scaled so that the later division by the total count is by the valid count.
+        total = tf.cast(tf.size(mask, out_type=tf.int64), dtype)
+        valid = tf.reduce_sum(mask)
+        if host.MASK_DIVISION == "safe":
+            mask *= tf.math.divide_no_nan(total, valid)
+        elif host.MASK_DIVISION == "epsilon":
+            mask *= total / (valid + host.epsilon())
+        else:
+            mask *= total / valid
+    if sample_weight is None:
+        return mask
+    mask, sample_weight = _align(mask, sample_weight)
+    return mask * sample_weight
+
+
+def _align(values, weights):
+    """Let ranks that differ by one agree, by the host's rule."""
+    rank, weights_rank = values.shape.rank, weights.shape.rank
+    if rank is None or weights_rank in (None, 0, rank):
+        return values, weights
+    if host.GENERATION == 2:
+        # Keras 2 changes the weights only, and gives them a new last axis.
+        if weights_rank == rank + 1:
+            return values, tf.squeeze(weights, -1)
+        if rank == weights_rank + 1:
+            return values, tf.expand_dims(weights, -1)
+        return values, weights
+    return same_rank(values, weights)
+
+
+def same_rank(first, second):
+    """Drop or add a last axis of one where the ranks differ by exactly one.
+
+    The rule of Keras 3: against a vector the vector grows, (N,) to (N, 1); against
+    anything higher the tensor with the extra axis loses it.
+    """
+    if first.shape.rank == second.shape.rank + 1 and first.shape[-1] == 1:
+        if second.shape.rank == 1:
+            return first, tf.expand_dims(second, -1)
+        return tf.squeeze(first, -1), second
+    if second.shape.rank == first.shape.rank + 1 and second.shape[-1] == 1:
+        if first.shape.rank == 1:
+            return tf.expand_dims(first, -1), second
+        return first, tf.squeeze(second, -1)
+    return first, second
