@@ -60,15 +60,21 @@ class _RegisterWithKeras(importlib.abc.MetaPathFinder):
         self.package = package
 
     def find_spec(self, name, path=None, target=None):
+        """Keras's own spec, whose loader imports the losses when Keras has loaded."""
         if name != self.package:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        # Asked by `importlib.util.find_spec` too, which imports nothing: stay in
+        # place until the module really runs.
+        finders = [finder for finder in sys.meta_path if finder is not self]
+        specs = (finder.find_spec(name, path, target) for finder in finders)
+        spec = next((spec for spec in specs if spec is not None), None)
         if spec is None or spec.loader is None:
             return None
         run = spec.loader.exec_module
 
         def exec_module(module):
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             run(module)
             _import_losses()
 
