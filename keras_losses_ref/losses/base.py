@@ -23,6 +23,7 @@ Integer labels are never rounded.
 """
 
 import functools
+import numbers
 import warnings
 
 import tensorflow as tf
@@ -298,3 +299,46 @@ def check_label_smoothing(name, label_smoothing):
             f"label_smoothing={label_smoothing!r}."
         )
     return label_smoothing
+
+
+def check_axes(name, axis, rank):
+    """An `axis` that is an integer, several, or None for all; lists become tuples."""
+    if axis is None:
+        return None
+    if isinstance(axis, (list, tuple)):
+        return tuple(check_axis(name, one, rank) for one in axis)
+    return check_axis(name, axis, rank)
+
+
+def check_number(name, argument, value):
+    """A real number as a Python number, so that a config can hold it; tensors pass."""
+    if tf.is_tensor(value):
+        return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError(
+            f"{name}: `{argument}` must be a number. Received: {argument}={value!r} of "
+            f"type {type(value).__name__}."
+        )
+    return value if isinstance(value, (int, float)) else float(value)
+
+
+def check_positive(name, argument, value):
+    """A number above 0."""
+    value = check_number(name, argument, value)
+    if not tf.is_tensor(value) and not value > 0:
+        raise ValueError(
+            f"{name}: `{argument}` must be greater than 0. Received: "
+            f"{argument}={value!r}."
+        )
+    return value
+
+
+def log_ratio(a, b, difference):
+    """log(a / b) for a, b > 0 from `difference` = a - b, exact in form where a = b.
+
+    Only log1p of what is at least 0: XLA's is poor on part of the negative side.
+    """
+    zero = tf.zeros_like(difference)
+    above = tf.where(difference >= 0, difference, zero)
+    below = tf.where(difference >= 0, zero, -difference)
+    return tf.math.log1p(above / b) - tf.math.log1p(below / a)

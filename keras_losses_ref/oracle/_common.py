@@ -38,7 +38,7 @@ def constants(dtype):
         return 1e-7, 1 - 1e-7
     if name in ("float32", "float16", "bfloat16"):
         return _EPSILON32, _ONE_MINUS_EPSILON32
-    raise ValueError("dtype must be a float dtype, not {!r}".format(dtype))
+    raise ValueError(f"dtype must be a float dtype, not {dtype!r}")
 
 
 # --- numbers ---------------------------------------------------------------------
@@ -87,9 +87,10 @@ def exact_sum(x, axis):
     axes = tuple(range(x.ndim)) if axis is None else axis
     axes = axes if isinstance(axes, tuple) else (axes,)
     x = np.moveaxis(x, axes, range(len(axes)))
-    x = x.reshape((-1,) + x.shape[len(axes) :]) if x.size else x.sum(axis=0)[None]
-    if len(axes) > 1 and not x.size:
-        x = np.zeros((1,) + x.shape[len(axes) :], WIDE)
+    kept = x.shape[len(axes) :]
+    x = x.reshape((int(np.prod(x.shape[: len(axes)])),) + kept)
+    if not len(x):
+        return np.zeros(kept, WIDE), np.zeros(kept, WIDE)
     plain = x.sum(axis=0)
     high, low = x, np.zeros_like(x)
     while len(high) > 1:
@@ -169,9 +170,8 @@ def aligned(y_true, y_pred, same=False):
     y_true, y_pred = align(float64(y_true), float64(y_pred))
     if same and y_true.shape != y_pred.shape:
         raise ValueError(
-            "y_true and y_pred must have the same shape, not {} and {}".format(
-                y_true.shape, y_pred.shape
-            )
+            "y_true and y_pred must have the same shape, "
+            f"not {y_true.shape} and {y_pred.shape}"
         )
     np.broadcast_shapes(y_true.shape, y_pred.shape)  # ValueError if they do not fit
     return y_true, y_pred
@@ -181,9 +181,7 @@ def unbroadcast(g, shape):
     """Sum a gradient back over the axes that broadcasting added or stretched."""
     added = g.ndim - len(shape)
     axes = tuple(range(added)) + tuple(
-        i + added
-        for i, n in enumerate(shape)
-        if n == 1 and g.shape[i + added] != 1
+        i + added for i, n in enumerate(shape) if n == 1 and g.shape[i + added] != 1
     )
     if axes:
         g = np.asarray(total(g, axes))
@@ -194,9 +192,7 @@ def upstream_array(upstream, shape):
     upstream = wide(float64(upstream))
     if upstream.shape != shape:
         raise ValueError(
-            "upstream must have the shape of values, {}, not {}".format(
-                shape, upstream.shape
-            )
+            f"upstream must have the shape of values, {shape}, not {upstream.shape}"
         )
     return upstream
 
@@ -224,7 +220,7 @@ def mean_of(elements, slopes, axis, y_pred, shape):
 
 def normal_axis(axis, ndim):
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-        raise ValueError("axis must be an int, not {!r}".format(axis))
+        raise ValueError(f"axis must be an int, not {axis!r}")
     if not -ndim <= axis < ndim:
-        raise ValueError("axis {} does not exist in {} axes".format(axis, ndim))
+        raise ValueError(f"axis {axis} does not exist in {ndim} axes")
     return int(axis) % ndim

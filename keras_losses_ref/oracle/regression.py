@@ -92,7 +92,7 @@ def huber(y_true, y_pred, delta=1.0, *, dtype="float32"):
     """
     c.constants(dtype)
     if not delta > 0:
-        raise ValueError("delta must be greater than 0, not {!r}".format(delta))
+        raise ValueError(f"delta must be greater than 0, not {delta!r}")
     shape = np.shape(y_pred)
     y, p = c.aligned(y_true, y_pred)
     delta = c.WIDE(delta)
@@ -137,7 +137,7 @@ def cosine_similarity(y_true, y_pred, axis=-1, *, dtype="float32"):
     y, p = c.aligned(y_true, y_pred)
     ndim = max(y.ndim, p.ndim)
     back = c.normal_axis(axis, ndim) - ndim  # counted from the end, as ranks may differ
-    y, y_square, y_scale, _, _ = _unit(y, back)
+    y, _, y_scale, _, _ = _unit(y, back)
     p, p_square, p_scale, p_factor, floored = _unit(p, back)
     dot = c.exact_dot(y, p, back)
     factor = y_scale * p_scale
@@ -166,8 +166,8 @@ def _unit(x, axis):
     u(x) / x, whether the floor of the norm is active).
     """
     x = c.wide(x)
-    if not x.shape[axis]:
-        raise ValueError("cosine similarity of vectors without elements")
+    if -axis > x.ndim or not x.shape[axis]:
+        raise ValueError(f"no elements along the axis in shape {x.shape}")
     _, exponent = np.frexp(np.max(np.abs(x), axis=axis, keepdims=True))
     x = np.ldexp(x, -exponent)
     square = tuple(np.expand_dims(s, axis) for s in c.exact_dot(x, x, axis))

@@ -1,0 +1,322 @@
+"""One case on one implementation gives one outcome. Nothing here ever raises.
+
+Three implementations answer: "ours", "keras" (the host's `tf.keras.losses`) and
+"oracle" (NumPy, the definition). The first two run where the case says: eagerly, in a
+`tf.function`, under XLA, or inside `fit`.
+"""
+
+import dataclasses
+import inspect
+import itertools
+import platform
+import warnings
+from typing import Any, Optional, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+import keras_losses_ref
+from keras_losses_ref import losses, oracle
+from keras_losses_ref.losses import host
+
+IMPLEMENTATIONS = ("ours", "keras", "oracle")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one implementation did with one case."""
+
+    value: Any = None
+    gradient: Any = None
+    dtype: Optional[str] = None
+    #: The exception, where the input was refused.
+    error: Optional[str] = None
+    message: str = ""
+    #: Why there is nothing to compare: this host has no such loss or argument.
+    absent: Optional[str] = None
+
+    @property
+    def shape(self) -> Optional[Tuple[int, ...]]:
+        return None if self.value is None else np.shape(self.value)
+
+
+def evaluate(cases, implementation, device="CPU:0"):
+    """Yield (case, outcome) for each of `cases`, in their order.
+
+    Neighbours that share loss, dtype and a compiled path are traced as one function:
+    compiling them one by one takes minutes where this takes seconds.
+    """
+    if implementation == "oracle":
+        for case in cases:
+            yield case, consult(case)
+        return
+
+    def group(case):
+        alone = case.path in ("eager", "fit") or case.refused is not None
+        return (case.id if alone else None, case.loss, case.dtype, case.path)
+
+    for (alone, *_, path), members in itertools.groupby(cases, group):
+        members = list(members)
+        if alone is None and len(members) > 1:
+            outcomes = _compiled_together(members, implementation, device, path)
+        else:
+            outcomes = [_alone(case, implementation, device) for case in members]
+        yield from zip(members, outcomes)
+
+
+def consult(case):
+    """The oracle's answer, which depends on the host only where the definition does."""
+    try:
+        return _consult(case)
+    except Exception as error:  # noqa: BLE001 - an outcome, whatever it is
+        return refusal(error)
+
+
+def refusal(error):
+    return Outcome(error=type(error).__name__, message=str(error))
+
+
+def _consult(case):
+    y_true, y_pred = rounded(case)
+    function = oracle.BY_LOSS[case.loss]
+    config = dict(case.config)
+    probabilities, chain = y_pred, None
+    if case.activation is not None:
+        if recovers(case):
+            config["from_logits"] = True
+        else:
+            probabilities, chain = activate(case.activation, y_pred)
+    values, pullback = function(y_true, probabilities, **config, dtype=case.dtype)
+    result, upstream = oracle.reduce(
+        values,
+        reduction=case.reduction,
+        sample_weight=case.sample_weight,
+        mask=merged_mask(case, values, y_true, y_pred),
+        rules=reduction_rules(),
+    )
+    gradient = pullback(upstream)
+    if chain is not None:
+        gradient = chain(gradient)
+    if case.path == "fit":
+        result = np.mean(result)
+    return Outcome(result, gradient, case.dtype)
+
+
+def rounded(case):
+    """(y_true, y_pred) as float64 or int64, once rounded to the dtype of the case."""
+    y_pred = _round(case.y_pred, case.dtype)
+    if case.y_true.dtype.kind == "f" and takes_values(case.loss):
+        return _round(case.y_true, case.dtype), y_pred
+    return case.y_true, y_pred
+
+
+def takes_values(loss):
+    """Whether y_true holds values, and not the indices of classes."""
+    return getattr(losses, loss).function.labels == "values"
+
+
+def _round(array, dtype):
+    if dtype == "float64":
+        return np.asarray(array, np.float64)
+    return tf.cast(tf.constant(array, tf.float64), dtype).numpy().astype(np.float64)
+
+
+def recovers(case):
+    """Whether Keras, and so the definition, looks behind the activation here."""
+    return case.path != "eager" and case.config.get("ignore_class") is None
+
+
+def activate(name, x):
+    """The activation of logits x in NumPy, and the pullback of its gradient."""
+    if name == "sigmoid":
+        p = 1 / (1 + np.exp(-x))
+        p = _round(p, "float32")
+        return p, lambda g: g * p * (1 - p)
+    e = np.exp(x - x.max(-1, keepdims=True))
+    p = _round(e / e.sum(-1, keepdims=True), "float32")
+    return p, lambda g: p * (g - (g * p).sum(-1, keepdims=True))
+
+
+def merged_mask(case, values, y_true, y_pred):
+    """The mask on y_pred and the one that the loss itself makes, as one."""
+    masks = [] if case.mask is None else [np.asarray(case.mask, bool)]
+    ignore = case.config.get("ignore_class")
+    if ignore is not None:
+        axis = case.config.get("axis", -1)
+        masks.append(oracle.valid_mask(y_true, ignore, y_pred, axis))
+    if case.loss == "Circle":
+        masks.append(oracle.circle_mask(values))
+    return np.logical_and.reduce(masks) if masks else None
+
+
+def reduction_rules():
+    """The name the oracle gives to the host's rules of reduction."""
+    if host.GENERATION == 2:
+        return "keras2"
+    if not host.SAFE_MEAN:
+        return "keras3.0"
+    return "keras3" if host.MASK_DIVISION == "safe" else "keras3.7"
+
+
+class Absent(Exception):
+    """This host has no such loss, argument or reduction."""
+
+
+def make(case, implementation):
+    """The loss instance that a case asks, ours or the host's."""
+    module = losses if implementation == "ours" else host.keras.losses
+    cls = getattr(module, case.loss, None)
+    if cls is None:
+        raise Absent(f"Keras {host.VERSION} has no {case.loss}")
+    accepted = inspect.signature(cls).parameters
+    missing = [name for name in case.config if name not in accepted]
+    if missing:
+        raise Absent(f"{case.loss} of Keras {host.VERSION} has no {missing[0]!r}")
+    kwargs = dict(case.config, reduction=case.reduction)
+    if host.GENERATION == 2:
+        return cls(**kwargs)
+    if "dtype" in accepted:
+        return cls(**kwargs, dtype=case.dtype)
+    loss = cls(**kwargs)
+    loss.dtype = case.dtype  # the classes of Keras 3.0 to 3.3 take none
+    return loss
+
+
+def tensors(case):
+    """[y_true, y_pred, sample_weight, mask] as a user would hold them; None if not."""
+    y_true = tf.constant(case.y_true)
+    if y_true.dtype.is_floating and takes_values(case.loss):
+        y_true = tf.cast(y_true, case.dtype)
+    y_pred = tf.cast(tf.constant(case.y_pred), case.dtype)
+    weight = case.sample_weight
+    weight = None if weight is None else tf.constant(weight, tf.float32)
+    mask = None if case.mask is None else tf.constant(case.mask, tf.bool)
+    return [y_true, y_pred, weight, mask]
+
+
+def _ask(loss, case, y_true, y_pred, weight, mask):
+    """(value, gradient) of one loss, in whatever context this is called."""
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        output = y_pred
+        if case.activation is not None:
+            output = getattr(tf.nn, case.activation)(y_pred)
+        elif mask is not None:
+            output = tf.identity(y_pred)  # a mask hangs on its own tensor
+        if mask is not None:
+            host.set_mask(output, mask)
+        value = loss(y_true, output, sample_weight=weight)
+    gradient = tape.gradient(
+        value, y_pred, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    return value, gradient
+
+
+def _outcome(value, gradient):
+    return Outcome(
+        np.asarray(value.numpy(), np.float64),
+        np.asarray(gradient.numpy(), np.float64),
+        value.dtype.name,
+    )
+
+
+def _alone(case, implementation, device):
+    try:
+        with warnings.catch_warnings(), tf.device(device):
+            warnings.simplefilter("ignore")
+            loss = make(case, implementation)
+            if case.path == "fit":
+                return _fit(loss, case)
+            ask = _ask
+            if case.path != "eager":
+                ask = tf.function(
+                    ask, jit_compile=case.path == "xla", autograph=False
+                )
+            return _outcome(*ask(loss, case, *tensors(case)))
+    except Absent as reason:
+        return Outcome(absent=str(reason))
+    except Exception as error:  # noqa: BLE001 - an outcome, whatever it is
+        return refusal(error)
+
+
+def _compiled_together(cases, implementation, device, path):
+    """The outcomes of cases traced as one function; one by one if any of them fails."""
+    try:
+        instances = [make(case, implementation) for case in cases]
+
+        @tf.function(jit_compile=path == "xla", autograph=False)
+        def ask_all(arguments):
+            return [
+                _ask(loss, case, *data)
+                for loss, case, data in zip(instances, cases, arguments)
+            ]
+
+        with warnings.catch_warnings(), tf.device(device):
+            warnings.simplefilter("ignore")
+            answers = ask_all([tensors(case) for case in cases])
+            return [_outcome(*answer) for answer in answers]
+    except Exception:  # noqa: BLE001 - found out below, case by case
+        if len(cases) == 1:
+            return [_alone(cases[0], implementation, device)]
+        # Halve, so that one bad case does not cost a compilation for each good one.
+        middle = len(cases) // 2
+        return [
+            outcome
+            for half in (cases[:middle], cases[middle:])
+            for outcome in _compiled_together(half, implementation, device, path)
+        ]
+
+
+def _fit(loss, case):
+    """One batch through `fit`, with SGD at rate 1: the step is the gradient."""
+    keras = host.keras
+    y_true, y_pred, weight, mask = tensors(case)
+
+    class Prediction(keras.layers.Layer):
+        """Predicts y_pred whatever it sees; what it learns is the gradient."""
+
+        def build(self, _):
+            self.step = self.add_weight(
+                name="step", shape=y_pred.shape, initializer="zeros", dtype="float32"
+            )
+
+        def call(self, inputs):
+            output = y_pred + self.step
+            if case.activation is not None:
+                return getattr(tf.nn, case.activation)(output)
+            return output
+
+        def compute_mask(self, inputs, mask_=None):
+            return mask
+
+    layer = Prediction(dtype="float32")
+    model = keras.Sequential([layer])
+    model.compile(optimizer=keras.optimizers.SGD(1.0), loss=loss)
+    samples = y_pred.shape[0]
+    history = model.fit(
+        np.zeros((samples, 1), np.float32),
+        y_true.numpy(),
+        sample_weight=None if weight is None else weight.numpy(),
+        batch_size=samples,
+        epochs=1,
+        shuffle=False,
+        verbose=0,
+    )
+    return Outcome(
+        np.float64(history.history["loss"][0]),
+        -np.asarray(layer.step.numpy(), np.float64),
+        case.dtype,
+    )
+
+
+def environment(device="CPU:0"):
+    """What a report must name for its numbers to mean anything."""
+    return {
+        "keras_losses_ref": keras_losses_ref.__version__,
+        "tensorflow": tf.__version__,
+        "keras": host.VERSION,
+        "keras_package": host.PACKAGE,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": device,
+    }

@@ -1,0 +1,475 @@
+"""Oracle of the cross entropies and their kin: NumPy, straight from the definition.
+
+Every loss returns (values, pullback); see `regression`. Clipping to [epsilon, 1 -
+epsilon] is part of the definition: beyond a bound the clipped argument's gradient is
+0, at the bound it passes. A zero label silences an infinite term, so the limit of the
+definition is what comes out.
+"""
+
+import numpy as np
+
+from . import _common as c
+
+
+@c.quiet
+def binary_crossentropy(
+    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, dtype="float32"
+):
+    """Binary cross entropy, mean along `axis`.
+
+    Formula:   y = y_true (1 - label_smoothing) + label_smoothing / 2
+               p = clip(y_pred, epsilon, 1 - epsilon), or sigmoid(y_pred) from logits
+               mean(-y log(p) - (1 - y) log(1 - p))
+    Gradient:  (p - y) / (p (1 - p)) / n inside the clip; from logits (p - y) / n
+    """
+    shape = np.shape(y_pred)
+    y, p = c.aligned(y_true, y_pred, same=True)
+    y, not_y = _smooth_binary(y, label_smoothing)
+    x = c.wide(p)
+    if from_logits:
+        values = c.weighted(y, c.softplus(-x)) + c.weighted(not_y, c.softplus(x))
+        slope = not_y * c.sigmoid(x) - y * c.sigmoid(-x)
+    else:
+        low, high = c.constants(dtype)
+        q = np.clip(x, low, high)
+        values = -y * np.log(q) - not_y * np.log1p(-q)
+        slope = np.where((x < low) | (x > high), 0, (q - y) / (q * (1 - q)))
+    return c.mean_of(values, slope, axis, p, shape)
+
+
+@c.quiet
+def binary_focal_crossentropy(
+    y_true,
+    y_pred,
+    apply_class_balancing=False,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+    *,
+    dtype="float32",
+):
+    """Binary cross entropy times (1 - p_t)^gamma, mean along `axis`.
+
+    Formula:   p = y_pred, or sigmoid(y_pred); y smoothed as in binary_crossentropy
+               1 - p_t = y (1 - p) + (1 - y) p       (p not clipped here)
+               mean(w (1 - p_t)^gamma bce(y, clip(p)))
+               w = alpha y + (1 - alpha) (1 - y) if apply_class_balancing, else 1
+    Gradient:  w (gamma (1 - p_t)^(gamma - 1) (1 - 2 y) bce + (1 - p_t)^gamma bce') / n
+    Edges:     at 1 - p_t = 0 with 0 < gamma < 1 the gradient is 0: it would be infinite
+               there only because the clip keeps bce above 0, and without the clip its
+               limit is 0
+    """
+    low, high = c.constants(dtype)
+    shape = np.shape(y_pred)
+    y, p = c.aligned(y_true, y_pred, same=True)
+    y, not_y = _smooth_binary(y, label_smoothing)
+    x, gamma = c.wide(p), c.WIDE(gamma)
+    if from_logits:
+        x, not_x = c.sigmoid(x), c.sigmoid(-x)
+        cost, cost_not = c.softplus(-c.wide(p)), c.softplus(c.wide(p))
+        cost = np.where(x > high, -np.log(c.WIDE(high)), cost)
+        cost = np.where(x < low, -np.log(c.WIDE(low)), cost)
+        cost_not = np.where(x > high, -np.log1p(-c.WIDE(high)), cost_not)
+        cost_not = np.where(x < low, -np.log1p(-c.WIDE(low)), cost_not)
+        chain = x * not_x
+        inner = not_y * x - y * not_x  # d(bce)/d(logit)
+    else:
+        not_x = 1 - x
+        q = np.clip(x, low, high)
+        cost, cost_not = -np.log(q), -np.log1p(-q)
+        chain = c.wide(1)
+        inner = (q - y) / (q * (1 - q))
+    inner = np.where((x < low) | (x > high), 0, inner)
+    cost = y * cost + not_y * cost_not
+    u = y * not_x + not_y * x
+    power, slope_power = _power(u, gamma)
+    weight = y * alpha + not_y * (1 - c.WIDE(alpha)) if apply_class_balancing else 1
+    # A saturated sigmoid multiplies an infinite power by 0; the limit is 0.
+    outer = np.where(chain == 0, 0, slope_power * chain) * (not_y - y) * cost
+    slope = weight * (outer + power * inner)
+    return c.mean_of(weight * power * cost, slope, axis, p, shape)
+
+
+@c.quiet
+def categorical_crossentropy(
+    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, dtype="float32"
+):
+    """Cross entropy of class probabilities along `axis`.
+
+    Formula:   y = y_true (1 - label_smoothing) + label_smoothing / classes
+               q = clip(y_pred / sum(y_pred), epsilon, 1 - epsilon), or softmax(y_pred)
+               -sum(y log(q))
+    Gradient:  sum of y over the unclipped / S - y / y_pred where unclipped;
+               from logits softmax - y, also where y does not sum to 1, as TensorFlow's
+               kernel has it (the exact one would be sum(y) softmax - y)
+    Edges:     classes are counted along `axis`; a row of zeros gives NaN
+    """
+    low, high = c.constants(dtype)
+    shape = np.shape(y_pred)
+    y, p = c.aligned(y_true, y_pred, same=True)
+    axis = c.normal_axis(axis, p.ndim)
+    y = _smooth_classes(c.wide(np.moveaxis(y, axis, -1)), label_smoothing)
+    x = c.wide(np.moveaxis(p, axis, -1))
+    if from_logits:
+        q, not_q, cost = _softmax(x)
+        values = c.total(c.weighted(y, cost), -1)
+        slope = (1 - y) * q - y * not_q
+    else:
+        values, slope = _from_probabilities(y, x, low, high)
+    return _per_row(values, slope, axis, shape)
+
+
+@c.quiet
+def categorical_focal_crossentropy(
+    y_true,
+    y_pred,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+    *,
+    dtype="float32",
+):
+    """Cross entropy along `axis`, each class times alpha (1 - q)^gamma.
+
+    Formula:   y, q as in categorical_crossentropy, q clipped from logits as well
+               sum(alpha (1 - q)^gamma y (-log(q)))
+    Gradient:  (A - sum(A q)) / S, from logits q (A - sum(A q)), with
+               A = -alpha y (gamma (1 - q)^(gamma - 1) (-log(q)) + (1 - q)^gamma / q)
+               where q is not clipped, else 0; the q outside A is not clipped
+    Edges:     a list of alphas runs along `axis`, as documented
+    """
+    shape = np.shape(y_pred)
+    y, p = c.aligned(y_true, y_pred, same=True)
+    axis = c.normal_axis(axis, p.ndim)
+    y = _smooth_classes(c.wide(np.moveaxis(y, axis, -1)), label_smoothing)
+    x = c.wide(np.moveaxis(p, axis, -1))
+    alpha = c.wide(alpha)
+    if alpha.ndim > 1 or (alpha.ndim and alpha.shape[0] not in (1, x.shape[-1])):
+        raise ValueError("alpha must be a number or one number for each class")
+    values, slope = _focal(x, alpha * y, gamma, from_logits, dtype)
+    return _per_row(c.total(values, -1), slope, axis, shape)
+
+
+@c.quiet
+def sparse_categorical_crossentropy(
+    y_true,
+    y_pred,
+    from_logits=False,
+    ignore_class=None,
+    axis=-1,
+    label_smoothing=0.0,
+    *,
+    dtype="float32",
+):
+    """Cross entropy with integer labels along `axis`.
+
+    Formula:   c = clip(y_pred, epsilon, 1 - epsilon); -log(c_t / sum(c)); from logits
+               -log(softmax(y_pred)_t). With label_smoothing s:
+               (1 - s) that + s mean(-log(q)), q = clip(y_pred / sum(y_pred)) or softmax
+    Gradient:  1 / sum(c) - (1 / c_t at t), inside the clip; from logits softmax - hot
+    Edges:     0 where y_true is ignore_class (see `valid_mask`); NaN where the label is
+               not one of the classes; any axis
+    """
+    low, high = c.constants(dtype)
+    shape = np.shape(y_pred)
+    y, p = c.align(float64_labels(y_true), c.float64(y_pred))
+    labels, x, axis, valid, known, hot = _sparse(y, p, ignore_class, axis)
+    s = c.WIDE(label_smoothing)
+    n = c.WIDE(x.shape[-1])
+    if from_logits:
+        q, not_q, cost = _softmax(x)
+        values, slope = _pick(cost, labels), np.where(hot, -not_q, q)
+        if label_smoothing:
+            values = (1 - s) * values + s * c.total(cost, -1) / n
+            y = (1 - s) * hot + s / n
+            slope = (1 - y) * q - y * not_q
+    else:
+        k = np.clip(x, low, high)
+        q, not_q, cost, rest, size = _normalise(k)
+        values = _pick(cost, labels)
+        # d/dk of -log(k_t / sum(k)): 1 / S, and at t 1 / S - 1 / k_t
+        slope = np.where(hot, -rest / k, 1) / _column(size)[0]
+        slope = np.where((x < low) | (x > high), 0, slope)
+        if label_smoothing:
+            # The uniform part normalises first and clips then, as categorical does.
+            uniform = _from_probabilities(np.full_like(x, 1 / n), x, low, high)
+            values = (1 - s) * values + s * uniform[0]
+            slope = (1 - s) * slope + s * uniform[1]
+    values = np.where(known, values, np.nan)
+    slope = np.where(known[..., None], slope, np.nan)
+    return _per_row(
+        np.where(valid, values, 0), np.where(valid[..., None], slope, 0), axis, shape
+    )
+
+
+@c.quiet
+def sparse_categorical_focal_crossentropy(
+    y_true,
+    y_pred,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    ignore_class=None,
+    axis=-1,
+    *,
+    dtype="float32",
+):
+    """Focal cross entropy with integer labels along `axis`.
+
+    Formula:   q = clip(y_pred / sum(y_pred)) or clip(softmax(y_pred)) at the label
+               -alpha (1 - q)^gamma log(q), alpha a number or one for each class
+    Gradient:  as categorical_focal_crossentropy with one-hot labels
+    Edges:     0 where y_true is ignore_class (see `valid_mask`); NaN where the label is
+               not one of the classes; no rank alignment but a class axis of 1
+    """
+    y, p = float64_labels(y_true), c.float64(y_pred)
+    shape = p.shape
+    _, x, axis, valid, known, hot = _sparse(y, p, ignore_class, axis)
+    alpha = c.wide(alpha)
+    if alpha.ndim > 1 or (alpha.ndim and alpha.shape[0] != x.shape[-1]):
+        raise ValueError("alpha must be a number or one number for each class")
+    values, slope = _focal(x, np.where(hot, alpha, 0), gamma, from_logits, dtype)
+    values = np.where(known, c.total(values, -1), np.nan)
+    slope = np.where(known[..., None], slope, np.nan)
+    return _per_row(
+        np.where(valid, values, 0), np.where(valid[..., None], slope, 0), axis, shape
+    )
+
+
+@c.quiet
+def valid_mask(y_true, ignore_class, y_pred, axis=-1):
+    """Which values of a sparse loss count: y_true != ignore_class, in their shape."""
+    y, p = c.align(float64_labels(y_true), c.float64(y_pred))
+    return _sparse(y, p, ignore_class, axis)[3]
+
+
+@c.quiet
+def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5, *, dtype="float32"):
+    """Generalized cross entropy with integer labels.
+
+    Formula:   (1 - p_t^q) / q
+    Gradient:  -p_t^(q - 1) at t, 0 elsewhere
+    Edges:     y_true (N,) or (N, 1); p_t = 0 gives 1 / q and an infinite gradient at t
+               only; a label that is no class selects nothing: 1 / q, gradient 0
+    Raises:    ValueError unless 0 < q < 1
+    """
+    c.constants(dtype)
+    if not 0 < q < 1:
+        raise ValueError(f"q must be in the interval (0, 1), not {q!r}")
+    shape = np.shape(y_pred)
+    y, p = c.align(float64_labels(y_true), c.float64(y_pred))
+    labels, x, axis, _, known, hot = _sparse(y, p, None, -1)
+    q = c.WIDE(q)
+    p_t = np.where(known, _pick(x, labels), 0)
+    half = q * np.log(p_t) / 2
+    # 1 - e^(2h) = -2 e^h sinh(h)
+    values = np.where(p_t == 0, 1, -2 * np.exp(half) * np.sinh(half)) / q
+    slope = np.where(hot, -np.power(p_t, q - 1)[..., None], 0)
+    return _per_row(values, slope, axis, shape)
+
+
+@c.quiet
+def kl_divergence(y_true, y_pred, *, dtype="float32"):
+    """Kullback-Leibler divergence along the last axis.
+
+    Formula:   Y = clip(y_true, epsilon, 1), P = clip(y_pred, epsilon, 1)
+               sum(Y log(Y / P))
+    Gradient:  -Y / P where epsilon <= y_pred <= 1, else 0
+    """
+    low, _ = c.constants(dtype)
+    shape = np.shape(y_pred)
+    y, p = c.aligned(y_true, y_pred)
+    if not max(y.ndim, p.ndim):
+        raise ValueError("y_pred needs at least one axis to sum over")
+    y, x = np.broadcast_arrays(y, p)
+    y, x = c.wide(y), c.wide(x)
+    big_y, big_p = np.clip(y, low, 1), np.clip(x, low, 1)
+    # Y log(Y / P) - Y + P is never negative and is known to full precision; the sum
+    # of Y - P that it lacks is exact.
+    s = (big_y - big_p) / (big_y + big_p)  # Y / P = (1 + s) / (1 - s)
+    near = (big_y + big_p) * (s * s + (1 + s) * _atanh_rest(s))
+    far = big_y * np.log(big_y / big_p) - big_y + big_p
+    bregman = np.where(np.abs(s) < 0.25, near, far)
+    values = c.float64(c.total(np.concatenate([bregman, big_y, -big_p], -1), -1))
+    slope = np.where((x < low) | (x > 1), 0, -big_y / big_p)
+
+    @c.quiet
+    def pullback(upstream):
+        g = c.upstream_array(upstream, values.shape)[..., None] * slope
+        return c.float64(c.unbroadcast(g, p.shape).reshape(shape))
+
+    return values, pullback
+
+
+@c.quiet
+def poisson(y_true, y_pred, *, dtype="float32"):
+    """Poisson loss, mean over the last axis.
+
+    Formula:   mean(y_pred - y_true log(y_pred + epsilon))
+    Gradient:  (1 - y_true / (y_pred + epsilon)) / n
+    Edges:     y_pred + epsilon = 0 gives inf for y_true > 0, below it NaN, and y_true 0
+               does not silence either
+    """
+    epsilon, _ = c.constants(dtype)
+    shape = np.shape(y_pred)
+    y, p = c.aligned(y_true, y_pred)
+    y, x = (c.wide(a) for a in np.broadcast_arrays(y, p))
+    near = np.log1p((x - 1) + epsilon)  # a sum near 1 would lose epsilon's digits
+    log = np.where((x > 0.5) & (x < 2), near, np.log(x + epsilon))
+    top = c.total(np.stack([x, -y, np.full_like(x, epsilon)]), 0)
+    if not x.ndim:
+        raise ValueError("y_pred needs at least one axis to take the mean over")
+    # Both parts of every element go into one sum: they may cancel.
+    a, b = c.two_product(-y, log)
+    n = c.WIDE(x.shape[-1])
+    values = c.float64(c.total(np.concatenate([x, a, b], -1), -1) / n)
+    _, pullback = c.mean_of(x, top / (x + epsilon), -1, p, shape)
+    return values, pullback
+
+
+# --- parts -----------------------------------------------------------------------
+
+
+def _smooth_binary(y, s):
+    """(y, 1 - y) smoothed; each for itself, as 1 - y would cancel."""
+    y, s = c.wide(y), c.WIDE(s)
+    return y * (1 - s) + s / 2, (1 - y) * (1 - s) + s / 2
+
+
+def _smooth_classes(y, s):
+    return y * (1 - c.WIDE(s)) + c.WIDE(s) / y.shape[-1] if s else y
+
+
+def _power(u, gamma):
+    """(u^gamma, its derivative), with 0 for a derivative that is infinite at 0."""
+    slope = gamma * np.power(u, gamma - 1)
+    return np.power(u, gamma), np.where((u == 0) & (gamma < 1), 0, slope)
+
+
+def _column(pair):
+    return pair[0][..., None], pair[1][..., None]
+
+
+def _minus_log_share(part, rest, whole):
+    """-log(part / whole), whole = part + rest, right also where part is nearly all."""
+    near = 2 * np.arctanh(rest / (part + whole))
+    return np.where(np.abs(rest) <= part, near, np.log(whole / part))
+
+
+def _normalise(x):
+    """(q, 1 - q, -log(q), sum of the others, sum as a pair) along the last axis."""
+    size = c.exact_sum(x, -1)
+    rest, whole = c.leave_one_out(x)
+    return x / whole, rest / whole, _minus_log_share(x, rest, whole), rest, size
+
+
+def _softmax(x):
+    """(q, 1 - q, -log(q)) of softmax along the last axis, from sums without the max."""
+    if not x.shape[-1]:
+        raise ValueError("no classes")
+    top = np.max(x, axis=-1, keepdims=True)
+    d = np.where(x == top, 0, x - top)
+    e = np.exp(d)
+    rest, whole = c.leave_one_out(e)
+    at = np.argmax(x, axis=-1)[..., None]
+    log_whole = np.log1p(np.take_along_axis(rest, at, -1))
+    # Two infinities of the maximum's sign have no limit.
+    tie = np.isinf(top) & (np.sum(x == top, axis=-1, keepdims=True) > 1)
+    whole = np.where(tie | np.isnan(top), np.nan, whole)
+    return e / whole, rest / whole, log_whole - d + 0 * whole
+
+
+def _from_probabilities(y, x, low, high):
+    """Values and gradient of -sum(y log(clip(x / sum(x)))) along the last axis."""
+    q, not_q, cost, _, size = _normalise(x)
+    q, _, cost, open_ = _clip_parts(q, not_q, cost, low, high)
+    z = np.where(open_, y, 0)
+    size, top = _column(size), _column(c.exact_sum(z, -1))
+    # sum(z) / S - z / x as one fraction, so that z = x / S leaves nothing
+    slope = np.where(
+        open_, c.cross_difference(x, top, z, size) / (x * size[0]), top[0] / size[0]
+    )
+    values = c.total(c.weighted(y, cost), -1)
+    return values, np.where(np.isnan(q), np.nan, slope)
+
+
+def _clip_parts(q, not_q, cost, low, high):
+    low, high = c.WIDE(low), c.WIDE(high)
+    under, over = q < low, q > high
+    not_q = np.where(under, 1 - low, np.where(over, 1 - high, not_q))
+    cost = np.where(under, -np.log(low), np.where(over, -np.log1p(high - 1), cost))
+    return np.clip(q, low, high), not_q, cost, ~(under | over)
+
+
+def _focal(x, weights, gamma, from_logits, dtype):
+    """Elements weights (1 - q)^gamma (-log(q)) and the gradient of their row sum."""
+    low, high = c.constants(dtype)
+    gamma = c.WIDE(gamma)
+    if from_logits:
+        raw, not_raw, cost = _softmax(x)
+        factor = raw
+    else:
+        raw, not_raw, cost, _, size = _normalise(x)
+        factor = 1 / _column(size)[0]
+    q, not_q, cost, open_ = _clip_parts(raw, not_raw, cost, low, high)
+    power, slope_power = _power(not_q, gamma)
+    a = np.where(open_, -weights * (slope_power * cost + power / q), 0)
+    others, _ = c.leave_one_out(a * raw)
+    return weights * power * cost, factor * (a * not_raw - others)
+
+
+def float64_labels(y):
+    """Labels as float64, cut to whole numbers as Keras's cast to an integer does."""
+    return np.trunc(c.float64(y))
+
+
+def _sparse(y, p, ignore_class, axis):
+    """Labels and classes of a sparse loss, laid out with the classes last.
+
+    Returns (labels that can be looked up, predictions, axis, not ignored,
+    label is a class or ignored, one-hot of the label).
+    """
+    axis = c.normal_axis(axis, p.ndim)
+    if y.ndim == p.ndim and y.shape[axis] == 1:
+        y = np.squeeze(y, axis)
+    if y.shape != p.shape[:axis] + p.shape[axis + 1 :]:
+        raise ValueError(
+            f"y_true must have the shape of y_pred without axis {axis}, "
+            f"not {y.shape} and {p.shape}"
+        )
+    x = c.wide(np.moveaxis(p, axis, -1))
+    n = x.shape[-1]
+    valid = np.ones(y.shape, bool) if ignore_class is None else y != ignore_class
+    known = (y >= 0) & (y < n)
+    labels = np.where(known, y, 0).astype(np.int64)
+    hot = (labels[..., None] == np.arange(n)) & known[..., None]
+    return labels, x, axis, valid, known, hot
+
+
+def _pick(x, labels):
+    return np.take_along_axis(x, labels[..., None], -1)[..., 0]
+
+
+def _per_row(values, slope, axis, shape):
+    """(values, pullback) of a loss that has one value for each row of classes."""
+    values = c.float64(values)
+
+    @c.quiet
+    def pullback(upstream):
+        g = c.upstream_array(upstream, values.shape)[..., None] * slope
+        return c.float64(np.moveaxis(g, -1, axis).reshape(shape))
+
+    return values, pullback
+
+
+def _atanh_rest(s):
+    """atanh(s) - s = s^3/3 + s^5/5 + ...: enough terms for |s| < 1/4 in quad."""
+    square = np.minimum(s * s, 0.0625)
+    series = c.wide(0)
+    for k in range(57, 1, -2):
+        series = series * square + c.WIDE(1) / k
+    return series * square * s

@@ -1,0 +1,98 @@
+"""Oracle of connectionist temporal classification: NumPy, from the definition."""
+
+import numpy as np
+
+from . import _common as c
+
+
+@c.quiet
+def ctc(y_true, y_pred, *, dtype="float32"):
+    """-log of the probability of all alignments of a label sequence.
+
+    Shapes:    y_true (batch, length) integers, padded with 0 at the end;
+               y_pred (batch, time, classes) logits, class 0 is the blank
+    Formula:   -log(sum over the paths that collapse to the label of
+               prod_t softmax(y_pred[t])[path[t]])
+    Gradient:  softmax(y_pred) - the paths' share of each class at each time
+    Edges:     a label longer than any path can spell has probability 0: inf, gradient
+               0 (Keras returns about 710 there)
+    Raises:    ValueError for a 0 before the end of a label and for labels that are no
+               class
+    """
+    c.constants(dtype)
+    shape = np.shape(y_pred)
+    labels, x = c.align(np.trunc(c.float64(y_true)), c.float64(y_pred))
+    if labels.ndim != 2 or x.ndim != 3 or len(labels) != len(x):
+        raise ValueError(
+            "expected (batch, length) labels and (batch, time, classes) logits, "
+            f"not {labels.shape} and {x.shape}"
+        )
+    classes = x.shape[2]
+    lengths = np.sum(labels != 0, axis=1)
+    within = np.arange(labels.shape[1]) < lengths[:, None]
+    if np.any((labels != 0) != within):
+        raise ValueError("0 is the blank and may stand only after the last label")
+    if not classes or np.any((labels < 0) | (labels >= classes)):
+        raise ValueError(f"labels must lie between 1 and {classes - 1}")
+    x = c.wide(x)
+    values = np.empty(len(x))
+    slope = np.zeros_like(x)
+    for i in range(len(x)):
+        word = labels[i, : lengths[i]].astype(int)
+        values[i], slope[i] = _one(word, x[i])
+
+    @c.quiet
+    def pullback(upstream):
+        g = c.upstream_array(upstream, values.shape)[:, None, None] * slope
+        return c.float64(g.reshape(shape))
+
+    return values, pullback
+
+
+def _one(word, x):
+    """(-log probability, its gradient) for one sequence; x is (time, classes)."""
+    if np.isnan(x).any():
+        return np.nan, np.full_like(x, np.nan)
+    time, states = len(x), 2 * len(word) + 1
+    extended = np.zeros(states, int)
+    extended[1::2] = word
+    # From two states back only onto a label that differs from the one before.
+    skip = np.zeros(states, bool)
+    skip[3::2] = word[1:] != word[:-1]
+    if not time:
+        return (np.inf if len(word) else 0.0), np.zeros_like(x)
+    top = np.max(x, axis=1, keepdims=True)
+    e = np.exp(np.where(x == top, 0, x - top))
+    rest, whole = c.leave_one_out(e)
+    log_p = np.where(x == top, 0, x - top) - np.log(whole)
+    emit = log_p[:, extended]
+
+    forward = np.full((time, states), -np.inf, dtype=x.dtype)
+    forward[0, :2] = emit[0, :2]
+    for t in range(1, time):
+        forward[t] = _step(forward[t - 1], skip) + emit[t]
+    # Backward is forward in a mirror, without the emission at t itself.
+    mirror = np.zeros(states, bool)
+    mirror[2:] = skip[::-1][:-2]
+    backward = np.full((time, states), -np.inf, dtype=x.dtype)
+    backward[-1, -2:] = 0
+    for t in range(time - 2, -1, -1):
+        after = backward[t + 1] + emit[t + 1]
+        backward[t] = _step(after[::-1], mirror)[::-1]
+    log_total = np.logaddexp.reduce(forward[-1, -2:])
+    if log_total == -np.inf:
+        return np.inf, np.zeros_like(x)
+    share = np.exp(forward + backward - log_total)
+    taken = np.zeros_like(x)
+    for s, k in enumerate(extended):
+        taken[:, k] += share[:, s]
+    p, not_p = e / whole, rest / whole
+    return float(-log_total), p * (1 - taken) - taken * not_p
+
+
+def _step(before, skip):
+    """log of the sum over the states that may come before each state."""
+    one = np.concatenate([[-np.inf], before[:-1]]).astype(before.dtype)
+    two = np.concatenate([[-np.inf, -np.inf], before[:-2]]).astype(before.dtype)
+    two = two[: len(before)]
+    return np.logaddexp(np.logaddexp(before, one), np.where(skip, two, -np.inf))

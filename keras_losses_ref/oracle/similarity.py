@@ -1,0 +1,97 @@
+"""Oracle of the metric-learning losses: NumPy, straight from the definition."""
+
+import numpy as np
+
+from . import _common as c
+
+
+@c.quiet
+def circle(
+    y_true,
+    y_pred,
+    ref_labels=None,
+    ref_embeddings=None,
+    remove_diagonal=True,
+    gamma=80,
+    margin=0.4,
+    *,
+    dtype="float32",
+):
+    """Circle loss of L2-normalised embeddings, one value for each query.
+
+    Formula:   d = max(1 - y_pred . ref, 0) for every query and reference
+               P = logsumexp over the same label of
+                   -gamma max(margin + d, 0) (margin - d)
+               N = logsumexp over other labels of
+                   gamma max(1 + margin - d, 0) (1 - margin - d)
+               log(1 + exp(P + N))
+    Gradient:  sigmoid(P + N) (softmax(P)' P' + softmax(N)' N') through d, to the query
+               and, where no references are given, to y_pred as the reference; the
+               weights max(.) are differentiated too
+    Edges:     a query without a positive or without a negative gives 0, gradient 0.
+               Embeddings are taken as they come, normalised or not
+    """
+    c.constants(dtype)
+    shape = np.shape(y_pred)
+    labels, p = c.align(np.trunc(c.float64(y_true)), c.float64(y_pred))
+    if p.ndim != 2:
+        raise ValueError(f"y_pred must be (batch, embedding), not {p.shape}")
+    ref = p if ref_embeddings is None else c.float64(ref_embeddings)
+    labels = labels.reshape(-1, 1)
+    if ref_labels is None:
+        ref_labels = labels
+    ref_labels = np.trunc(c.float64(ref_labels)).reshape(1, -1)
+    if len(labels) != len(p) or ref_labels.shape[1] != len(ref):
+        raise ValueError("there must be one label for each embedding")
+    if ref.ndim != 2 or ref.shape[1] != p.shape[1]:
+        raise ValueError("queries and references differ in their embedding's size")
+    gamma, margin = c.WIDE(gamma), c.WIDE(margin)
+
+    left = np.broadcast_to(c.wide(p)[:, None, :], (len(p),) + ref.shape)
+    dot = c.exact_dot(left, np.broadcast_to(c.wide(ref), left.shape), -1)
+    distance = (1 - dot[0]) - dot[1]
+    passes = ~(distance < 0)
+    d = np.maximum(distance, 0)
+    same = labels == ref_labels
+    other = ~same
+    if remove_diagonal:
+        same = same & ~np.eye(*same.shape, dtype=bool)
+
+    attract, repel = margin + d, 1 + margin - d
+    near = -gamma * np.maximum(attract, 0) * (margin - d)
+    far = gamma * np.maximum(repel, 0) * (1 - margin - d)
+    near_slope = np.where(attract < 0, 0, gamma * 2 * d)
+    far_slope = np.where(repel < 0, 0, 2 * gamma * (d - 1))
+    positive, near_share = _log_sum_exp(near, same)
+    negative, far_share = _log_sum_exp(far, other)
+    alone = ~same.any(axis=1) | ~other.any(axis=1)
+    z = np.where(alone, 0, positive + negative)
+    values = c.float64(np.where(alone, 0, c.softplus(z)))
+    slope = near_share * near_slope + far_share * far_slope
+    slope = np.where(passes, slope * c.sigmoid(z)[:, None], 0)
+    slope = np.where(alone[:, None], 0, slope)
+
+    @c.quiet
+    def pullback(upstream):
+        weight = c.upstream_array(upstream, values.shape)[:, None] * slope
+        g = -c.exact_dot(weight[:, :, None], c.wide(ref)[None], 1)[0]
+        if ref_embeddings is None:
+            g = g - c.exact_dot(weight[:, :, None], c.wide(p)[:, None, :], 0)[0]
+        return c.float64(g.reshape(shape))
+
+    return values, pullback
+
+
+def circle_mask(values):
+    """Which values of the circle loss count in a mean: those above 0, as in Keras."""
+    return np.asarray(values) > 0
+
+
+def _log_sum_exp(x, keep):
+    """(log(sum(exp(x))), softmax(x)) of the kept elements of each row."""
+    x = np.where(keep, x, -np.inf)
+    top = np.max(x, axis=1, keepdims=True, initial=-np.inf)
+    e = np.where(keep, np.exp(x - np.where(np.isfinite(top), top, 0)), 0)
+    size = c.total(e, 1)[:, None]
+    share = np.where(size == 0, 0, e / size)
+    return (np.log(size) + np.where(np.isfinite(top), top, 0))[:, 0], share
