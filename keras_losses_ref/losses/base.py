@@ -71,9 +71,7 @@ class Loss(host.Loss):
                 mask = values_mask
             elif values_mask is not None:
                 mask = tf.logical_and(tf.cast(mask, tf.bool), values_mask)
-            loss = reduce(
-                values, sample_weight, mask, host.effective_reduction(self)
-            )
+            loss = reduce(values, sample_weight, mask, host.effective_reduction(self))
             return tf.cast(loss, dtype)
 
     def _values(self, y_true, y_pred):
@@ -114,7 +112,9 @@ class Loss(host.Loss):
         return f"{type(self).__name__}({config})"
 
 
-def loss_function(labels="values", logits_of=None, broadcast=False):
+def loss_function(
+    labels="values", logits_of=None, broadcast=False, believe_from_logits=False
+):
     """Make a loss function out of the maths of its body.
 
     The body gets tensors of one float dtype (float32 at least), their ranks aligned,
@@ -124,6 +124,7 @@ def loss_function(labels="values", logits_of=None, broadcast=False):
                 with the class axis of y_pred missing)
     logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
                 graph, the body gets the op's input and `from_logits=True`, as in Keras
+    believe_from_logits  whether from_logits=True is taken at its word even then
     broadcast   whether an axis of 1 may stand against a longer one
 
     `f.wide` is the same function before the result is narrowed.
@@ -137,7 +138,12 @@ def loss_function(labels="values", logits_of=None, broadcast=False):
             if labels == "values":
                 y_true, y_pred = align(body.__name__, y_true, y_pred, broadcast)
             bound = _bind(body, args, kwargs)
-            if logits_of is not None and bound.get("ignore_class") is None:
+            believed = believe_from_logits and bound["from_logits"]
+            if (
+                logits_of is not None
+                and not believed
+                and bound.get("ignore_class") is None
+            ):
                 y_pred, bound["from_logits"] = recover_logits(
                     y_pred, bound["from_logits"], logits_of, body.__name__
                 )
@@ -331,6 +337,11 @@ def check_positive(name, argument, value):
             f"{argument}={value!r}."
         )
     return value
+
+
+def constant(value, dtype):
+    """A hyperparameter in `dtype`; `tf.cast` would take a float through float32."""
+    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
 def log_ratio(a, b, difference):

@@ -9,6 +9,7 @@ from keras_losses_ref.losses.base import (
     Loss,
     check_axes,
     check_positive,
+    constant,
     log_ratio,
     loss_function,
 )
@@ -76,7 +77,6 @@ class MeanAbsoluteError(Loss):
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-
 
 
 @loss_function(broadcast=True)
@@ -167,7 +167,7 @@ def huber(y_true, y_pred, delta=1.0):
     Source:    Keras 3 `keras.losses.huber`; Huber (1964)
     Example:   >>> float(huber([0., 1.], [0.6, 0.4]))  # 0.18
     """
-    delta = tf.cast(check_positive("huber", "delta", delta), y_pred.dtype)
+    delta = constant(check_positive("huber", "delta", delta), y_pred.dtype)
     error = y_pred - y_true
     clipped = tf.clip_by_value(error, -delta, delta)
     return tf.reduce_mean(clipped * (error - 0.5 * clipped), axis=-1)
@@ -198,7 +198,7 @@ def log_cosh(y_true, y_pred):
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
     Domain:    all reals
     Formula:   e = y_pred - y_true;  sum(log(cosh(e))) / n
-               log(cosh(e)) = log(1 + 2 sinh(e / 2)^2) = |e| - log 2 + log(1 + exp(-2|e|))
+               = |e| + log(1 + exp(-2 |e|)) - log 2 = log(1 + 2 sinh(e / 2)^2)
     Gradient:  d/dy_pred = tanh(e) / n
     Edges:     e^2 / 2 near 0, |e| - log 2 far from it; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned

@@ -144,6 +144,16 @@ def weighted(w, v):
     return np.where((w == 0) & np.isinf(v), 0, w * v)
 
 
+def below(x, top):
+    """(x - top, its rounding error), 0 where x is top even if that is infinite.
+
+    exp(x - top) magnifies the error by nothing but itself: e + e * error is exact.
+    """
+    d, error = two_sum(x, -top)
+    d = np.where(x == top, 0, d)
+    return d, np.where(np.isfinite(error), error, 0)
+
+
 def softplus(x):
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 

@@ -288,13 +288,15 @@ def kl_divergence(y_true, y_pred, *, dtype="float32"):
     y, x = np.broadcast_arrays(y, p)
     y, x = c.wide(y), c.wide(x)
     big_y, big_p = np.clip(y, low, 1), np.clip(x, low, 1)
-    # Y log(Y / P) - Y + P is never negative and is known to full precision; the sum
-    # of Y - P that it lacks is exact.
+    # For P near Y the terms add up to far less than each of them. There they are taken
+    # apart: Y log(Y / P) - Y + P, which is of second order and never negative, and
+    # Y - P, whose sum is exact.
     s = (big_y - big_p) / (big_y + big_p)  # Y / P = (1 + s) / (1 - s)
-    near = (big_y + big_p) * (s * s + (1 + s) * _atanh_rest(s))
-    far = big_y * np.log(big_y / big_p) - big_y + big_p
-    bregman = np.where(np.abs(s) < 0.25, near, far)
-    values = c.float64(c.total(np.concatenate([bregman, big_y, -big_p], -1), -1))
+    close = np.abs(s) < 0.25
+    second = (big_y + big_p) * (s * s + (1 + s) * _atanh_rest(s))
+    terms = np.where(close, second, big_y * np.log(big_y / big_p))
+    first = np.where(close, big_y, 0), np.where(close, -big_p, 0)
+    values = c.float64(c.total(np.concatenate([terms, *first], -1), -1))
     slope = np.where((x < low) | (x > 1), 0, -big_y / big_p)
 
     @c.quiet
@@ -372,21 +374,23 @@ def _softmax(x):
     if not x.shape[-1]:
         raise ValueError("no classes")
     top = np.max(x, axis=-1, keepdims=True)
-    d = np.where(x == top, 0, x - top)
+    d, error = c.below(x, top)
     e = np.exp(d)
+    e = e + e * error
     rest, whole = c.leave_one_out(e)
     at = np.argmax(x, axis=-1)[..., None]
     log_whole = np.log1p(np.take_along_axis(rest, at, -1))
     # Two infinities of the maximum's sign have no limit.
     tie = np.isinf(top) & (np.sum(x == top, axis=-1, keepdims=True) > 1)
     whole = np.where(tie | np.isnan(top), np.nan, whole)
-    return e / whole, rest / whole, log_whole - d + 0 * whole
+    return e / whole, rest / whole, (log_whole - d) - error + 0 * whole
 
 
 def _from_probabilities(y, x, low, high):
     """Values and gradient of -sum(y log(clip(x / sum(x)))) along the last axis."""
     q, not_q, cost, _, size = _normalise(x)
-    q, _, cost, open_ = _clip_parts(q, not_q, cost, low, high)
+    bounds = _beyond(x, size, low, high)
+    q, _, cost, open_ = _clip(q, not_q, cost, low, high, bounds)
     z = np.where(open_, y, 0)
     size, top = _column(size), _column(c.exact_sum(z, -1))
     # sum(z) / S - z / x as one fraction, so that z = x / S leaves nothing
@@ -397,12 +401,22 @@ def _from_probabilities(y, x, low, high):
     return values, np.where(np.isnan(q), np.nan, slope)
 
 
-def _clip_parts(q, not_q, cost, low, high):
+def _beyond(x, size, low, high):
+    """(x / sum(x) < low, x / sum(x) > high), decided without rounding the quotient."""
+    one, size = (c.WIDE(1), c.WIDE(0)), _column(size)
+    sign = np.sign(size[0])
+    under = sign * c.cross_difference(x, one, c.WIDE(low), size) < 0
+    return under, sign * c.cross_difference(x, one, c.WIDE(high), size) > 0
+
+
+def _clip(q, not_q, cost, low, high, bounds):
+    """(q, 1 - q, -log(q)) clipped, and where they were not."""
     low, high = c.WIDE(low), c.WIDE(high)
-    under, over = q < low, q > high
+    under, over = bounds
     not_q = np.where(under, 1 - low, np.where(over, 1 - high, not_q))
     cost = np.where(under, -np.log(low), np.where(over, -np.log1p(high - 1), cost))
-    return np.clip(q, low, high), not_q, cost, ~(under | over)
+    q = np.where(under, low, np.where(over, high, q))
+    return q, not_q, cost, ~(under | over)
 
 
 def _focal(x, weights, gamma, from_logits, dtype):
@@ -411,11 +425,13 @@ def _focal(x, weights, gamma, from_logits, dtype):
     gamma = c.WIDE(gamma)
     if from_logits:
         raw, not_raw, cost = _softmax(x)
+        bounds = raw < low, raw > high
         factor = raw
     else:
         raw, not_raw, cost, _, size = _normalise(x)
+        bounds = _beyond(x, size, low, high)
         factor = 1 / _column(size)[0]
-    q, not_q, cost, open_ = _clip_parts(raw, not_raw, cost, low, high)
+    q, not_q, cost, open_ = _clip(raw, not_raw, cost, low, high, bounds)
     power, slope_power = _power(not_q, gamma)
     a = np.where(open_, -weights * (slope_power * cost + power / q), 0)
     others, _ = c.leave_one_out(a * raw)

@@ -28,9 +28,12 @@ def reduce(
                 differs by 1 is mended on the weights only. "auto" is the mean.
       keras3.0  Keras 3.0 to 3.6. A mask's weight is total / (valid + 1e-7); ranks are
                 mended on either side; an empty batch of rank 2 or more is 0 / 0.
-      keras3.7  Keras 3.7 to 3.12. As 3.0; an empty mean is 0; replicas share a mean.
-      keras3    Later. As 3.7; a mask's weight is total / valid, 0 if none is valid.
+      keras3.7  Keras 3.7 to 3.12. As 3.0; an empty mean is 0; replicas share a mean
+                (in Keras since 3.8).
+      keras3    Keras 3.13 and later. As 3.7; a mask's weight is total / valid, and 0
+                if none is valid.
 
+    Every Keras 3 rule takes "mean" and "mean_with_sample_weight", which came with 3.7.
     For the mean, total and valid count the mask's elements, so that the sum over all
     divided by total becomes a mean over the valid. NaN times 0 stays NaN. In Keras 3 a
     scalar loss and an empty batch of shape (0,) are returned as they are.

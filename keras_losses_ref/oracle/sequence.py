@@ -62,9 +62,12 @@ def _one(word, x):
     if not time:
         return (np.inf if len(word) else 0.0), np.zeros_like(x)
     top = np.max(x, axis=1, keepdims=True)
-    e = np.exp(np.where(x == top, 0, x - top))
+    d, error = c.below(x, top)
+    e = np.exp(d)
+    e = e + e * error
     rest, whole = c.leave_one_out(e)
-    log_p = np.where(x == top, 0, x - top) - np.log(whole)
+    p, not_p = e / whole, rest / whole
+    log_p = d + (error - np.log(whole))
     emit = log_p[:, extended]
 
     forward = np.full((time, states), -np.inf, dtype=x.dtype)
@@ -82,12 +85,49 @@ def _one(word, x):
     log_total = np.logaddexp.reduce(forward[-1, -2:])
     if log_total == -np.inf:
         return np.inf, np.zeros_like(x)
+    if log_total > -0.7:  # likelier than not: what is left to 1 is known better
+        return _from_failure(extended, skip, p, not_p)
     share = np.exp(forward + backward - log_total)
     taken = np.zeros_like(x)
     for s, k in enumerate(extended):
         taken[:, k] += share[:, s]
-    p, not_p = e / whole, rest / whole
     return float(-log_total), p * (1 - taken) - taken * not_p
+
+
+def _from_failure(extended, skip, p, not_p):
+    """As `_one`, from the probability Q that a path spells something else.
+
+    A path is read by an automaton: state 0 is the start, 1 to n are the states of the
+    extended label, n + 1 is failure. All sums are of positive terms, so a Q of 1e-100
+    is as good as any, and -log(1 - Q) with it.
+    """
+    n, (time, classes) = len(extended), p.shape
+    after = np.full((n + 2, classes), n + 1)
+    after[0, extended[:2]] = np.arange(1, n + 1)[:2]
+    for s, k in enumerate(extended):
+        after[s + 1, k] = s + 1
+        if s + 1 < n:
+            after[s + 1, extended[s + 1]] = s + 2
+        if s + 2 < n and skip[s + 2]:
+            after[s + 1, extended[s + 2]] = s + 3
+    # fails[t]: the chance of failure from each state, before the symbol at t is read.
+    fails = np.ones((time + 1, n + 2), dtype=p.dtype)
+    fails[time, max(n - 1, 1) : n + 1] = 0
+    for t in range(time - 1, -1, -1):
+        fails[t] = c.total(p[t] * fails[t + 1][after], -1)
+    q = fails[0, 0]
+    reached = np.zeros(n + 2, dtype=p.dtype)
+    reached[0] = 1
+    slope = np.empty_like(p)
+    for t in range(time):
+        # the chance to read each symbol here and to fail in the end
+        lost = p[t] * c.total(reached[:, None] * fails[t + 1][after], 0)
+        others, _ = c.leave_one_out(lost)
+        slope[t] = (lost * not_p[t] - p[t] * others) / (1 - q)
+        step = np.zeros_like(reached)
+        np.add.at(step, after, reached[:, None] * p[t])
+        reached = step
+    return float(-np.log1p(-q)), slope
 
 
 def _step(before, skip):

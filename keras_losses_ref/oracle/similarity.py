@@ -47,9 +47,11 @@ def circle(
         raise ValueError("queries and references differ in their embedding's size")
     gamma, margin = c.WIDE(gamma), c.WIDE(margin)
 
-    left = np.broadcast_to(c.wide(p)[:, None, :], (len(p),) + ref.shape)
-    dot = c.exact_dot(left, np.broadcast_to(c.wide(ref), left.shape), -1)
-    distance = (1 - dot[0]) - dot[1]
+    queries, keys = c.wide(p), c.wide(ref)
+    distance = np.empty((len(p), len(ref)), queries.dtype)
+    for i, query in enumerate(queries):
+        high, low = c.exact_dot(query, keys, -1)
+        distance[i] = (1 - high) - low
     passes = ~(distance < 0)
     d = np.maximum(distance, 0)
     same = labels == ref_labels
@@ -64,8 +66,8 @@ def circle(
     far_slope = np.where(repel < 0, 0, 2 * gamma * (d - 1))
     positive, near_share = _log_sum_exp(near, same)
     negative, far_share = _log_sum_exp(far, other)
-    alone = ~same.any(axis=1) | ~other.any(axis=1)
-    z = np.where(alone, 0, positive + negative)
+    z = positive + negative
+    alone = ~(same.any(axis=1) & other.any(axis=1)) & ~np.isnan(z)
     values = c.float64(np.where(alone, 0, c.softplus(z)))
     slope = near_share * near_slope + far_share * far_slope
     slope = np.where(passes, slope * c.sigmoid(z)[:, None], 0)
@@ -74,9 +76,13 @@ def circle(
     @c.quiet
     def pullback(upstream):
         weight = c.upstream_array(upstream, values.shape)[:, None] * slope
-        g = -c.exact_dot(weight[:, :, None], c.wide(ref)[None], 1)[0]
-        if ref_embeddings is None:
-            g = g - c.exact_dot(weight[:, :, None], c.wide(p)[:, None, :], 0)[0]
+        g = np.empty_like(queries)
+        for i in range(len(p)):
+            row = [weight[i][:, None]], [keys]
+            if ref_embeddings is None:  # the same embedding as a reference
+                row[0].append(weight[:, i][:, None])
+                row[1].append(queries)
+            g[i] = -c.exact_dot(np.concatenate(row[0]), np.concatenate(row[1]), 0)[0]
         return c.float64(g.reshape(shape))
 
     return values, pullback

@@ -50,8 +50,10 @@ def has(*names):
 
 
 def train(model, loss, data, mode="graph", rate=0.05, loss_weights=None, **fit):
-    """Two epochs: what fit and evaluate report, the weights before and after."""
+    """Two epochs: what `fit` reports, and the weights before and after."""
     start = model.get_weights()
+    if mode == "xla":  # which compiles anew for a smaller last batch
+        data = [tf.nest.map_structure(lambda a: a[: 2 * BATCH], part) for part in data]
     model.compile(
         optimizer=sgd(rate),
         loss=loss,
@@ -90,7 +92,7 @@ def assert_same(ours, theirs, tolerance=FLOAT32, learns=True):
 
 
 def compare(row, model, data, config=None, mode="graph", tolerance=FLOAT32, **fit):
-    """Train `model()` with our loss and with Keras's, and compare.
+    """Train `model()` with our loss and with Keras's, compare, and return our run.
 
     Where the host has no such loss, with ours eagerly: then the modes must agree.
     """
@@ -101,6 +103,7 @@ def compare(row, model, data, config=None, mode="graph", tolerance=FLOAT32, **fi
     else:
         theirs = train(model(), row.ours(**config), data, "eager", row.rate, **fit)
     assert_same(ours, theirs, tolerance)
+    return ours
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -109,7 +112,7 @@ def test_fit(row, mode):
     compare(row, row.model, row.data(), {}, mode)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES[:2])
 @by_loss([row for row in rows() if row.config])
 def test_fit_with_arguments(row, mode):
     config = row.host_config()
@@ -120,10 +123,7 @@ def test_fit_with_arguments(row, mode):
 def test_fit_with_the_function(row):
     data = row.data()
     ours = train(row.model(), getattr(klr, row.function), data, rate=row.rate)
-    theirs = getattr(keras.losses, row.function, None)
-    # Keras's generalized cross-entropy has no default for `q`: its class has.
-    if theirs is None or row.loss == "CategoricalGeneralizedCrossEntropy":
-        theirs = row.ours()
+    theirs = (row.keras or row.ours)()
     assert_same(ours, train(row.model(), theirs, data, rate=row.rate))
 
 
@@ -205,31 +205,36 @@ def test_mask_of_a_masking_layer(row, mode):
     x = np.eye(9, dtype="float32")[tokens] * (tokens > 0)[..., None]
 
     def model():
-        recurrent = keras.layers.SimpleRNN(6, return_sequences=True)
-        layers = [keras.layers.Masking(), recurrent, *row.head()]
+        layers = [keras.layers.Masking(), dense(6, "tanh"), *row.head()]
         return sequential((5, 9), layers)
 
     compare(row, model, (x, y), {}, mode)
 
 
-@pytest.fixture(params=["float16", "bfloat16"])
-def half(request):
-    """The dtype of a mixed-precision policy that is in force."""
+@pytest.fixture
+def policy(request):
+    """Put a mixed-precision policy in force; gives the dtype it computes in."""
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(f"mixed_{request.param}")
     yield request.param
     keras.mixed_precision.set_global_policy(before)
 
 
+@pytest.mark.parametrize(
+    ("policy", "mode"),
+    [("float16", "graph"), ("bfloat16", "eager")],
+    indirect=["policy"],
+)
 @by_loss(rows())
-def test_mixed_precision(row, half):
-    assert row.model().compute_dtype == half
-    compare(row, row.model, row.data(), {}, tolerance=HALF[half])
+def test_mixed_precision(row, policy, mode):
+    compare(row, row.model, row.data(), {}, mode, HALF[policy])
+    assert row.model()(row.data()[0][:1]).dtype == policy
 
 
+@pytest.mark.parametrize("policy", ["float16"], indirect=True)
 @by_loss(rows())
-def test_mixed_precision_with_a_float32_output(row, half):
-    """As Keras advises: the last activation in float32."""
+def test_mixed_precision_with_a_float32_output(row, policy):
+    """As Keras advises: the last layer in float32."""
     x, y = row.data()
 
     def model():
@@ -237,7 +242,7 @@ def test_mixed_precision_with_a_float32_output(row, half):
         last = type(last).from_config({**last.get_config(), "dtype": "float32"})
         return sequential(x.shape[1:], [dense(8, "tanh"), *layers, last])
 
-    compare(row, model, (x, y), {}, tolerance=HALF[half])
+    compare(row, model, (x, y), {}, "eager", HALF[policy])
 
 
 OUTPUTS = {
@@ -285,7 +290,7 @@ def test_several_outputs(as_dict, mode):
     assert len(histories[0][0]) == 4  # the sum and each part
 
 
-class _OwnStep(keras.Model):
+class OwnStep(keras.Model):
     """A train_step written by hand, with the compiled loss."""
 
     def __init__(self, row):
@@ -308,13 +313,13 @@ class _OwnStep(keras.Model):
         return {"loss": loss}
 
 
-class _Subclassed(_OwnStep):
+class Subclassed(OwnStep):
     """A subclassed model, with Keras's own train_step."""
 
     train_step = keras.Model.train_step
 
 
-@pytest.mark.parametrize("kind", [_OwnStep, _Subclassed], ids=["own_step", "subclass"])
+@pytest.mark.parametrize("kind", [OwnStep, Subclassed], ids=["own_step", "subclass"])
 @by_loss(rows())
 def test_subclassed_model(row, kind):
     x, y = row.data()
@@ -329,12 +334,12 @@ def test_subclassed_model(row, kind):
     ours = train(model(), row.ours(), (x, y), rate=row.rate)
     theirs = (row.keras or row.ours)()
     theirs = train(model(), theirs, (x, y), rate=row.rate)
-    assert_same(ours, theirs, learns=kind is _Subclassed)
+    assert_same(ours, theirs, learns=kind is Subclassed)
 
 
-@pytest.mark.parametrize("function", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("mode", MODES[:2])
 @by_loss(rows())
-def test_custom_loop(row, function):
+def test_custom_loop(row, mode):
     """No `fit`: the loss is called by hand, under a tape of one's own."""
     x, y = row.data()
 
@@ -348,8 +353,8 @@ def test_custom_loop(row, function):
             gradients = tape.gradient(value, model.trainable_variables)
             return value, gradients
 
-        if function != "eager":
-            step = tf.function(step, jit_compile=function == "xla")
+        if mode == "graph":
+            step = tf.function(step)
         for i in range(0, 64, 32):
             value, gradients = step(tf.constant(x[i : i + 32]), y[i : i + 32])
             for variable, gradient in zip(model.trainable_variables, gradients):
@@ -370,12 +375,10 @@ def test_gradient_through_a_frozen_layer(row):
             layer.trainable = False
         return sequential(x.shape[1:], [dense(8, "tanh"), *head])
 
-    compare(row, model, (x, y), {})
-    before = model()
-    _, start, end = train(model(), row.ours(), (x, y), rate=row.rate)
-    frozen = [i for i, w in enumerate(before.weights) if i >= 2]
-    assert all(np.array_equal(start[i], end[i]) for i in frozen)
-    assert not np.array_equal(start[0], end[0])
+    _, start, end = compare(row, model, (x, y), {})
+    moved = [not np.array_equal(a, b) for a, b in zip(start, end)]
+    assert moved[0]
+    assert not any(moved[2:])
 
 
 RECOVERING = [

@@ -2,7 +2,7 @@
 
 import dataclasses
 import traceback
-from typing import Callable, Dict, Tuple
+from typing import Callable
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Law:
     name: str
     severity: str
     remedy: str
-    needs: Tuple[str, ...]
+    needs: tuple
     function: Callable
 
     @property
@@ -104,7 +104,7 @@ class Law:
 
 
 #: Every law by name, in the order in which they are applied.
-LAWS: Dict[str, Law] = {}
+LAWS = {}
 
 
 def law(severity, remedy, needs=("runs",)):
@@ -140,10 +140,11 @@ def describe(error):
             break
     else:
         text = lines[0] if lines else ""
+    text = text.replace(f"{type(error).__name__}: ", "", 1)
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         path = frame.filename.replace("\\", "/")
-        foreign = ("/tensorflow/", "/keras/", "/tf_keras/", "/keras_losses_ref/", "/tmp")
+        foreign = ("/tensorflow/", "/keras/", "/tf_keras/", "/conformance/", "/tmp/")
         if "site-packages" not in path and not any(f in path for f in foreign):
             where = f" (line {frame.lineno} of {path.rsplit('/', 1)[-1]})"
     return f"raises {type(error).__name__}: {text[:300]}{where}"

@@ -1,0 +1,3 @@
+from keras_losses_ref.cli import run
+
+run()

@@ -1,0 +1,293 @@
+"""Outcomes side by side: who agrees with whom, by which tolerance, and who is right.
+
+Tolerances, |a - b| <= rtol |b| + atol, in units of the dtype's machine epsilon:
+
+    kind        rtol   atol   b is
+    value         8      2    the oracle's element
+    gradient      8      2    the oracle's largest element (a gradient is one vector)
+
+The largest errors seen with TensorFlow 2.21.0 and Keras 3.15.1 on a CPU, over the
+corpus and where the ledger has no entry, stand beside `TOLERANCE`. NaN equals NaN and
+an infinity equals itself. A gradient is not compared where y_pred is NaN: there is no
+derivative there, and Keras's clip lets none through.
+"""
+
+import dataclasses
+from typing import Any, Optional
+
+import numpy as np
+
+from keras_losses_ref.conformance.evaluate import Outcome, rounded
+
+#: Machine epsilon, the smallest normal number and the largest finite one.
+FORMATS = {
+    "float64": (2.0**-52, 2.0**-1022, np.finfo(np.float64).max),
+    "float32": (2.0**-23, 2.0**-126, float(np.finfo(np.float32).max)),
+    "float16": (2.0**-10, 2.0**-14, 65504.0),
+    "bfloat16": (2.0**-7, 2.0**-126, 3.3895313892515355e38),
+}
+
+#: (rtol, atol) in machine epsilons.
+TOLERANCE = {"value": (8.0, 2.0), "gradient": (8.0, 2.0)}
+
+AGREE = "agree"
+LEDGER = "keras deviates, as the ledger says"
+UNEXPLAINED = "keras deviates, not in the ledger"
+OURS_WRONG = "ours is wrong"
+ORACLE_SUSPECT = "oracle is suspect"
+SKIPPED = "skipped"
+VERDICTS = (AGREE, LEDGER, UNEXPLAINED, OURS_WRONG, ORACLE_SUSPECT, SKIPPED)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Difference:
+    """How two arrays differ."""
+
+    summary: str
+    index: Any = None
+    size: float = float("nan")
+    allowed: float = float("nan")
+    ulp: float = float("nan")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Verdict:
+    """Who agrees with whom on one aspect of one case."""
+
+    case: Any
+    aspect: str
+    verdict: str
+    ours: Outcome
+    keras: Outcome
+    oracle: Outcome
+    #: Ours against the oracle, in ulp of the dtype.
+    ulp: float = float("nan")
+    difference: Optional[Difference] = None
+    ledger: Optional[str] = None
+    reason: str = ""
+
+    @property
+    def id(self):
+        return self.case.id
+
+    @property
+    def loss(self):
+        return self.case.loss
+
+    @property
+    def failed(self):
+        return self.verdict in (UNEXPLAINED, OURS_WRONG, ORACLE_SUSPECT)
+
+    @property
+    def skipped(self):
+        return self.verdict == SKIPPED
+
+    def at(self, outcome):
+        """What `outcome` says on this aspect, at the worst index, in a few words."""
+        if outcome.absent:
+            return "absent"
+        if outcome.error:
+            return outcome.error
+        if self.aspect == "error":
+            return "a value"
+        if self.aspect in ("shape", "dtype"):
+            return str(getattr(outcome, self.aspect))
+        array = np.asarray(getattr(outcome, self.aspect))
+        index = self.difference.index if self.difference else None
+        if index is not None and array.shape and len(index) == array.ndim:
+            return f"{array[index]:.9g}"
+        return np.array2string(array, precision=9, threshold=6, separator=", ")
+
+    def text(self):
+        """The failure as DESIGN has it, without the lines that all share."""
+        case, lines = self.case, []
+        head = "FAIL" if self.failed else "    "
+        lines.append(f"{head} {case.id}  {self.aspect}")
+        lines.append(f"  {case.why}")
+        if self.difference is not None:
+            lines.append(f"  {self.difference.summary}")
+        lines.append(f"    {self._inputs()}")
+        lines.append(
+            f"    ours {self.at(self.ours)}   tf.keras {self.at(self.keras)}   "
+            f"oracle {self.at(self.oracle)}"
+        )
+        for name, outcome in (("ours", self.ours), ("tf.keras", self.keras)):
+            if outcome.message and self.aspect == "error":
+                lines.append(f"    {name}: {_first_line(outcome.message)}")
+        if self.difference is not None and np.isfinite(self.difference.size):
+            lines.append(
+                f"    |diff| {self.difference.size:.3g} > {self.difference.allowed:.3g}"
+                f" allowed; {self.difference.ulp:.7g} ulp"
+            )
+        lines.append(f"  verdict: {self.verdict}{self.reason and '; ' + self.reason}")
+        return "\n".join(lines)
+
+    def _inputs(self):
+        case = self.case
+        y_true, y_pred = rounded(case)
+        index = self.difference.index if self.difference else None
+
+        def show(array):
+            array = np.asarray(array)
+            if index is not None and array.ndim and len(index) == array.ndim:
+                if all(i < n for i, n in zip(index, array.shape)):
+                    return f"{array[index]:.9g}"
+            return np.array2string(
+                array, precision=6, threshold=8, edgeitems=2, separator=", "
+            ).replace("\n", "")
+
+        weight = "none" if case.sample_weight is None else show(case.sample_weight)
+        words = [f"y_true={show(y_true)}", f"y_pred={show(y_pred)}", f"weight={weight}"]
+        if case.mask is not None:
+            words.append(f"mask={show(case.mask)}")
+        if case.activation:
+            words.append(f"activation={case.activation}")
+        if case.config:
+            items = (f"{key}={value!r}" for key, value in case.config.items())
+            words.append("config " + ", ".join(items))
+        return "  ".join(words)
+
+
+def _first_line(message):
+    return message.strip().split("\n")[0][:200]
+
+
+def ulps(got, wanted, dtype):
+    """|got - wanted| in units in the last place of `wanted` in `dtype`."""
+    epsilon, smallest, _ = FORMATS[dtype]
+    got, wanted = np.asarray(got, float), np.asarray(wanted, float)
+    with np.errstate(all="ignore"):
+        magnitude = np.maximum(np.abs(wanted), smallest)
+        spacing = epsilon * 2.0 ** np.floor(np.log2(magnitude))
+        distance = np.abs(got - wanted) / spacing
+    same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+    return np.where(same, 0.0, distance)
+
+
+def difference(got, wanted, dtype, kind, ignore=None):
+    """A Difference beyond the tolerance, or None.
+
+    `wanted` is exact; it is first brought into the range of `dtype`.
+    """
+    got, wanted = np.asarray(got, float), np.asarray(wanted, float)
+    epsilon, _, largest = FORMATS[dtype]
+    with np.errstate(all="ignore"):
+        # What rounds to more than the largest number is infinite in this dtype.
+        beyond = np.abs(wanted) >= largest * (1 + epsilon / 4)
+        wanted = np.where(beyond, np.sign(wanted) * np.inf, wanted)
+        rtol, atol = (epsilon * factor for factor in TOLERANCE[kind])
+        scale = np.abs(wanted)
+        if kind == "gradient":
+            finite = scale[np.isfinite(scale)]
+            scale = np.full_like(scale, finite.max() if finite.size else 0.0)
+        allowed = rtol * scale + atol
+        distance = np.abs(got - wanted)
+        fine = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+        fine |= distance <= allowed
+        if ignore is not None:
+            fine |= ignore
+    if np.all(fine):
+        return None
+    badness = np.where(fine, -1.0, np.where(np.isnan(distance), np.inf, distance))
+    index = tuple(int(i) for i in np.unravel_index(np.argmax(badness), fine.shape))
+    count = int(np.sum(~fine))
+    where = f"; worst at {list(index)}" if index else ""
+    return Difference(
+        f"{count} of {fine.size} elements differ{where}",
+        index,
+        float(np.abs(got - wanted)[index]),
+        float(np.broadcast_to(allowed, fine.shape)[index]),
+        float(ulps(got, wanted, dtype)[index]),
+    )
+
+
+def disagreement(case, got, wanted, aspect):
+    """A Difference between two outcomes on one aspect, or None where they agree."""
+    if aspect == "error":
+        if bool(got.error) == bool(wanted.error):
+            return None
+        refuses = "refuses" if got.error else "accepts"
+        return Difference(f"{refuses} what the definition does not")
+    if aspect == "dtype":
+        if case.path == "fit" or got.dtype == wanted.dtype:
+            return None
+        return Difference(f"{got.dtype}, not {wanted.dtype}")
+    if aspect == "shape":
+        if got.shape == wanted.shape:
+            return None
+        return Difference(f"{got.shape}, not {wanted.shape}")
+    a, b = getattr(got, aspect), getattr(wanted, aspect)
+    if np.shape(a) != np.shape(b):
+        if aspect == "value":
+            return None  # the aspect "shape" has said so
+        return Difference(f"shape {np.shape(a)}, not {np.shape(b)}")
+    ignore = np.isnan(case.y_pred) if aspect == "gradient" else None
+    return difference(a, b, case.dtype, aspect, ignore)
+
+
+def judge(case, ours, keras, oracle, ledger=()):
+    """Yield a Verdict for each aspect of a case.
+
+    `ledger` holds the entries that hold for this host; what Keras does differently
+    must be exactly what one of them says.
+    """
+    if ours.absent:
+        yield Verdict(case, "value", SKIPPED, ours, keras, oracle, reason=ours.absent)
+        return
+    refused = Outcome(error="ValueError", message=case.refused or "")
+    if case.refused is not None:
+        oracle = refused
+        if ours.error and case.refused not in ours.message:
+            ours = Outcome(error=ours.error, message=ours.message)
+            gap = Difference(f"the message lacks {case.refused!r}")
+            yield Verdict(
+                case, "error", OURS_WRONG, ours, keras, oracle, difference=gap
+            )
+            return
+    if ours.error or keras.error or oracle.error:
+        yield _verdict(case, "error", ours, keras, oracle, ledger)
+        if ours.error or oracle.error:
+            return
+        keras = Outcome(absent=f"refused: {_first_line(keras.message)}")
+    for aspect in ("shape", "dtype", "value", "gradient"):
+        yield _verdict(case, aspect, ours, keras, oracle, ledger)
+
+
+def _verdict(case, aspect, ours, keras, oracle, ledger):
+    ours_differs = disagreement(case, ours, oracle, aspect)
+    keras_differs = None
+    if not keras.absent:
+        keras_differs = disagreement(case, keras, oracle, aspect)
+    ulp = float("nan")
+    if aspect in ("value", "gradient"):
+        a, b = getattr(ours, aspect), getattr(oracle, aspect)
+        if np.shape(a) == np.shape(b) and np.size(a):
+            ulp = float(np.max(ulps(a, b, case.dtype)))
+
+    def verdict(kind, difference=None, **more):
+        return Verdict(
+            case, aspect, kind, ours, keras, oracle, ulp, difference, **more
+        )
+
+    if not ours_differs and not keras_differs:
+        return verdict(AGREE, reason=keras.absent or "")
+    if ours_differs and keras_differs:
+        if disagreement(case, ours, keras, aspect) is None:
+            reason = "ours and tf.keras agree with each other"
+            return verdict(ORACLE_SUSPECT, ours_differs, reason=reason)
+        reason = "tf.keras differs from the oracle too, otherwise"
+        return verdict(OURS_WRONG, ours_differs, reason=reason)
+    if ours_differs:
+        reason = "" if keras.absent else "tf.keras agrees with the oracle"
+        return verdict(OURS_WRONG, ours_differs, reason=reason)
+    tried = []
+    for entry in ledger:
+        if not entry.applies(case):
+            continue
+        if disagreement(case, keras, entry.outcome(case), aspect) is None:
+            return verdict(LEDGER, keras_differs, ledger=entry.id, reason=entry.id)
+        tried.append(entry.id)
+    reason = "ours agrees with the oracle"
+    if tried:
+        reason += f"; the ledger's {', '.join(tried)} says something else"
+    return verdict(UNEXPLAINED, keras_differs, reason=reason)

@@ -1,0 +1,119 @@
+"""Losses over all pairs of a batch, for learning an embedding."""
+
+import tensorflow as tf
+
+from keras_losses_ref.losses import host
+from keras_losses_ref.losses.base import Loss, check_number, constant, loss_function
+
+
+@loss_function(labels="indices")
+def circle(
+    y_true,
+    y_pred,
+    ref_labels=None,
+    ref_embeddings=None,
+    remove_diagonal=True,
+    gamma=80,
+    margin=0.4,
+):
+    """Circle loss: same labels near each other, others apart, the worst pairs first.
+
+    Shapes:    y_true (n,) or (n, 1), y_pred (n, features) -> (n,); references, if
+               given, (m,) or (m, 1) and (m, features)
+    Domain:    y_true integers; rows of y_pred of norm 1; gamma > 0; 0 < margin < 1
+    Formula:   d_ij = max(1 - y_pred_i . reference_j, 0)
+               P_i = log sum over j of the same label of exp(gamma (d_ij^2 - margin^2))
+               N_i = log sum over j of another label of
+                     exp(gamma max(1 + margin - d_ij, 0) (1 - margin - d_ij))
+               log(1 + exp(P_i + N_i))
+    Gradient:  through d, in both rows of a pair, where d > 0 or at its tie
+    Edges:     a row without a positive or without a negative gives 0 and no gradient,
+               and the class leaves values of 0 out of the mean, as Keras does;
+               remove_diagonal drops the pair (i, i), also of given references
+    Raises:    ValueError unless y_pred has rank 2 with one label for each row
+    Deviates:  labels-rounded-to-dtype, circle-cancels
+    Source:    Keras 3 `keras.losses.circle`; Sun et al. (2020)
+    Example:   >>> circle([0, 0, 1], [[1., 0.], [0.6, 0.8], [0., 1.]])
+               # [0.69315, 19.2, 0.0]
+    """
+    gamma = constant(check_number("circle", "gamma", gamma), tf.float64)
+    margin = constant(check_number("circle", "margin", margin), tf.float64)
+    if ref_embeddings is None:
+        ref_embeddings = y_pred
+    if ref_labels is None:
+        ref_labels = y_true
+    labels = one_per_row("circle", "y_true", y_true, "y_pred", y_pred)
+    ref_labels = one_per_row(
+        "circle", "ref_labels", ref_labels, "ref_embeddings", ref_embeddings
+    )
+    # In float64, as 1 - cos of close neighbours cancels and gamma magnifies the error.
+    embeddings = tf.cast(y_pred, tf.float64)
+    references = tf.cast(ref_embeddings, tf.float64)
+    cosine = tf.matmul(embeddings, references, transpose_b=True)
+    distance = tf.maximum(1.0 - cosine, 0.0)
+    same = tf.equal(labels[:, tf.newaxis], ref_labels[tf.newaxis, :])
+    positive, negative = same, ~same
+    if remove_diagonal:
+        rows, columns = tf.shape(same)[0], tf.shape(same)[1]
+        positive &= tf.range(rows)[:, tf.newaxis] != tf.range(columns)
+    pull = gamma * (margin + distance) * (distance - margin)
+    push = gamma * tf.maximum(1.0 + margin - distance, 0.0) * (1.0 - margin - distance)
+    paired = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
+    total = masked_logsumexp(pull, positive) + masked_logsumexp(push, negative)
+    total = tf.where(paired, total, tf.zeros_like(total))
+    values = tf.where(paired, tf.nn.softplus(total), tf.zeros_like(total))
+    values = tf.cast(values, y_pred.dtype)
+    host.set_mask(values, values > 0)
+    return values
+
+
+def masked_logsumexp(values, mask):
+    """log(sum(exp(values))) of each row over what `mask` keeps."""
+    lowest = tf.constant(values.dtype.min / 2, values.dtype)  # -inf has no gradient
+    return tf.reduce_logsumexp(tf.where(mask, values, lowest), axis=1)
+
+
+def one_per_row(name, labels_name, labels, rows_name, rows):
+    """Labels as a vector of integers, one for each of `rows`."""
+    labels, rows = tf.convert_to_tensor(labels), tf.convert_to_tensor(rows)
+    vector = labels
+    if labels.shape.rank == 2 and labels.shape[1] == 1:
+        vector = tf.squeeze(labels, 1)
+    if not (
+        vector.shape.rank in (None, 1)
+        and rows.shape.rank in (None, 2)
+        and (
+            vector.shape.rank is None
+            or rows.shape.rank is None
+            or vector.shape[:1].is_compatible_with(rows.shape[:1])
+        )
+    ):
+        raise ValueError(
+            f"{name}: there must be one label for each embedding. Received: "
+            f"{labels_name}.shape={tuple(labels.shape)}, "
+            f"{rows_name}.shape={tuple(rows.shape)}. Expected integers of shape (n,) "
+            "or (n, 1), and embeddings of shape (n, features)."
+        )
+    return tf.cast(vector, tf.int64)
+
+
+@host.register
+class Circle(Loss):
+    __doc__ = circle.__doc__
+
+    function = circle
+    arguments = ("gamma", "margin", "remove_diagonal")
+
+    def __init__(
+        self,
+        gamma=80.0,
+        margin=0.4,
+        remove_diagonal=True,
+        reduction=host.DEFAULT_REDUCTION,
+        name="circle",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.gamma = check_number("Circle", "gamma", gamma)
+        self.margin = check_number("Circle", "margin", margin)
+        self.remove_diagonal = remove_diagonal
