@@ -404,6 +404,9 @@ def corpus(losses=None, full=False):
 
 def _cross_dtype_and_path(case, full):
     """Every dtype eagerly; graph, XLA and `fit` in float32, or in all when `full`."""
+    if "eager" in case.paths and case.refused is None:
+        # The value of each sample, which a mean could hide.
+        yield dataclasses.replace(case, dtype=case.dtypes[0], reduction="none")
     for dtype in case.dtypes:
         if "eager" in case.paths:
             yield dataclasses.replace(case, dtype=dtype)

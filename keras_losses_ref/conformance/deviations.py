@@ -126,6 +126,25 @@ def _unchecked_smoothing(case):
     return _smoothed(case, case.y_pred.shape[case.config.get("axis", -1)])
 
 
+def _unchecked_sparse_smoothing(case):
+    """(1 - s) times the plain loss, plus s times the loss against all classes alike."""
+    smoothing, classes = _smoothing(case), case.y_pred.shape[-1]
+    plain = {k: v for k, v in case.config.items() if k != "label_smoothing"}
+    hit = _given(case, config=plain, refused=None)
+    uniform = _given(
+        case,
+        loss="CategoricalCrossentropy",
+        y_true=np.full(case.y_pred.shape, 1.0 / classes),
+        config=plain,
+        refused=None,
+    )
+    return dataclasses.replace(
+        hit,
+        value=(1 - smoothing) * hit.value + smoothing * uniform.value,
+        gradient=(1 - smoothing) * hit.gradient + smoothing * uniform.gradient,
+    )
+
+
 # --- half precision -------------------------------------------------------------------
 
 
@@ -184,8 +203,13 @@ def _same_rank(a, b):
     return a, b
 
 
-def _binary_half_clip(case):
-    return _binary_with(case, *_half_bounds(case.dtype))
+def _binary_with_epsilon_in_log(case):
+    if _half(case):
+        low, high = _half_bounds(case.dtype)
+        return _binary_with(case, low, high, inside=low)
+    one = np.dtype(case.dtype).type(1)
+    low = one * np.dtype(case.dtype).type(1e-7)
+    return _binary_with(case, float(low), float(one - low), inside=float(low))
 
 
 def _categorical_half_clip(case):
@@ -240,19 +264,29 @@ _LOSSES_3 = f"{_KERAS}/v3.12.0/keras/src/losses/losses.py"
 
 DEVIATIONS = (
     Deviation(
+        "values-rounded-to-dtype",
+        ("MeanSquaredError", "MeanAbsoluteError"),
+        (KERAS_2, ("3.0", None)),
+        "Integer targets are cast to the dtype of the prediction, where 2049 is no "
+        "float16 and 257 no bfloat16, before the difference is taken.",
+        _LOSSES_3,
+        _labels_change,
+        _with_rounded_labels,
+    ),
+    Deviation(
         "labels-rounded-to-dtype",
-        ("MeanSquaredError", "MeanAbsoluteError", "SparseCategoricalCrossentropy"),
+        ("SparseCategoricalCrossentropy",),
         (("3.0", None),),
-        "Loss.__call__ casts y_true to the loss's dtype, so integer labels above 256 "
-        "(bfloat16), 2048 (float16) or 2^24 (float32) become other labels.",
+        "Loss.__call__ casts y_true to the loss's dtype, so class indices above 256 "
+        "(bfloat16), 2048 (float16) or 2^24 (float32) become other classes.",
         f"{_KERAS}/v3.12.0/keras/src/losses/loss.py",
         _labels_change,
         _with_rounded_labels,
     ),
     Deviation(
         "label-smoothing-counts-last-axis",
-        ("CategoricalCrossentropy", "CategoricalFocalCrossentropy"),
-        (("3.0", "3.15.99"),),
+        ("CategoricalCrossentropy",),
+        (("2.12", "2.13.99"), ("3.0", "3.15.99")),
         "Label smoothing divides by the size of the last axis of y_true, whatever "
         "`axis` says the classes are on.",
         _LOSSES_3,
@@ -269,6 +303,16 @@ DEVIATIONS = (
         _unchecked_smoothing,
     ),
     Deviation(
+        "sparse-label-smoothing-unchecked",
+        ("SparseCategoricalCrossentropy",),
+        (("3.16", None),),
+        "The sparse cross-entropy's new label_smoothing is not checked, though that "
+        "of its siblings is by now: 2.0 is taken.",
+        f"{_KERAS}/master/keras/src/losses/losses.py",
+        _smoothing_out_of_range,
+        _unchecked_sparse_smoothing,
+    ),
+    Deviation(
         "sparse-axis-refused",
         ("SparseCategoricalCrossentropy",),
         (("3.0", None),),
@@ -280,27 +324,41 @@ DEVIATIONS = (
     ),
     Deviation(
         "half-precision-clip",
-        (
-            "BinaryCrossentropy",
-            "CategoricalCrossentropy",
-            "SparseCategoricalCrossentropy",
-        ),
-        (("2.12", None),),
+        ("CategoricalCrossentropy", "SparseCategoricalCrossentropy"),
+        (KERAS_2, ("3.0", None)),
         "In float16 and bfloat16 the upper clip 1 - 1e-7 rounds to 1 and clips "
         "nothing: a certain prediction gives NaN or infinity, or a gradient where "
         "the clip should have stopped it.",
         f"{_KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
         lambda case: _half(case) and not case.refused and _from_probabilities(case),
         lambda case: {
-            "BinaryCrossentropy": _binary_half_clip,
             "CategoricalCrossentropy": _categorical_half_clip,
             "SparseCategoricalCrossentropy": _sparse_half_clip,
         }[case.loss](case),
     ),
     Deviation(
+        "binary-half-precision-clip",
+        ("BinaryCrossentropy",),
+        (("3.0", None),),
+        "The same in the binary form: y = p = 1 gives NaN, y = 0 and p = 1 infinity.",
+        f"{_KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
+        lambda case: _half(case) and not case.refused and _from_probabilities(case),
+        lambda case: _binary_with(case, *_half_bounds(case.dtype)),
+    ),
+    Deviation(
+        "binary-crossentropy-epsilon-in-log",
+        ("BinaryCrossentropy",),
+        (KERAS_2,),
+        "Keras 2 adds epsilon once more inside each logarithm, after the clip: a loss "
+        "is up to log 2 too small, and gradients near 0 and 1 are up to halved.",
+        "https://github.com/keras-team/keras/blob/v2.15.0/keras/backend.py",
+        lambda case: not case.refused and _from_probabilities(case),
+        _binary_with_epsilon_in_log,
+    ),
+    Deviation(
         "half-precision-overflow",
         ("MeanSquaredError",),
-        (("2.12", None),),
+        (KERAS_2, ("3.0", None)),
         "In float16 an error above 255 squares to infinity before the mean, though "
         "the mean is finite.",
         _LOSSES_3,

@@ -3,6 +3,7 @@
 from keras_losses_ref.losses.base import (
     Loss,
 )
+from keras_losses_ref.losses.convert import get, to_keras
 from keras_losses_ref.losses.crossentropy import (
     BCE,
     KLD,
@@ -119,6 +120,7 @@ __all__ = [
     "cosine_similarity",
     "ctc",
     "dice",
+    "get",
     "hinge",
     "huber",
     "huber_loss",
@@ -139,5 +141,6 @@ __all__ = [
     "sparse_categorical_crossentropy",
     "sparse_categorical_focal_crossentropy",
     "squared_hinge",
+    "to_keras",
     "tversky",
 ]

@@ -52,9 +52,7 @@ class Loss(host.Loss):
             cls.function = staticmethod(cls.function)  # not a method of the instance
         # Not `__module__ == ...`: a user's subclass keeps the order it was written in.
         if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
-            cls.__init__ = host.in_host_order(
-                cls.__init__, host.keras.losses, cls.__name__
-            )
+            cls.__init__ = host.in_host_order(cls.__init__, cls.__name__)
 
     def __init__(self, name=None, reduction=host.DEFAULT_REDUCTION, dtype=None):
         host.init_base(self, name, reduction, dtype)
@@ -113,7 +111,11 @@ class Loss(host.Loss):
 
 
 def loss_function(
-    labels="values", logits_of=None, broadcast=False, believe_from_logits=False
+    labels="values",
+    logits_of=None,
+    broadcast=False,
+    believe_from_logits=False,
+    ragged=False,
 ):
     """Make a loss function out of the maths of its body.
 
@@ -125,6 +127,7 @@ def loss_function(
     logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
                 graph, the body gets the op's input and `from_logits=True`, as in Keras
     believe_from_logits  whether from_logits=True is taken at its word even then
+    ragged      whether rows of different lengths are taken, where the host takes them
     broadcast   whether an axis of 1 may stand against a longer one
 
     `f.wide` is the same function before the result is narrowed.
@@ -135,15 +138,16 @@ def loss_function(
         @functools.wraps(body)
         def wide(y_true, y_pred, *args, **kwargs):
             y_true, y_pred = to_tensors(y_true, y_pred, None, labels)
+            bound = _bind(body, args, kwargs)
+            if is_ragged(y_true) or is_ragged(y_pred):
+                check_ragged(body.__name__, ragged, y_true, y_pred, bound)
+                return by_row(functools.partial(wide, **bound), y_true, y_pred)
             if labels == "values":
                 y_true, y_pred = align(body.__name__, y_true, y_pred, broadcast)
-            bound = _bind(body, args, kwargs)
             believed = believe_from_logits and bound["from_logits"]
-            if (
-                logits_of is not None
-                and not believed
-                and bound.get("ignore_class") is None
-            ):
+            hidden = bound.get("ignore_class") is not None
+            hidden = hidden and not host.RECOVERS_BEHIND_IGNORE_CLASS
+            if logits_of is not None and not believed and not hidden:
                 y_pred, bound["from_logits"] = recover_logits(
                     y_pred, bound["from_logits"], logits_of, body.__name__
                 )
@@ -163,7 +167,7 @@ def loss_function(
                 host.set_mask(narrow, mask)
             return narrow
 
-        function = host.in_host_order(function, host.keras.losses, body.__name__)
+        function = host.in_host_order(function, body.__name__)
         function.wide = wide
         function.labels = labels
         return host.register(function)
@@ -213,9 +217,64 @@ def to_tensors(y_true, y_pred, dtype, labels):
     return y_true, y_pred
 
 
+def is_ragged(tensor):
+    return isinstance(tensor, tf.RaggedTensor)
+
+
+def check_ragged(name, allowed, y_true, y_pred, arguments):
+    """Refuse ragged inputs where the host has no meaning for them."""
+    if host.GENERATION == 3 or not allowed:
+        takes = "Keras 3 has no ragged losses" if host.GENERATION == 3 else name
+        if host.GENERATION == 2:
+            takes += " takes no ragged inputs, in Keras neither"
+        raise ValueError(
+            f"{name}: ragged inputs are not supported: {takes}. Received: "
+            f"y_true of type {type(y_true).__name__}, y_pred of type "
+            f"{type(y_pred).__name__}. Pass tensor.to_tensor() and a sample_weight "
+            "that is 0 for the padding."
+        )
+    if arguments.get("axis", -1) != -1:
+        raise ValueError(
+            f"{name}: ragged inputs are reduced over their last axis. Received: "
+            f"axis={arguments['axis']}. Expected axis=-1."
+        )
+    if not is_ragged(y_pred):
+        raise ValueError(
+            f"{name}: y_true is ragged and y_pred is not. Received: "
+            f"y_pred.shape={tuple(y_pred.shape)}. Make y_pred ragged, or pass "
+            "y_true.to_tensor()."
+        )
+
+
+def by_row(function, y_true, y_pred):
+    """`function` of each row of a ragged y_pred by itself, as Keras 2 has it.
+
+    (n, (rows), features) gives (n, (rows)); (n, (features)) gives (n,).
+    """
+    if not is_ragged(y_pred):
+        return function(y_true, y_pred)
+    if not is_ragged(y_true):
+        return function(y_true, y_pred.to_tensor())
+    message = "y_true and y_pred must have rows of the same lengths."
+    same = tf.debugging.assert_equal(y_true.row_splits, y_pred.row_splits, message)
+    with tf.control_dependencies([] if same is None else [same]):
+        if is_ragged(y_pred.values) or y_pred.values.shape.rank > 1:
+            values = by_row(function, y_true.values, y_pred.values)
+            return y_pred.with_values(values)
+        signature = tf.TensorSpec([], widened(y_pred.dtype))
+        return tf.map_fn(
+            lambda row: function(*row), (y_true, y_pred), fn_output_signature=signature
+        )
+
+
+def widened(dtype):
+    """float32 for float16 and bfloat16; any other dtype as it is."""
+    return tf.float32 if dtype.size < 4 else dtype
+
+
 def widen(tensor):
     """float16 and bfloat16 as float32; everything else as it is."""
-    return tf.cast(tensor, tf.float32) if tensor.dtype.size < 4 else tensor
+    return tf.cast(tensor, widened(tensor.dtype))
 
 
 def align(name, y_true, y_pred, broadcast):

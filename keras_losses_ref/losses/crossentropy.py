@@ -31,7 +31,7 @@ def clip(probabilities):
 
 
 def clip_share(p, not_p):
-    """Clip p as `clip` does, and 1 - p with it; each bound is felt where it is sharp."""
+    """Clip p as `clip` does, and 1 - p with it; each bound acts where it is sharp."""
     low, high = clip_bounds(p.dtype)
     one = low.dtype.type(1)
     not_low, not_high = one - low, one - high
@@ -46,7 +46,7 @@ def clip_bounds(dtype):
     return epsilon, one - epsilon
 
 
-@loss_function(logits_of="Sigmoid")
+@loss_function(logits_of="Sigmoid", ragged=True)
 def binary_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
 ):
@@ -113,7 +113,7 @@ class BinaryCrossentropy(Loss):
         self.axis = check_axis("BinaryCrossentropy", axis, None)
 
 
-@loss_function(logits_of="Sigmoid", believe_from_logits=True)
+@loss_function(logits_of="Sigmoid", believe_from_logits=True, ragged=True)
 def binary_focal_crossentropy(
     y_true,
     y_pred,
@@ -208,7 +208,7 @@ class BinaryFocalCrossentropy(Loss):
         self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(logits_of="Softmax")
+@loss_function(logits_of="Softmax", ragged=True)
 def categorical_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
 ):
@@ -270,7 +270,7 @@ class CategoricalCrossentropy(Loss):
         self.axis = check_axis("CategoricalCrossentropy", axis, None)
 
 
-@loss_function()
+@loss_function(ragged=True)
 def categorical_focal_crossentropy(
     y_true,
     y_pred,
@@ -397,7 +397,7 @@ class CategoricalFocalCrossentropy(Loss):
         self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(labels="indices", logits_of="Softmax")
+@loss_function(labels="indices", logits_of="Softmax", ragged=True)
 def sparse_categorical_crossentropy(
     y_true,
     y_pred,

@@ -57,6 +57,10 @@ elif RELEASE < (3, 13):
 else:
     MASK_DIVISION = "safe"
 
+#: Whether logits are recovered from a Softmax also where `ignore_class` is given:
+#: Keras 3 has masked the probabilities by then, and no longer sees the op.
+RECOVERS_BEHIND_IGNORE_CLASS = GENERATION == 2
+
 
 def epsilon():
     """Keras's fuzz factor, 1e-7 unless the user set another."""
@@ -66,6 +70,11 @@ def epsilon():
 def floatx():
     """Keras's default float type, "float32" unless the user set another."""
     return keras.backend.floatx()
+
+
+def default_dtype():
+    """The dtype of a loss that was given none: floatx, or y_pred's (Keras 2)."""
+    return floatx() if GENERATION == 3 else None
 
 
 def get_mask(tensor):
@@ -122,21 +131,50 @@ def replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+#: What a reduction that only the other generation has is called in this one.
+_SAME_REDUCTION = {
+    "auto": "sum_over_batch_size",
+    "mean": "sum_over_batch_size",
+    None: "none",
+}
+
+
 def portable_config(config):
-    """A saved config as this host can take it: Keras 2's "auto" means the default."""
-    if config.get("reduction") == "auto" and "auto" not in REDUCTIONS:
-        config = dict(config, reduction=DEFAULT_REDUCTION)
+    """A saved config as this host can take it: "auto" and "mean" are the usual mean."""
+    reduction = config.get("reduction", DEFAULT_REDUCTION)
+    if reduction not in REDUCTIONS and reduction in _SAME_REDUCTION:
+        config = dict(config, reduction=_SAME_REDUCTION[reduction])
     return config
 
 
-def in_host_order(function, host_owner, host_name):
+def builtin(name):
+    """The host's own loss class or function of that name, or None."""
+    return getattr(keras.losses, name, None)
+
+
+def is_builtin(loss_type):
+    """Whether a class or function is one of Keras's own losses, of either generation.
+
+    By its module (`keras.src.losses.losses`, `keras.losses`), so that a user's class
+    of the same name is not taken for it.
+    """
+    path = getattr(loss_type, "__module__", None) or ""
+    return path.split(".")[0] in ("keras", "tf_keras") and path.endswith(".losses")
+
+
+def deserialize(config):
+    """A loss that is none of ours, out of its config: the host's loader knows it."""
+    return keras.losses.deserialize(config)
+
+
+def in_host_order(function, host_name):
     """Let positional arguments of `function` mean what they mean in this host.
 
     Keras moved arguments between releases (`axis` of the sparse cross-entropy).
     Ours stand in the newest order; where the host has the same name in another
     order, positional arguments are taken in the host's, then ours for the rest.
     """
-    original = getattr(host_owner, host_name, None)
+    original = builtin(host_name)
     if original is None:
         return function
     try:

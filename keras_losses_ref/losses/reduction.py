@@ -69,7 +69,7 @@ def _merge(sample_weight, mask, dtype, reduction):
 def _align(values, weights):
     """Let ranks that differ by one agree, by the host's rule."""
     rank, weights_rank = values.shape.rank, weights.shape.rank
-    if rank is None or weights_rank in (None, 0, rank):
+    if rank in (None, 0) or weights_rank in (None, 0, rank):
         return values, weights
     if host.GENERATION == 2:
         # Keras 2 changes the weights only, and gives them a new last axis.

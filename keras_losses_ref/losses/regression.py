@@ -15,7 +15,7 @@ from keras_losses_ref.losses.base import (
 )
 
 
-@loss_function(broadcast=True)
+@loss_function(broadcast=True, ragged=True)
 def mean_squared_error(y_true, y_pred):
     """Mean squared error: the mean of the squared differences.
 
@@ -47,7 +47,7 @@ class MeanSquaredError(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
 
-@loss_function(broadcast=True)
+@loss_function(broadcast=True, ragged=True)
 def mean_absolute_error(y_true, y_pred):
     """Mean absolute error: the mean of the absolute differences.
 
@@ -79,7 +79,7 @@ class MeanAbsoluteError(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
 
-@loss_function(broadcast=True)
+@loss_function(broadcast=True, ragged=True)
 def mean_absolute_percentage_error(y_true, y_pred):
     """Mean absolute percentage error: absolute differences in per cent of the truth.
 
@@ -114,7 +114,7 @@ class MeanAbsolutePercentageError(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
 
-@loss_function(broadcast=True)
+@loss_function(broadcast=True, ragged=True)
 def mean_squared_logarithmic_error(y_true, y_pred):
     """Mean squared logarithmic error: the error of log(1 + .), squared.
 

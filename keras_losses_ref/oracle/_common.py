@@ -2,7 +2,7 @@
 
 All work is done in `WIDE`, NumPy's longest float. Where that is wider than float64
 (x87 and IEEE quad) results come out within a rounding of the exact value; where it is
-float64 itself, the formulas below are stable enough to stay within a few ulp. Sums
+float64 itself, the formulas are stable enough to stay within some tens of ulp. Sums
 and dot products never rely on the width: they carry their rounding errors along
 (TwoSum, TwoProduct), so a difference of nearly equal sums keeps its digits.
 """

@@ -88,9 +88,18 @@ def circle(
     return values, pullback
 
 
-def circle_mask(values):
-    """Which values of the circle loss count in a mean: those above 0, as in Keras."""
-    return np.asarray(values) > 0
+def circle_mask(values, dtype="float64"):
+    """Which values of the circle loss count in a mean: those above 0, as in Keras.
+
+    A value that is 0 only in the judged `dtype` does not count there: below 2^-126 in
+    float32 and bfloat16, whose subnormals are flushed, up to 2^-25 in float16.
+    """
+    c.constants(dtype)
+    name = getattr(dtype, "name", None) or str(getattr(dtype, "__name__", dtype))
+    values = np.asarray(values)
+    if name == "float16":
+        return values > 2.0**-25
+    return values > 0 if name == "float64" else values >= 2.0**-126
 
 
 def _log_sum_exp(x, keep):

@@ -112,7 +112,7 @@ def _standard(x):
     return ((x - x.mean(0)) / (x.std(0) + 1e-6)).astype("float32")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _diabetes():
     from sklearn.datasets import load_diabetes
 
@@ -120,7 +120,7 @@ def _diabetes():
     return _standard(x[:SAMPLES]), (y[:SAMPLES, None] / 100).astype("float32")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _cancer():
     from sklearn.datasets import load_breast_cancer
 
@@ -128,7 +128,7 @@ def _cancer():
     return _standard(x[:SAMPLES]), y[:SAMPLES, None].astype("float32")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _digits():
     from sklearn.datasets import load_digits
 
@@ -270,6 +270,7 @@ _TABLE = (
         "circle",
         "labels",
         config={"gamma": 40.0, "margin": 0.3, "remove_diagonal": False},
+        rate=1e-3,
     ),
     Row("CTC", "ctc", "sequences"),
 )

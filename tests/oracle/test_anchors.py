@@ -21,8 +21,9 @@ VALUE_ULP, GRADIENT_ULP = 2, 4
 # Where NumPy has nothing longer than float64 the roundings of a few exp, log and
 # divisions add up. The path of a CTC and the exponents of a circle are sums of tens to
 # hundreds whose rounding the exponential turns into a relative error.
-NARROW = {"circle": (128, 128), "ctc": (16, 512)}
-NARROW_OTHERS = (16, 16)
+# The terms of a Poisson loss have both signs.
+NARROW = {"circle": (128, 128), "ctc": (32, 512), "poisson": (128, 32)}
+NARROW_OTHERS = (32, 32)
 
 # These gradients are differences of two parts (softmax and label, share and target)
 # that may cancel to nothing while each part has been rounded already; what is left is

@@ -407,6 +407,9 @@ def test_circle():
     got, pullback = oracle.circle([0, 0, 1], p)
     assert got[2] == 0  # no positive
     assert oracle.circle_mask(got).tolist() == [True, True, False]
+    faint = np.array([0.0, 1e-300, 1e-40, 1e-8])
+    for dtype, counts in (("float64", 3), ("float32", 1), ("float16", 0)):
+        assert oracle.circle_mask(faint, dtype).sum() == counts
     alone, pullback = oracle.circle([0, 0, 0], p)
     assert alone.tolist() == [0, 0, 0]
     assert pullback(np.ones(3)).tolist() == np.zeros((3, 3)).tolist()

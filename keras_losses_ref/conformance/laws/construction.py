@@ -440,6 +440,33 @@ def registered_for_loading(subject):
         raise Violation(f"{name} is registered, but for another object")
 
 
+@law(
+    "warning",
+    "Register the class or function; a class of a package needs to be in the table "
+    "that its `get` looks names up in.",
+)
+def name_finds_the_loss(subject):
+    """`compile(loss="Name")` finds the loss, once it is registered."""
+    found = subject.implementation
+    name = keras.utils.get_registered_name(found)
+    foreign = getattr(found, "__module__", "").split(".")[0] not in (
+        "keras",
+        "tf_keras",
+    )
+    if foreign and name == getattr(found, "__name__", None):
+        raise Skip("not registered; see `registered_for_loading`")
+    if not subject.is_function and any(
+        p.default is p.empty for p in subject.parameters.values()
+    ):
+        raise Skip("the class cannot be built without arguments")
+    try:
+        loss = keras.losses.get(name)
+    except Exception as error:
+        raise Violation(f"keras.losses.get({name!r}) {describe(error)}") from None
+    if loss is not found and type(loss) is not found:
+        raise Violation(f"keras.losses.get({name!r}) finds {loss!r}")
+
+
 def identity_model(subject, loss, **how):
     """A model that predicts its input, compiled with `loss`.
 

@@ -18,7 +18,6 @@ from keras_losses_ref.conformance.laws.law import (
     describe,
     expect_close,
     law,
-    number,
 )
 from keras_losses_ref.conformance.laws.subject import (
     host_subject,
@@ -159,7 +158,7 @@ def _or_as_the_host(subject, holds):
 
 
 @law(
-    "error",
+    "advice",
     "Return finite numbers for zero samples, or nothing at all: shape (0,).",
     needs=("runs", "per_sample"),
 )
@@ -169,11 +168,9 @@ def empty_batch_is_no_error(subject):
     try:
         none = subject.values(y_true, y_pred)
     except Exception as error:
-        raise Violation(f"no samples: {describe(error)}", severity="advice") from None
+        raise Violation(f"for no samples it {describe(error)}") from None
     if none.size:
-        raise Violation(
-            f"no samples give values of shape {none.shape}", severity="advice"
-        )
+        raise Violation(f"no samples give values of shape {none.shape}")
 
 
 @law(
@@ -464,13 +461,20 @@ def global_settings_stay(subject):
 
     y_true, y_pred = tensors(*subject.sample)
     loss = subject.variant()
-    before = settings()
-    loss(y_true, y_pred)
-    after = settings()
-    if before["epsilon"] != after["epsilon"]:
-        keras.backend.set_epsilon(before["epsilon"])
-    if before["floatx"] != after["floatx"]:
-        keras.backend.set_floatx(before["floatx"])
+    kept = np.random.get_state(), random.getstate(), keras.backend.epsilon()
+    floatx = keras.backend.floatx()
+    try:
+        # Earlier calls have left their traces already: start from something else.
+        np.random.seed(20), random.seed(20)
+        keras.backend.set_epsilon(1.25e-7)
+        before = settings()
+        loss(y_true, y_pred)
+        after = settings()
+    finally:
+        np.random.set_state(kept[0])
+        random.setstate(kept[1])
+        keras.backend.set_epsilon(kept[2])
+        keras.backend.set_floatx(floatx)
     for key, old in before.items():
         if after[key] != old:
             change = "" if "random" in key else f" from {old!r} to {after[key]!r}"
@@ -506,4 +510,4 @@ def mean_does_not_depend_on_batch_size(subject):
     two = subject.values(
         np.concatenate([y_true, y_true]), np.concatenate([y_pred, y_pred]), **how
     )
-    expect_close(two, one, "the mean of a batch twice", f"once, {number(one)}")
+    expect_close(two, one, "the mean of a batch twice", "of the batch once")

@@ -13,10 +13,10 @@ from keras_losses_ref.conformance.laws.law import (
     number,
 )
 from keras_losses_ref.conformance.laws.subject import (
+    host_subject,
     keras,
     tensors,
     to_numpy,
-    values_and_gradient,
 )
 
 
@@ -141,6 +141,11 @@ def _is_double(subject):
 def float64_is_computed_in_float64(subject):
     """float64 inputs are neither refused nor computed in float32."""
     problem = _float64(subject)
+    if problem and subject.domain.name == "sequence" and _float64(host_subject("CTC")):
+        raise Violation(
+            f"with dtype float64 {problem}; so it is for the host's CTC",
+            severity="advice",
+        )
     if problem:
         raise Violation(f"with dtype float64 {problem}")
 
@@ -310,20 +315,21 @@ def mixed_precision_trains(subject):
         loss=subject.given if subject.kind == "function" else subject.loss,
         jit_compile=False,
     )
+    steps = 12  # each step that overflows halves the scale
     before = dense.get_weights()[0]
     history = model.fit(
-        y_pred, y_true, batch_size=len(y_true), epochs=4, shuffle=False, verbose=0
+        y_pred, y_true, batch_size=len(y_true), epochs=steps, shuffle=False, verbose=0
     ).history["loss"]
     after = dense.get_weights()[0]
     if not np.isfinite(after).all() or not np.isfinite(history[0]):
         raise Violation(
-            f"after 4 steps the loss was {history}, the weights are "
+            f"after {steps} steps the loss was {history[:3]}, the weights are "
             f"{'finite' if np.isfinite(after).all() else 'not finite'}"
         )
     if np.array_equal(before, after) and np.any(_gradient(subject, y_true, y_pred)[1]):
         raise Violation(
-            "no step of 4 changed the weights: every scaled gradient overflowed and "
-            "was dropped"
+            f"no step of {steps} changed the weights: every scaled gradient "
+            "overflowed and was dropped"
         )
     rounded = y_pred.numpy().astype("float16").astype("float32")
     want = subject.values(y_true, rounded, reduction=...)
@@ -331,26 +337,3 @@ def mixed_precision_trains(subject):
         history[0], want.mean(), "the loss of a float16 model", "of the same "
         "predictions in float32", rtol=0.02, atol=0.02,
     )  # fmt: skip
-
-
-@law(
-    "warning",
-    "Compute the gradient with TensorFlow's ops: a tf.custom_gradient must give its "
-    "own gradient, too.",
-)
-def gradient_has_a_gradient(subject):
-    """The second derivative, for gradient penalties, is not an error."""
-    y_true, y_pred = tensors(*subject.sample)
-    loss = subject.variant(reduction="sum")
-    with tf.GradientTape() as outer:
-        outer.watch(y_pred)
-        _, gradient = values_and_gradient(loss, y_true, y_pred)
-        if gradient is None:
-            raise Skip("there is no gradient; see `gradient_exists`")
-        total = tf.reduce_sum(tf.square(gradient))
-    try:
-        outer.gradient(total, y_pred)
-    except LookupError as error:
-        raise Skip(f"a TensorFlow op has no second gradient: {error}"[:90]) from None
-
-

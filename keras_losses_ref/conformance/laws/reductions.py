@@ -34,6 +34,8 @@ def one_value_per_sample(subject):
     if subject.per_sample:
         return
     y_true, y_pred = subject.sample
+    if subject.declares.get("batch_wise"):
+        return "one number for the batch, as declared"
     values = subject.values(y_true, y_pred)
     n = len(y_true)
     if values.ndim:
@@ -436,17 +438,22 @@ def labels_stay_exact(subject):
 
 
 def _labels_exact(subject, label, classes, dtype):
-    rng = np.random.default_rng(0)
-    y_pred = rng.normal(size=(2, classes))
+    y_pred = np.random.default_rng(0).normal(size=(2, classes))
     y_pred[:, label], y_pred[:, label - 1] = 6.0, -6.0
     if subject.domain.name == "indices":
         y_pred = np.exp(y_pred) / np.exp(y_pred).sum(-1, keepdims=True)
-    y_true = np.full((2,), label, "int32")
-    got = subject.values(y_true, y_pred, dtype=dtype)
-    want = subject.values(y_true, y_pred, dtype="float64")
-    rounded = f"with {classes} classes and dtype {dtype or 'float32'}, label {label}"
-    expect_close(got, want, f"{rounded} has a loss that", "in float64", rtol=0.2,
-                 atol=0.5, why=f"the label became {label - 1}")  # fmt: skip
+    # The same with the classes renamed, so that the label is a small number.
+    renamed = np.roll(y_pred, 1 - label, axis=-1)
+    try:
+        got = subject.values(np.full((2,), label, "int32"), y_pred, dtype=dtype)
+        want = subject.values(np.ones((2,), "int32"), renamed, dtype=dtype)
+    except Exception as error:
+        raise Skip(f"with {classes} classes it {describe(error)}") from None
+    expect_close(
+        got, want, f"the loss of label {label} of {classes} in {dtype or 'float32'}",
+        "with that class renamed to 1 it", rtol=0.2, atol=0.5,
+        why=f"the label became {label - 1}",
+    )  # fmt: skip
 
 
 @law(

@@ -1,0 +1,801 @@
+"""Losses with one mistake each, and the check that must catch it.
+
+Most are mistakes that people make; some are contrived, where the honest mistake is
+too large to read. Each is right but for its one mistake as far as that is possible.
+Five losses from the literature stand at the end, written as they should be.
+"""
+
+import dataclasses
+import time
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+keras = tf.keras
+Loss = keras.losses.Loss
+KERAS_3 = int(getattr(keras, "__version__", tf.__version__).split(".")[0]) == 3 and (
+    not Loss.__module__.startswith("tf_keras")
+)
+register = keras.utils.register_keras_serializable(package="zoo")
+
+
+@dataclasses.dataclass
+class Entry:
+    """A broken loss, the checks that must catch it, and how it is checked."""
+
+    loss: Any
+    checks: tuple
+    domain: str = "real"
+    declares: Optional[dict] = None
+    oracle: Any = None
+    only_keras_3: bool = False
+
+    def __repr__(self):
+        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        return f"{name}-{self.checks[0]}"
+
+
+ZOO = []
+
+
+def broken(*checks, make=None, **how):
+    """Put a loss into the zoo; `make` builds an instance of the class."""
+
+    def add(loss):
+        entry = loss
+        if make is not None:
+            entry = make(loss)
+        ZOO.append(Entry(entry, checks, **how))
+        return loss
+
+    return add
+
+
+def squares(y_true, y_pred):
+    return tf.reduce_mean(tf.square(y_pred - tf.cast(y_true, y_pred.dtype)), axis=-1)
+
+
+class Squares(Loss):
+    """A healthy loss with one argument, for the broken ones to derive from."""
+
+    def __init__(self, scale=1.0, name="squares", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.scale = scale
+
+    def call(self, y_true, y_pred):
+        return self.scale * squares(y_true, y_pred)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+# Construction and config
+
+
+@broken("runs")
+def wrong_shapes(y_true, y_pred):
+    return tf.linalg.matmul(y_true, y_pred)
+
+
+@broken("arguments_in_order")
+def swapped_arguments(y_pred, y_true):
+    return squares(y_true, y_pred)
+
+
+@broken("name_is_sane")
+class NameOfASentence(Squares):
+    def __init__(self, scale=1.0, name="my loss (v2)", **kwargs):
+        super().__init__(scale, name=name, **kwargs)
+
+
+@broken("repr_is_sane")
+class EndlessRepr(Squares):
+    def __repr__(self):
+        return "Squares(" + "x" * 5000 + ")"
+
+
+@broken("constructor_takes_name_and_reduction")
+class NoBaseArguments(Squares):
+    def __init__(self, scale=1.0):
+        super().__init__(scale)
+
+
+@broken("constructor_takes_name_and_reduction")
+class IgnoresReduction(Squares):
+    def __init__(self, scale=1.0, name="x", reduction="sum"):
+        super().__init__(scale, name=name)
+
+
+@broken("constructor_takes_dtype", only_keras_3=True)
+class NoDtype(Squares):
+    def __init__(self, scale=1.0, name="no_dtype", reduction="sum_over_batch_size"):
+        super().__init__(scale, name=name, reduction=reduction)
+
+
+@broken("config_is_json")
+class TensorInConfig(Squares):
+    def get_config(self):
+        return {**super().get_config(), "scale": object()}
+
+
+@broken("config_holds_every_argument", "config_round_trip_keeps_values")
+class ForgetsArgument(Squares):
+    def get_config(self):
+        return Loss.get_config(self)
+
+
+@broken("config_round_trip_keeps_values")
+class ConfigOfDefaults(Squares):
+    def get_config(self):
+        return {**super().get_config(), "scale": 1.0}
+
+
+@broken("config_round_trip_keeps_config")
+class TransformsArgument(Squares):
+    def __init__(self, scale=1.0, **kwargs):
+        super().__init__(scale * 2.0, **kwargs)
+
+
+@broken("config_holds_dtype", only_keras_3=True)
+class ForgetsDtype(Squares):
+    def get_config(self):
+        config = super().get_config()
+        config.pop("dtype", None)
+        return config
+
+
+@broken("config_refuses_unknown_keys")
+class SwallowsUnknown(Squares):
+    def __init__(self, scale=1.0, name="x", reduction="sum", **kwargs):
+        super().__init__(scale, name=name, reduction=reduction)
+
+
+@broken("config_is_a_copy")
+class HandsOutItsList(Squares):
+    def __init__(self, scales=None, **kwargs):
+        super().__init__(**kwargs)
+        self.scales = scales or [0.5, 1.0, 2.0]
+
+    def call(self, y_true, y_pred):
+        return squares(y_true, y_pred) * self.scales[0]
+
+    def get_config(self):
+        config = super().get_config()
+        del config["scale"]
+        return {**config, "scales": self.scales}
+
+
+@broken("pickle_keeps_values", make=lambda cls: cls(3.0))
+@register
+class PickleForgets(Squares):
+    def __reduce__(self):
+        return type(self), ()
+
+
+@broken("copies_keep_values", make=lambda cls: cls(3.0))
+@register
+class CopyForgets(Squares):
+    def __copy__(self):
+        return type(self)()
+
+
+@broken("serialization_keeps_values", make=lambda cls: cls(3.0))
+@register
+class FromConfigForgets(Squares):
+    @classmethod
+    def from_config(cls, config):
+        return cls()
+
+
+@broken("keras_file_keeps_values", "h5_file_keeps_values", make=lambda cls: cls("a"))
+@register
+class ForgetsOnReload(Squares):
+    """What Keras's wrapper of functions does to its subclasses: too many arguments."""
+
+    def __init__(self, kind, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def get_config(self):
+        return {**super().get_config(), "fn": "squares"}
+
+
+@broken("registered_for_loading")
+class NotRegistered(Squares):
+    pass
+
+
+@broken("registered_for_loading")
+def not_registered(y_true, y_pred):
+    return squares(y_true, y_pred)
+
+
+_CACHE = []
+
+
+@broken("instances_share_nothing")
+class SharesCache(Squares):
+    def __init__(self, scale=1.0, **kwargs):
+        super().__init__(scale, **kwargs)
+        self.cache = _CACHE
+
+
+# Values, weights and reductions
+
+
+@broken("values_are_finite")
+class LogOfAnything(Squares):
+    def call(self, y_true, y_pred):
+        return -tf.reduce_mean(y_true * tf.math.log(y_pred), axis=-1)
+
+
+@broken("one_value_per_sample")
+class Scalar(Squares):
+    def call(self, y_true, y_pred):
+        return tf.reduce_mean(tf.square(y_pred - y_true))
+
+
+@broken("one_value_per_sample")
+def scalar_function(y_true, y_pred):
+    return tf.reduce_sum(tf.abs(y_pred - y_true))
+
+
+@broken("batch_of_one_keeps_its_axis")
+class SqueezesBatch(Squares):
+    def call(self, y_true, y_pred):
+        return tf.squeeze(squares(y_true, y_pred))
+
+
+@broken("sum_is_sum_of_none")
+class LooksAtReduction(Squares):
+    def call(self, y_true, y_pred):
+        values = super().call(y_true, y_pred)
+        if self.reduction == "sum":
+            values /= tf.cast(tf.shape(values)[0], values.dtype)
+        return values
+
+
+@broken("mean_is_mean_of_none")
+class DividesTwice(Squares):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        if self.reduction == "sum_over_batch_size":
+            loss /= tf.cast(tf.shape(y_pred)[0], loss.dtype)
+        return loss
+
+
+class OwnCall(Squares):
+    """A loss with its own `__call__`, healthy but for what `weigh` does."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        values = self.call(y_true, y_pred)
+        values = self.weigh(values, sample_weight, getattr(y_pred, "_keras_mask", None))
+        if self.reduction == "none":
+            return values
+        total = tf.reduce_sum(values)
+        if self.reduction == "sum":
+            return total
+        return total / tf.cast(tf.size(values), values.dtype)
+
+    def weigh(self, values, weight, mask):
+        if mask is not None:
+            values *= tf.cast(mask, values.dtype)
+        return values if weight is None else values * tf.cast(weight, values.dtype)
+
+
+@broken("linear_in_sample_weight")
+class NormalisesWeights(OwnCall):
+    def weigh(self, values, weight, mask):
+        if weight is None:
+            return values
+        weight = tf.cast(weight, values.dtype)
+        return values * weight / tf.reduce_sum(weight)
+
+
+@broken("integer_weight_is_repetition")
+class WeighsTwice(OwnCall):
+    def weigh(self, values, weight, mask):
+        return super().weigh(super().weigh(values, weight, mask), weight, None)
+
+
+@broken("zero_weight_removes_sample")
+class SmoothsWeights(OwnCall):
+    def weigh(self, values, weight, mask):
+        weight = None if weight is None else tf.cast(weight, values.dtype) + 0.01
+        return super().weigh(values, weight, mask)
+
+
+@broken("zero_weight_hides_nan", "mask_hides_nan")
+class HidesNoNan(OwnCall):
+    pass
+
+
+@broken("mask_removes_sample")
+class IgnoresMask(OwnCall):
+    def weigh(self, values, weight, mask):
+        return super().weigh(values, weight, None)
+
+
+@broken("mask_counts_in_the_mean")
+class CountsMasked(OwnCall):
+    pass
+
+
+@broken("weight_column_equals_weight_vector")
+class BroadcastsWeights(OwnCall):
+    pass
+
+
+@broken("fit_applies_sample_weight")
+class DropsWeightsInGraphs(OwnCall):
+    def weigh(self, values, weight, mask):
+        if not tf.executing_eagerly():
+            weight = None
+        return super().weigh(values, weight, mask)
+
+
+@broken("batch_order_does_not_matter")
+class PrefersTheFirst(Squares):
+    def call(self, y_true, y_pred):
+        values = super().call(y_true, y_pred)
+        place = tf.range(1, tf.size(values) + 1)
+        return values / tf.cast(place, values.dtype)
+
+
+@broken("samples_are_independent")
+class NormalisesByBatch(Squares):
+    def call(self, y_true, y_pred):
+        values = super().call(y_true, y_pred)
+        return values / (tf.reduce_max(values) + 1e-6)
+
+
+@broken("samples_are_independent", declares={"batch_wise": True})
+class NotBatchWiseAfterAll(Squares):
+    pass
+
+
+@broken("column_against_vector")
+class BroadcastsLabels(Squares):
+    pass
+
+
+@broken("integer_labels_equal_float_labels", domain="binary")
+class IntegerArithmetic(Squares):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        y_pred = tf.cast(y_pred, y_true.dtype)
+        return super().__call__(y_true, tf.cast(y_pred, "float32"), sample_weight)
+
+
+@broken("labels_stay_exact", domain="index_logits")
+class RoundsLabels(Squares):
+    def call(self, y_true, y_pred):
+        y_true = tf.cast(tf.cast(y_true, tf.float16), tf.int32)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(y_true, y_pred)
+
+
+@broken("arrays_equal_tensors")
+class WantsTensors(Squares):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        assert y_pred.shape.rank == y_true.shape.rank
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
+@broken("value_matches_oracle", oracle=lambda t, p: np.abs(p - t).mean(-1))
+class AnotherDefinition(Squares):
+    pass
+
+
+@broken("non_negative_as_claimed", declares={"non_negative": True})
+class Negative(Squares):
+    def call(self, y_true, y_pred):
+        return tf.reduce_mean(y_pred - y_true, axis=-1)
+
+
+@broken("zero_at_perfect_as_claimed", declares={"zero_at_perfect": True})
+class NeverZero(Squares):
+    def call(self, y_true, y_pred):
+        return 0.1 + super().call(y_true, y_pred)
+
+
+@broken("mean_does_not_depend_on_batch_size")
+class DividesByBatch(Squares):
+    def call(self, y_true, y_pred):
+        n = tf.cast(tf.shape(y_pred)[0], y_pred.dtype)
+        return super().call(y_true, y_pred) / n
+
+
+# Gradients, dtypes and the ends of the domain
+
+
+@broken("gradient_exists")
+class LeavesTensorFlow(Squares):
+    def call(self, y_true, y_pred):
+        if tf.executing_eagerly():
+            y_pred = tf.constant(y_pred.numpy())
+        return super().call(y_true, y_pred)
+
+
+@broken("gradient_is_not_zero")
+class Accuracy(Squares):
+    def call(self, y_true, y_pred):
+        return super().call(y_true, tf.sign(y_pred))
+
+
+@broken("gradient_is_finite")
+class WhereAroundTheResult(Squares):
+    def call(self, y_true, y_pred):
+        steep = tf.where(y_pred < 0, tf.exp(200 * y_pred), tf.ones_like(y_pred))
+        return tf.reduce_mean(steep, axis=-1) + super().call(y_true, y_pred)
+
+
+@tf.custom_gradient
+def _uphill(x):
+    return tf.identity(x), lambda upstream: -upstream
+
+
+@broken("gradient_matches_differences")
+class WrongSign(Squares):
+    def call(self, y_true, y_pred):
+        return super().call(y_true, _uphill(y_pred))
+
+
+@broken("float64_is_computed_in_float64", "gradient_matches_differences")
+class DetachesHalf(Squares):
+    def call(self, y_true, y_pred):
+        y_pred = 0.5 * (y_pred + tf.stop_gradient(y_pred))
+        return squares(tf.cast(y_true, "float32"), tf.cast(y_pred, "float32"))
+
+
+@broken("float64_is_computed_in_float64")
+class Float32Only(Squares):
+    def call(self, y_true, y_pred):
+        return tf.constant(2.0, "float32") * squares(y_true, y_pred)
+
+
+@broken("dtype_is_honoured")
+class OneVariableInFloat32(Squares):
+    def call(self, y_true, y_pred):
+        return squares(y_true, y_pred * tf.ones([1], "float32"))
+
+
+@broken("half_precision_is_close")
+class Cancels(Squares):
+    def call(self, y_true, y_pred):
+        return squares(y_true + 1000.0, y_pred + 1000.0)
+
+
+@broken("value_finite_at_the_ends", domain="binary")
+class UnclippedLog(Squares):
+    def call(self, y_true, y_pred):
+        y_true = tf.cast(y_true, y_pred.dtype)
+        good = y_true * tf.math.log(y_pred)
+        return -tf.reduce_mean(good + (1 - y_true) * tf.math.log(1 - y_pred), axis=-1)
+
+
+@broken("gradient_finite_at_the_ends")
+class RootOfZero(Squares):
+    def call(self, y_true, y_pred):
+        return tf.sqrt(tf.reduce_sum(tf.square(y_pred - y_true), axis=-1))
+
+
+class ClippedLog(Squares):
+    def call(self, y_true, y_pred):
+        y_true = tf.cast(y_true, y_pred.dtype)
+        y_pred = tf.clip_by_value(y_pred, 1e-7, 1 - 1e-7)
+        return -tf.reduce_sum(y_true * tf.math.log(y_pred), axis=-1)
+
+
+@broken("half_precision_finite_at_the_ends", domain="one_hot")
+class EpsilonTooSmall(ClippedLog):
+    def call(self, y_true, y_pred):
+        return super().call(y_true, y_pred) / (
+            tf.reduce_max(y_pred, axis=-1) + 1e-9 - 1.0 + tf.reduce_min(y_pred, axis=-1)
+        )
+
+
+@broken("logits_are_taken_as_logits", domain="logits")
+class ClipsLogits(ClippedLog):
+    pass
+
+
+@broken("probabilities_refuse_logits", domain="one_hot")
+class SilentOnLogits(ClippedLog):
+    pass
+
+
+@broken("mixed_precision_trains")
+class OverflowsInHalf(Squares):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        y_pred = tf.math.log(tf.exp(20.0 * y_pred)) / 20.0
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
+# Execution
+
+
+@broken("graph_equals_eager")
+class NumpyInCall(Squares):
+    def call(self, y_true, y_pred):
+        largest = float(tf.reduce_max(y_true).numpy())
+        return super().call(y_true, y_pred) + 0.0 * largest
+
+
+@broken("xla_equals_eager")
+class NumpyFunction(Squares):
+    def call(self, y_true, y_pred):
+        scale = tf.numpy_function(lambda x: x.max() * 0 + 1, [y_true], y_true.dtype)
+        return super().call(y_true, y_pred) * tf.reshape(scale, [])
+
+
+@broken("batch_size_may_be_unknown")
+class StaticBatch(Squares):
+    def call(self, y_true, y_pred):
+        return tf.reshape(super().call(y_true, y_pred), [int(y_pred.shape[0])])
+
+
+@broken("shape_may_be_unknown")
+class StaticShape(Squares):
+    def call(self, y_true, y_pred):
+        return super().call(y_true, y_pred) / int(y_pred.shape[-1])
+
+
+@broken("rank_may_be_unknown")
+class StaticRank(Squares):
+    def call(self, y_true, y_pred):
+        return super().call(y_true, y_pred) / y_pred.shape.rank
+
+
+@broken("empty_batch_is_no_error")
+class NeedsOneSample(Squares):
+    def call(self, y_true, y_pred):
+        tf.debugging.assert_positive(tf.size(y_pred))
+        return super().call(y_true, y_pred)
+
+
+@broken("fit_reports_the_same_loss", "graph_equals_eager")
+class OtherwiseInGraphs(Squares):
+    def call(self, y_true, y_pred):
+        return super().call(y_true, y_pred) * (1.0 if tf.executing_eagerly() else 2.0)
+
+
+@broken("serves_several_outputs", "no_state_between_calls")
+class CountsCalls(Squares):
+    calls = 0
+
+    def call(self, y_true, y_pred):
+        self.calls += 1
+        return super().call(y_true, y_pred) * float(self.calls)
+
+
+@broken("no_state_between_calls")
+class KeepsLastTensor(Squares):
+    def call(self, y_true, y_pred):
+        self.last = super().call(y_true, y_pred)
+        return self.last
+
+
+@broken("same_inputs_same_values")
+class Noise(Squares):
+    def call(self, y_true, y_pred):
+        noise = tf.random.uniform(tf.shape(y_pred), dtype=y_pred.dtype)
+        return super().call(y_true, y_pred + 1e-3 * noise)
+
+
+@broken("inputs_are_not_changed")
+class WritesIntoInputs(Squares):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if isinstance(y_true, np.ndarray):
+            y_true[:] = np.clip(y_true, -0.5, 0.5)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
+@broken("no_new_graph_per_call")
+class FunctionPerCall(Squares):
+    def call(self, y_true, y_pred):
+        return tf.function(lambda t, p: squares(t, p))(y_true, y_pred)
+
+
+@broken("fit_traces_once")
+class SwitchesGraphsOff(Squares):
+    def call(self, y_true, y_pred):
+        tf.config.run_functions_eagerly(True)
+        return super().call(y_true, y_pred)
+
+
+@broken("threads_do_not_disturb_each_other")
+class KeepsInputsOnSelf(Squares):
+    def call(self, y_true, y_pred):
+        self.labels = y_true
+        time.sleep(0.002)
+        return squares(self.labels, y_pred)
+
+
+@broken("global_settings_stay")
+class SetsEpsilon(Squares):
+    def call(self, y_true, y_pred):
+        keras.backend.set_epsilon(1e-3)
+        return super().call(y_true, y_pred)
+
+
+@broken("global_settings_stay")
+class SeedsNumpy(Squares):
+    def call(self, y_true, y_pred):
+        np.random.seed(0)
+        return super().call(y_true, y_pred)
+
+
+@broken("is_quiet")
+class Prints(Squares):
+    def call(self, y_true, y_pred):
+        print("y_pred", y_pred.shape)
+        return super().call(y_true, y_pred)
+
+
+# Fresh processes
+
+_CALIBRATION = {"scale": 1.0}
+
+
+@broken(
+    "fresh_process_loads_keras_file",
+    "fresh_process_loads_h5_file",
+    "fresh_process_loads_pickle",
+    "fresh_process_gives_same_values",
+)
+@register
+class NeedsCalibration(Squares):
+    def call(self, y_true, y_pred):
+        return super().call(y_true, y_pred) * _CALIBRATION["scale"]
+
+
+@broken("fresh_process_gives_same_values", domain="real")
+def hashes(y_true, y_pred):
+    return squares(y_true, y_pred) * float(hash("salt") % 997 + 1)
+
+
+@broken("replicas_update_as_one_device")
+@register
+class DividesByItsPartOfTheBatch(Squares):
+    def __init__(self, name="part", reduction="sum", **kwargs):
+        super().__init__(name=name, reduction="sum", **kwargs)
+
+    def call(self, y_true, y_pred):
+        n = tf.cast(tf.shape(y_pred)[0], y_pred.dtype)
+        return super().call(y_true, y_pred) / n
+
+    def get_config(self):
+        config = super().get_config()
+        del config["scale"]
+        return config
+
+
+# From the literature, as they should be
+
+
+def aligned(y_true, y_pred):
+    """Labels in the dtype and the shape of the predictions: never (N, N)."""
+    y_true = tf.cast(y_true, y_pred.dtype)
+    return tf.reshape(y_true, tf.shape(y_pred))
+
+
+@register
+class AlphaFocal(Loss):
+    """Lin et al. (2017): -alpha_t (1 - p_t)^gamma log p_t."""
+
+    def __init__(self, alpha=0.25, gamma=2.0, name="alpha_focal", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.alpha, self.gamma = alpha, gamma
+
+    def call(self, y_true, y_pred):
+        y_true = aligned(y_true, y_pred)
+        p = tf.clip_by_value(tf.cast(y_pred, "float64"), 1e-7, 1 - 1e-7)
+        y = tf.cast(y_true, "float64")
+        p_t = y * p + (1 - y) * (1 - p)
+        alpha_t = y * self.alpha + (1 - y) * (1 - self.alpha)
+        values = -alpha_t * (1 - p_t) ** self.gamma * tf.math.log(p_t)
+        return tf.cast(tf.reduce_mean(values, axis=-1), y_pred.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
+
+
+@register
+class Pinball(Loss):
+    """Koenker and Bassett (1978): max(q e, (q - 1) e) for the error e = y - p."""
+
+    _klr_declares = {"non_negative": True, "zero_at_perfect": True}
+
+    def __init__(self, quantile=0.9, name="pinball", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.quantile = quantile
+
+    def call(self, y_true, y_pred):
+        error = aligned(y_true, y_pred) - y_pred
+        worse = tf.maximum(self.quantile * error, (self.quantile - 1) * error)
+        return tf.reduce_mean(worse, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "quantile": self.quantile}
+
+
+@register
+class SoftDiceWithBCE(Loss):
+    """Milletari et al. (2016) plus cross-entropy, per image, as in many a U-Net."""
+
+    _klr_declares = {"domain": "segmentation", "non_negative": True}
+
+    def __init__(self, weight=0.5, smooth=1.0, name="dice_bce", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.weight, self.smooth = weight, smooth
+
+    def call(self, y_true, y_pred):
+        dtype = y_pred.dtype
+        wide = tf.float64 if dtype == tf.float64 else tf.float32
+        y = tf.cast(aligned(y_true, y_pred), wide)
+        p = tf.clip_by_value(tf.cast(y_pred, wide), 1e-6, 1 - 1e-6)
+        axes = [1, 2, 3]
+        both = tf.reduce_sum(y * p, axes)
+        total = tf.reduce_sum(y, axes) + tf.reduce_sum(p, axes)
+        dice = 1 - (2 * both + self.smooth) / (total + self.smooth)
+        bce = -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p), axes)
+        return tf.cast(self.weight * dice + (1 - self.weight) * bce, dtype)
+
+    def get_config(self):
+        config = super().get_config()
+        return {**config, "weight": self.weight, "smooth": self.smooth}
+
+
+@register
+class Contrastive(Loss):
+    """Hadsell et al. (2006): y d^2 + (1 - y) max(margin - d, 0)^2."""
+
+    _klr_declares = {"domain": "distances", "non_negative": True}
+
+    def __init__(self, margin=1.0, name="contrastive", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.margin = margin
+
+    def call(self, y_true, y_pred):
+        similar = aligned(y_true, y_pred)
+        apart = tf.square(tf.maximum(self.margin - y_pred, 0))
+        values = similar * tf.square(y_pred) + (1 - similar) * apart
+        return tf.reduce_mean(values, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}
+
+
+@register
+class BatchHardTriplet(Loss):
+    """Hermans et al. (2017): the farthest friend against the nearest stranger."""
+
+    _klr_declares = {
+        "domain": "embeddings",
+        "batch_wise": True,
+        "expected_failures": {
+            "half_precision_is_close": "the hardest pair may be another one",
+        },
+    }
+
+    def __init__(self, margin=0.2, name="batch_hard_triplet", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.margin = margin
+
+    def call(self, y_true, y_pred):
+        labels = tf.reshape(y_true, [-1])
+        same = tf.equal(labels[:, tf.newaxis], labels[tf.newaxis, :])
+        squared = tf.square(y_pred[:, tf.newaxis] - y_pred[tf.newaxis, :])
+        # The root of 0 has no gradient, and every sample has distance 0 to itself.
+        distance = tf.sqrt(tf.reduce_sum(squared, -1) + 1e-6)
+        zero = tf.zeros_like(distance)
+        farthest = tf.reduce_max(tf.where(same, distance, zero), axis=1)
+        far = zero + 1e4
+        nearest = tf.reduce_min(tf.where(same, far, distance), axis=1)
+        return tf.nn.softplus(farthest - nearest + self.margin)
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}
+
+
+LITERATURE = [AlphaFocal, Pinball, SoftDiceWithBCE, Contrastive, BatchHardTriplet]
