@@ -18,12 +18,17 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+#: What `from keras_losses_ref import oracle` must find without loading the losses.
+_MODULES = ("cli", "conformance", "losses", "oracle", "pytest_plugin")
+
 if TYPE_CHECKING:
     from keras_losses_ref.losses import *  # noqa: F403
 
 
 def __getattr__(name):
     """Find a public name in the losses, which imports TensorFlow (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     losses = _import_losses()

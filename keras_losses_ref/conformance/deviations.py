@@ -15,6 +15,7 @@ import numpy as np
 from keras_losses_ref import oracle
 from keras_losses_ref.conformance.evaluate import (
     Outcome,
+    activate,
     consult,
     merged_mask,
     recovers,
@@ -145,6 +146,34 @@ def _unchecked_sparse_smoothing(case):
     )
 
 
+# --- masks ----------------------------------------------------------------------------
+
+
+def _nothing_valid(case):
+    if case.refused or case.reduction not in ("sum_over_batch_size", "mean"):
+        return False
+    y_true, y_pred = rounded(case)
+    truth = consult(dataclasses.replace(case, reduction="none"))
+    mask = merged_mask(case, truth.value, y_true, y_pred)
+    return mask is not None and mask.size and not mask.any()
+
+
+def _total_over_epsilon_overflows(case):
+    return case.dtype == "float16" and _nothing_valid(case)
+
+
+def _nan(case):
+    truth = consult(case)
+    if truth.error:
+        return truth
+    gradient = np.full_like(truth.gradient, np.nan)
+    if case.config.get("ignore_class") is not None and case.mask is None:
+        gradient[...] = 0.0  # a `where` keeps it from rows that are ignored
+    return dataclasses.replace(
+        truth, value=np.full_like(truth.value, np.nan), gradient=gradient
+    )
+
+
 # --- half precision -------------------------------------------------------------------
 
 
@@ -171,45 +200,63 @@ def _reduced(case, values, pullback):
     return Outcome(result, pullback(upstream), case.dtype)
 
 
-def _binary_with(case, low, high, inside=0.0):
-    """Binary cross-entropy with other clip bounds, and `inside` added in the logs."""
+def _binary_with(case, low, high, inside=0.0, inside_other=0.0):
+    """Binary cross-entropy with other clip bounds, and something added in the logs.
+
+    `inside` is added to p, `inside_other` to 1 - p.
+    """
     y, x = rounded(case)
-    y = np.asarray(y, float)
-    y, x = np.broadcast_arrays(*_same_rank(y, x))
+    chain = None
+    if case.activation is not None:
+        x, chain = activate(case.activation, x)
+    y, x = np.broadcast_arrays(*_same_rank(np.asarray(y, float), x))
     y = y * (1.0 - _smoothing(case)) + 0.5 * _smoothing(case)
     axis = case.config.get("axis", -1)
     with np.errstate(all="ignore"):
         p = np.clip(x, low, high)
         values = -np.mean(
-            y * np.log(p + inside) + (1.0 - y) * np.log(1.0 - p + inside), axis=axis
+            y * np.log(p + inside) + (1.0 - y) * np.log(1.0 - p + inside_other),
+            axis=axis,
         )
         open_gate = (x >= low) & (x <= high)
-        slope = -(y * (1.0 / (p + inside)) - (1.0 - y) * (1.0 / (1.0 - p + inside)))
+        # A reciprocal of 1e-7 is infinite in float16, and 0 times it NaN.
+        above, below = 1.0 / (p + inside), 1.0 / (1.0 - p + inside_other)
+        if case.dtype == "float16":
+            above, below = (np.where(r > 65504, np.inf, r) for r in (above, below))
+        slope = -(y * above - (1.0 - y) * below)
         slope = np.where(open_gate, slope, 0.0) / x.shape[axis]
 
     def pullback(upstream):
         with np.errstate(all="ignore"):
             gradient = np.expand_dims(upstream, axis) * slope
-        return gradient.reshape(case.y_pred.shape)
+        gradient = gradient.reshape(case.y_pred.shape)
+        return gradient if chain is None else chain(gradient)
 
     return _reduced(case, values, pullback)
 
 
 def _same_rank(a, b):
+    """The rule of Keras 3: a vector grows, anything else drops its last axis of 1."""
     if a.ndim == b.ndim + 1:
-        b = b[..., None]
-    elif b.ndim == a.ndim + 1:
-        a = a[..., None]
+        return (a, b[..., None]) if b.ndim == 1 else (a[..., 0], b)
+    if b.ndim == a.ndim + 1:
+        return (a[..., None], b) if a.ndim == 1 else (a, b[..., 0])
     return a, b
 
 
-def _binary_with_epsilon_in_log(case):
+def _binary_with_epsilon_in_log(case, folded=False):
+    """`folded`: (1 - p) + eps computed as (1 + eps) - p, where 1 + eps is rounded."""
     if _half(case):
         low, high = _half_bounds(case.dtype)
-        return _binary_with(case, low, high, inside=low)
-    one = np.dtype(case.dtype).type(1)
-    low = one * np.dtype(case.dtype).type(1e-7)
-    return _binary_with(case, float(low), float(one - low), inside=float(low))
+    else:
+        one = np.dtype(case.dtype).type(1)
+        low = float(one * np.dtype(case.dtype).type(1e-7))
+        high = float(one - one * np.dtype(case.dtype).type(1e-7))
+    inside_other = low
+    if folded:
+        epsilon = {"float64": 2.0**-52, "float32": 2.0**-23}.get(case.dtype, 1.0)
+        inside_other = round(low / epsilon) * epsilon
+    return _binary_with(case, low, high, low, inside_other)
 
 
 def _categorical_half_clip(case):
@@ -245,6 +292,25 @@ def _sparse_half_clip(case):
     return _reduced(case, values, lambda up: up[..., None] * slope)
 
 
+def _column_against_vector(case):
+    """(N,) against (N, 1), either way round."""
+    ranks = sorted((case.y_true.ndim, case.y_pred.ndim))
+    last = max((case.y_true, case.y_pred), key=np.ndim).shape[-1]
+    return not case.refused and ranks == [1, 2] and last == 1
+
+
+def _squeezed_to_scalar(case):
+    changes = {"y_true": case.y_true.ravel(), "y_pred": case.y_pred.ravel()}
+    if case.loss == "BinaryCrossentropy" and _from_probabilities(case):
+        flat = _binary_with_epsilon_in_log(dataclasses.replace(case, **changes))
+    else:
+        flat = _given(case, **changes)
+    if flat.error:
+        return flat
+    gradient = flat.gradient.reshape(case.y_pred.shape)
+    return dataclasses.replace(flat, gradient=gradient)
+
+
 def _squares_overflow(case):
     if case.refused is not None:
         return False
@@ -262,7 +328,29 @@ def _infinite_value(case):
 _KERAS = "https://github.com/keras-team/keras/blob"
 _LOSSES_3 = f"{_KERAS}/v3.12.0/keras/src/losses/losses.py"
 
+_KERAS_2_UTILS = "https://github.com/keras-team/keras/blob/v2.15.0/keras/utils"
+
 DEVIATIONS = (
+    Deviation(
+        "column-squeezed-to-scalar",
+        ("MeanSquaredError", "MeanAbsoluteError", "BinaryCrossentropy"),
+        (KERAS_2,),
+        "(N,) against (N, 1) is squeezed to (N,), so the mean over the last axis is "
+        "the mean over the batch: one number, which sample weights then multiply.",
+        f"{_KERAS_2_UTILS}/losses_utils.py",
+        _column_against_vector,
+        _squeezed_to_scalar,
+    ),
+    Deviation(
+        "sparse-ignore-class-fails-under-xla",
+        ("SparseCategoricalCrossentropy",),
+        (KERAS_2,),
+        "ignore_class picks the rows that count by a mask, a shape that XLA cannot "
+        "know: jit_compile=True raises.",
+        "https://github.com/keras-team/keras/blob/v2.15.0/keras/backend.py",
+        lambda case: case.path == "xla" and "ignore_class" in case.config,
+        lambda case: Outcome(error="InvalidArgumentError"),
+    ),
     Deviation(
         "values-rounded-to-dtype",
         ("MeanSquaredError", "MeanAbsoluteError"),
@@ -352,8 +440,40 @@ DEVIATIONS = (
         "Keras 2 adds epsilon once more inside each logarithm, after the clip: a loss "
         "is up to log 2 too small, and gradients near 0 and 1 are up to halved.",
         "https://github.com/keras-team/keras/blob/v2.15.0/keras/backend.py",
-        lambda case: not case.refused and _from_probabilities(case),
+        lambda case: (
+            case.path in ("eager", "xla")
+            and not case.refused
+            and _from_probabilities(case)
+        ),
         _binary_with_epsilon_in_log,
+    ),
+    Deviation(
+        "binary-crossentropy-epsilon-folded",
+        ("BinaryCrossentropy",),
+        (KERAS_2,),
+        "The same once compiled: (1 - p) + eps becomes (1 + eps) - p, where 1 + eps "
+        "rounds to 1.00000012 in float32, so a graph and an eager loss differ.",
+        "https://github.com/keras-team/keras/blob/v2.15.0/keras/backend.py",
+        lambda case: (
+            case.path != "eager" and not case.refused and _from_probabilities(case)
+        ),
+        lambda case: _binary_with_epsilon_in_log(case, folded=True),
+    ),
+    Deviation(
+        "all-masked-overflows-in-half",
+        (
+            "MeanSquaredError",
+            "MeanAbsoluteError",
+            "BinaryCrossentropy",
+            "CategoricalCrossentropy",
+            "SparseCategoricalCrossentropy",
+        ),
+        (("3.0", "3.12.99"),),
+        "Where a mask keeps nothing, its weight is total / 1e-7: infinite in float16, "
+        "and NaN times the masked zeros.",
+        f"{_KERAS}/v3.12.0/keras/src/losses/loss.py",
+        _total_over_epsilon_overflows,
+        _nan,
     ),
     Deviation(
         "half-precision-overflow",

@@ -6,6 +6,7 @@ Three implementations answer: "ours", "keras" (the host's `tf.keras.losses`) and
 """
 
 import dataclasses
+import functools
 import inspect
 import itertools
 import platform
@@ -149,7 +150,7 @@ def merged_mask(case, values, y_true, y_pred):
         axis = case.config.get("axis", -1)
         masks.append(oracle.valid_mask(y_true, ignore, y_pred, axis))
     if case.loss == "Circle":
-        masks.append(oracle.circle_mask(values))
+        masks.append(oracle.circle_mask(values, case.dtype))
     return np.logical_and.reduce(masks) if masks else None
 
 
@@ -311,6 +312,23 @@ def _fit(loss, case):
         -np.asarray(layer.step.numpy(), np.float64),
         case.dtype,
     )
+
+
+@functools.lru_cache(maxsize=None)
+def xla_keeps_nan():
+    """Whether XLA here propagates NaN; until TensorFlow 2.17 or so it assumes none.
+
+    Where it does not, a case whose truth is NaN has no answer to compare on that path.
+    """
+
+    @tf.function(jit_compile=True, autograph=False)
+    def probe(zero):
+        ratio = zero / tf.reduce_sum(zero, axis=-1, keepdims=True)
+        masked = zero * (2.0 / tf.reduce_sum(zero))
+        return tf.clip_by_value(ratio, 1e-7, 1.0), tf.reduce_sum(masked)
+
+    clipped, masked = probe(tf.zeros((1, 2)))
+    return bool(np.all(np.isnan(clipped)) and np.isnan(masked))
 
 
 def environment(device="CPU:0"):

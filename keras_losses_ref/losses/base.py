@@ -388,14 +388,16 @@ def check_number(name, argument, value):
 
 
 def check_positive(name, argument, value):
-    """A number above 0."""
+    """A number above 0, as a float: Keras's Huber refuses an int."""
     value = check_number(name, argument, value)
-    if not tf.is_tensor(value) and not value > 0:
+    if tf.is_tensor(value):
+        return value
+    if not value > 0:
         raise ValueError(
             f"{name}: `{argument}` must be greater than 0. Received: "
             f"{argument}={value!r}."
         )
-    return value
+    return float(value)
 
 
 def constant(value, dtype):

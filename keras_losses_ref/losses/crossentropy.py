@@ -571,9 +571,11 @@ def sparse_categorical_focal_crossentropy(
     alpha = check_alpha(name, alpha, y_pred.shape[-1])
     check_labels(name, y_true, y_pred, ignore_class)
     y_true = tf.cast(y_true, tf.int64)
-    values = pick(focal_surprise(y_pred, alpha, gamma, from_logits, -1, name), y_true)
     if ignore_class is not None:
         valid = tf.not_equal(y_true, tf.cast(ignore_class, tf.int64))
+        y_pred = tf.where(valid[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
+    values = pick(focal_surprise(y_pred, alpha, gamma, from_logits, -1, name), y_true)
+    if ignore_class is not None:
         values = tf.where(valid, values, tf.zeros_like(values))
         host.set_mask(values, valid)
     return values

@@ -66,7 +66,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     Deviates:  tversky-alpha-beta-swapped, half-precision-overflow
     Source:    Keras 3 `keras.losses.tversky`, as documented: alpha for false positives,
                beta for false negatives; Salehi et al. (2017)
-    Example:   >>> float(tversky([0., 1.], [0.3, 0.6], alpha=0.2, beta=0.8))  # 0.3878
+    Example:   >>> float(tversky([0., 1.], [0.3, 0.6], alpha=0.2, beta=0.8))  # 0.38776
     """
     axis = check_axes("tversky", axis, y_pred.shape.rank)
     alpha = constant(check_number("tversky", "alpha", alpha), y_pred.dtype)

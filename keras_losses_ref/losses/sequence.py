@@ -33,7 +33,7 @@ def ctc(y_true, y_pred):
                give NaN
     Deviates:  labels-rounded-to-dtype, ctc-float64-in-float32
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
-    Example:   >>> float(ctc([[1]], [[[0., 0.], [0., 0.]]]))  # 0.28768, -log(3 / 4)
+    Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """
     if y_true.shape.rank not in (None, 2) or y_pred.shape.rank not in (None, 3):
         raise ValueError(

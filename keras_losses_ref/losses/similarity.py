@@ -34,7 +34,7 @@ def circle(
     Deviates:  labels-rounded-to-dtype, circle-cancels
     Source:    Keras 3 `keras.losses.circle`; Sun et al. (2020)
     Example:   >>> circle([0, 0, 1], [[1., 0.], [0.6, 0.8], [0., 1.]])
-               # [0.69315, 19.2, 0.0]
+               # [2.7608e-06, 38.4, 0.0]
     """
     gamma = constant(check_number("circle", "gamma", gamma), tf.float64)
     margin = constant(check_number("circle", "margin", margin), tf.float64)

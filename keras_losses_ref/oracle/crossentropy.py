@@ -201,9 +201,7 @@ def sparse_categorical_crossentropy(
             slope = (1 - s) * slope + s * uniform[1]
     values = np.where(known, values, np.nan)
     slope = np.where(known[..., None], slope, np.nan)
-    return _per_row(
-        np.where(valid, values, 0), np.where(valid[..., None], slope, 0), axis, shape
-    )
+    return _per_row(values, slope, axis, shape, valid)
 
 
 @c.quiet
@@ -235,9 +233,7 @@ def sparse_categorical_focal_crossentropy(
     values, slope = _focal(x, np.where(hot, alpha, 0), gamma, from_logits, dtype)
     values = np.where(known, c.total(values, -1), np.nan)
     slope = np.where(known[..., None], slope, np.nan)
-    return _per_row(
-        np.where(valid, values, 0), np.where(valid[..., None], slope, 0), axis, shape
-    )
+    return _per_row(values, slope, axis, shape, valid)
 
 
 @c.quiet
@@ -470,13 +466,18 @@ def _pick(x, labels):
     return np.take_along_axis(x, labels[..., None], -1)[..., 0]
 
 
-def _per_row(values, slope, axis, shape):
-    """(values, pullback) of a loss that has one value for each row of classes."""
-    values = c.float64(values)
+def _per_row(values, slope, axis, shape, valid=True):
+    """(values, pullback) of a loss that has one value for each row of classes.
+
+    A row that is not valid costs 0 and has no gradient, whatever the upstream one is:
+    where all are ignored, Keras 2 divides by none of them, which is NaN.
+    """
+    values = c.float64(np.where(valid, values, 0))
 
     @c.quiet
     def pullback(upstream):
-        g = c.upstream_array(upstream, values.shape)[..., None] * slope
+        upstream = c.upstream_array(upstream, values.shape)
+        g = np.where(np.expand_dims(valid, -1), upstream[..., None] * slope, 0)
         return c.float64(np.moveaxis(g, -1, axis).reshape(shape))
 
     return values, pullback

@@ -256,6 +256,19 @@ _TABLE = (
         config={"from_logits": True, "ignore_class": 3, "axis": 1},
         saved={"label_smoothing": 0.1},
     ),
+    Row(
+        "SparseCategoricalFocalCrossentropy",
+        "sparse_categorical_focal_crossentropy",
+        "indices",
+        "softmax",
+        config={
+            "alpha": 0.3,
+            "gamma": 1.5,
+            "from_logits": True,
+            "ignore_class": 3,
+            "axis": 1,
+        },
+    ),
     Row("Dice", "dice", "masks", "sigmoid", config=_IMAGE),
     Row(
         "Tversky",
@@ -282,6 +295,11 @@ ROWS = {row.loss: row for row in _TABLE if hasattr(losses, row.loss)}
 def rows(*kinds):
     """The rows whose targets are of one of `kinds`; all of them, for none."""
     return [row for row in ROWS.values() if not kinds or row.kind in kinds]
+
+
+def one_per_kind():
+    """The first row of each kind of targets, where trying them all would take long."""
+    return list({row.kind: row for row in reversed(ROWS.values())}.values())[::-1]
 
 
 def exported_classes():

@@ -20,6 +20,7 @@ from loss_rows import (
     dense,
     exported_classes,
     keras,
+    one_per_kind,
     rows,
     sequential,
     set_weights,
@@ -191,7 +192,8 @@ def test_mask_of_an_embedding(row):
         embedding = keras.layers.Embedding(9, 6, mask_zero=True)
         return sequential((5,), [embedding, *row.head()])
 
-    compare(row, model, (x, y), {})
+    if row in one_per_kind():
+        compare(row, model, (x, y), {})
     weights = np.random.default_rng(3).uniform(0, 2, x.shape).astype("float32")
     compare(row, model, (x, y), {}, sample_weight=weights)
 
@@ -199,7 +201,7 @@ def test_mask_of_an_embedding(row):
 MASKING = ("MeanSquaredError", "BinaryCrossentropy", "SparseCategoricalCrossentropy")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES[1:])
 @by_loss([ROWS[name] for name in MASKING])
 def test_mask_of_a_masking_layer(row, mode):
     tokens, y = _steps(row.kind)
@@ -227,20 +229,19 @@ def small_loss(row):
     return {} if scale == 1 else {"loss_weights": [scale], "rate": 0.05}
 
 
-@pytest.mark.parametrize(
-    ("policy", "mode"),
-    [("float16", "graph"), ("bfloat16", "eager")],
-    indirect=["policy"],
+@pytest.mark.filterwarnings(  # Keras's UnitNormalization, with its 1e-12 in float16
+    "ignore:(?s).*overflow encountered in cast:RuntimeWarning"
 )
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"], indirect=True)
 @by_loss(rows())
-def test_mixed_precision(row, policy, mode):
-    compare(row, row.model, row.data(), {}, mode, HALF[policy], **small_loss(row))
+def test_mixed_precision(row, policy):
+    compare(row, row.model, row.data(), {}, "eager", HALF[policy], **small_loss(row))
     assert row.model()(row.data()[0][:1]).dtype == policy
 
 
-@pytest.mark.parametrize("policy", ["float16"], indirect=True)
-@by_loss(rows())
-def test_mixed_precision_with_a_float32_output(row, policy):
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"], indirect=True)
+@by_loss(one_per_kind())
+def test_mixed_precision_in_a_graph(row, policy):
     """As Keras advises: the last layer in float32."""
     x, y = row.data()
 
@@ -249,7 +250,7 @@ def test_mixed_precision_with_a_float32_output(row, policy):
         last = type(last).from_config({**last.get_config(), "dtype": "float32"})
         return sequential(x.shape[1:], [dense(8, "tanh"), *layers, last])
 
-    compare(row, model, (x, y), {}, "eager", HALF[policy], **small_loss(row))
+    compare(row, model, (x, y), {}, "graph", HALF[policy], **small_loss(row))
 
 
 OUTPUTS = {
@@ -279,8 +280,11 @@ def _outputs_model(as_dict):
     return model
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("as_dict", [True, False], ids=["dict", "list"])
+@pytest.mark.parametrize(
+    ("as_dict", "mode"),
+    [(True, mode) for mode in MODES] + [(False, mode) for mode in MODES[:2]],
+    ids=[f"dict-{mode}" for mode in MODES] + [f"list-{mode}" for mode in MODES[:2]],
+)
 def test_several_outputs(as_dict, mode):
     x, targets = _outputs()
     scales = {"value": 0.5, "parity": 2.0, "digit": 1.0}
@@ -327,7 +331,7 @@ class Subclassed(OwnStep):
 
 
 @pytest.mark.parametrize("kind", [OwnStep, Subclassed], ids=["own_step", "subclass"])
-@by_loss(rows())
+@by_loss(one_per_kind())
 def test_subclassed_model(row, kind):
     x, y = row.data()
 
@@ -372,7 +376,7 @@ def test_custom_loop(row, mode):
     assert_same(run(row.ours()), run((row.keras or row.ours)()), learns=False)
 
 
-@by_loss(rows())
+@by_loss(one_per_kind())
 def test_gradient_through_a_frozen_layer(row):
     x, y = row.data()
 
@@ -421,7 +425,7 @@ def test_logits_are_recovered(row, mode):
     assert ours[0]["loss"][0] > 17  # more than -log(1e-7) = 16.118
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES[:2])
 @by_loss([ROWS[name] for name in RECOVERING])
 def test_logits_are_not_recovered_behind_a_cast(row, mode):
     x, y = row.data()

@@ -16,7 +16,7 @@ that disagree. A loss that differs on purpose says so itself:
         }
 """
 
-from keras_losses_ref.conformance.laws.domains import DOMAINS
+from keras_losses_ref.conformance.laws.domains import DOMAINS, Domain
 from keras_losses_ref.conformance.laws.law import LAWS, Finding
 from keras_losses_ref.conformance.laws.runner import (
     FLOOR,
@@ -30,6 +30,7 @@ __all__ = [
     "Check",
     "DECLARABLE",
     "DOMAINS",
+    "Domain",
     "FLOOR",
     "Finding",
     "LAWS",

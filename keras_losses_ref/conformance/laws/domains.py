@@ -226,6 +226,7 @@ DOMAINS = {
     domain.name: domain
     for domain in [
         Domain("real", _real, np.array, _real_edges, elementwise=True),
+        Domain("positive", _positive, np.array, _positive_edges, elementwise=True),
         Domain("indices", _indices, one_hot, _index_edges, "probabilities", False,
                "indices"),
         Domain("binary", _binary, np.array, _probability_edges(_binary),
@@ -233,7 +234,6 @@ DOMAINS = {
         Domain("one_hot", _one_hot, np.array, _probability_edges(_one_hot),
                "probabilities"),
         Domain("signs", _signs, np.array, _signs_edges, elementwise=True),
-        Domain("positive", _positive, np.array, _positive_edges, elementwise=True),
         Domain("embeddings", _embeddings, None, _embeddings_edges, labels="indices"),
         Domain("sequence", _sequence, None, _sequence_edges, "logits", False,
                "indices"),

@@ -1,8 +1,13 @@
 """Apply the laws: `check_loss` for a report, `parametrize_with_loss_checks` for pytest.
 """
 
+import contextlib
 import functools
+import logging
 import time
+import warnings
+
+import tensorflow as tf
 
 from keras_losses_ref.conformance.laws import (  # noqa: F401 (they register their laws)
     construction,
@@ -38,7 +43,8 @@ def check_loss(
                         "binary", "binary_logits", "one_hot", "logits", "indices",
                         "index_logits", "probabilities", "segmentation", "embeddings",
                         "distances", "sequence", or a function `(rng, n) -> (y_true,
-                        y_pred)`; without it one is tried out, and named in the report
+                        y_pred)`, or a `Domain`; without it one is tried out, and
+                        named in the report
     oracle              a function of NumPy arrays y_true and y_pred that returns the
                         values per sample
     expected_failures   {check: reason}; one of them that passes is a failure
@@ -62,7 +68,7 @@ def check_loss(
             if progress is not None:
                 progress(done, len(chosen), law.name)
             start = time.perf_counter()
-            finding = _judge(law.find(subject), expected)
+            finding = _judge(_find(law, subject), expected)
             finding.seconds = time.perf_counter() - start
             findings.append(finding)
     finally:
@@ -72,6 +78,35 @@ def check_loss(
     if checks is None:
         findings.append(_enough(subject, findings))
     return Report(findings, _environment(subject))
+
+
+def _find(law, subject):
+    with _undisturbed():
+        return law.find(subject)
+
+
+@contextlib.contextmanager
+def _undisturbed():
+    """No noise of Keras's, no warnings turned into errors, no matrices in TF32.
+
+    The laws build models by the dozen, which TensorFlow and Keras have remarks on; a
+    GPU would round what the identity model only passes on.
+    """
+    loggers = [tf.get_logger(), logging.getLogger("absl")]
+    levels = [logger.level for logger in loggers]
+    exact = tf.config.experimental
+    rounds = exact.tensor_float_32_execution_enabled()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        exact.enable_tensor_float_32_execution(False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exact.enable_tensor_float_32_execution(rounds)
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def _chosen(checks):
@@ -117,11 +152,11 @@ def _start_child(subject, chosen):
     """Start the fresh process early: it runs beside the other checks."""
     if not any(law.name in _OF_THE_CHILD for law in chosen):
         return
-    if subject.problem is None and subject.importable():
-        try:
-            fresh_process.child_of(subject)
-        except Exception:  # the laws will meet it again, and report it
-            vars(subject).pop("child", None)
+    with _undisturbed():
+        if subject.problem is None and subject.importable():
+            # Where it fails, the laws will meet it again, and report it.
+            with contextlib.suppress(Exception):
+                fresh_process.child_of(subject)
 
 
 _OF_THE_CHILD = frozenset(
@@ -143,7 +178,6 @@ def _enough(subject, findings):
 
 def _environment(subject):
     import numpy
-    import tensorflow as tf
 
     return {
         "subject": subject.name,
@@ -176,7 +210,7 @@ class Check:
 
         __tracebackhide__ = True
         subject = self.subject()
-        finding = _judge(self.law.find(subject), self.expected)
+        finding = _judge(_find(self.law, subject), self.expected)
         if finding.skipped:
             pytest.skip(finding.message)
         if finding.status == "expected":

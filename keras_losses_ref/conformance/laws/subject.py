@@ -111,9 +111,9 @@ class Subject:
     @property
     def name(self):
         """What messages call it."""
-        if inspect.isclass(self.given) or self.kind in ("factory", "function"):
-            return getattr(self.given, "__name__", repr(self.given))
-        return type(self.given).__name__
+        if self.kind == "instance":
+            return type(self.given).__name__
+        return getattr(self.given, "__name__", type(self.given).__name__)
 
     @property
     def implementation(self):
@@ -205,6 +205,8 @@ class Subject:
     @functools.cached_property
     def _chosen(self):
         asked = self._asked_domain
+        if isinstance(asked, domains.Domain):
+            return asked, "as given"
         if callable(asked):
             return domains.custom(asked), "as given"
         if asked is not None:
@@ -261,7 +263,16 @@ class Subject:
         enough = alive.mean() > 0.9 if domain.elementwise else alive.any(1).all()
         if domain.name == "embeddings" and self._independent_in(y_true, y_pred):
             return "a loss of embeddings compares samples; this one does not"
+        alone = domain.name in ("binary", "positive")
+        if alone and self._couples_columns(y_true, y_pred, gradient):
+            return "one column changes the gradient of another: classes, not bits"
         return None if enough else "no gradient for most of y_pred"
+
+    def _couples_columns(self, y_true, y_pred, gradient):
+        moved = y_pred.copy()
+        moved[:, 0] *= 0.5
+        _, after = self.gradient(y_true, moved)
+        return not np.allclose(after[:, 1:], gradient[:, 1:], 1e-3)
 
     def _independent_in(self, y_true, y_pred):
         before = self.values(y_true, y_pred)
