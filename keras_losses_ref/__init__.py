@@ -18,6 +18,12 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+_NO_TENSORFLOW = (
+    "keras_losses_ref needs TensorFlow, and none is installed. Install the build you "
+    "want, for example: pip install 'keras-losses-ref[tensorflow]' or "
+    "'keras-losses-ref[tensorflow-cpu]'."
+)
+
 #: What `from keras_losses_ref import oracle` must find without loading the losses.
 _MODULES = ("cli", "conformance", "losses", "oracle", "pytest_plugin")
 
@@ -50,12 +56,7 @@ def _import_losses():
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise
-        raise ModuleNotFoundError(
-            "keras_losses_ref needs TensorFlow, and none is installed. Install the "
-            "build you want, for example: pip install 'keras-losses-ref[tensorflow]' "
-            "or 'keras-losses-ref[tensorflow-cpu]'.",
-            name="tensorflow",
-        ) from None
+        raise ModuleNotFoundError(_NO_TENSORFLOW, name="tensorflow") from None
 
 
 class _RegisterWithKeras(importlib.abc.MetaPathFinder):

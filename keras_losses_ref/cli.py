@@ -37,9 +37,11 @@ def main(argv):
     except UsageError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "rich"):
-            return _crash()
-        return _fail(error)
+        if error.name == "tensorflow":
+            from keras_losses_ref import _NO_TENSORFLOW
+
+            return _fail(_NO_TENSORFLOW)
+        return _fail(error) if error.name == "rich" else _crash()
     except OSError as error:
         return _fail(error)
     except KeyboardInterrupt:

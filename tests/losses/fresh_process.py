@@ -1,10 +1,10 @@
 """Load what another process saved, knowing only what a user's script knows.
 
-    python fresh_process.py ORDER FOLDER
+    python fresh_process.py ORDER FILE...
 
 ORDER is the imports: "package-first", "tensorflow-first", or "none" (no package).
-FOLDER holds `<loss>.npz` (x and y) and `<loss>-<what>.<format>`. Prints one JSON object:
-file name -> what came of loading it.
+FILE is `<loss>-<what>.<format>`, beside `<loss>.npz` with x and y. Prints one JSON
+object: file name -> what came of loading it.
 """
 
 import json
@@ -14,7 +14,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-order, folder = sys.argv[1:]
+order, *paths = sys.argv[1:]
 if order == "package-first" or order == "tensorflow-first":
     import tensorflow as tf
 
@@ -22,7 +22,7 @@ if order == "package-first" or order == "tensorflow-first":
 else:
     import tensorflow as tf
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 keras = tf.keras
 
@@ -39,21 +39,25 @@ def describe(loss):
 
 
 def load(path):
-    name, _, kind = os.path.basename(path).partition("-")
-    with np.load(os.path.join(folder, f"{name}.npz")) as data:
-        x, y = data["x"], data["y"]
-    if kind.startswith("module"):
-        value = tf.saved_model.load(path).loss(y, np.load(f"{path}.npy"))
-        return {"value": float(value)}
-    if kind == "export":
-        value = tf.saved_model.load(path).serve(x)
-        return {"value": float(tf.reduce_sum(value))}
+    folder, file = os.path.split(path)
+    if file == "all-module":
+        module = tf.saved_model.load(path)
+        with np.load(f"{path}.npz") as data:
+            names = {key.partition("-")[0] for key in data}
+            pairs = {n: (data[f"{n}-y"], data[f"{n}-y_pred"]) for n in names}
+        return {name: float(getattr(module, name)(*pairs[name])) for name in names}
+    name, _, kind = file.partition("-")
     if kind == "pickle":
         with open(path, "rb") as file:
             return describe(pickle.load(file))
     if kind == "config.json":
         with open(path) as file:
             return describe(keras.losses.deserialize(json.load(file)))
+    with np.load(os.path.join(folder, f"{name}.npz")) as data:
+        x, y = data["x"], data["y"]
+    if kind == "export":
+        exported = tf.saved_model.load(path)
+        return {"value": float(np.sum(exported.serve(x)))}
     model = keras.models.load_model(path)
     found = describe(model.loss)
     model.run_eagerly = True  # not kept by every format; for equality to the last bit
@@ -63,13 +67,12 @@ def load(path):
 
 def main():
     results = {}
-    for file in sorted(os.listdir(folder)):
-        if file.endswith((".npz", ".npy")):
-            continue
+    for path in paths:
         try:
-            results[file] = load(os.path.join(folder, file))
-        except Exception as error:  # the caller says which are meant to fail
-            results[file] = {"error": f"{type(error).__name__}: {error}"}
+            results[os.path.basename(path)] = load(path)
+        except Exception as error:  # the caller knows which are meant to fail
+            message = f"{type(error).__name__}: {error}"
+            results[os.path.basename(path)] = {"error": message}
     print(json.dumps(results))
 
 

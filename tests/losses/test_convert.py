@@ -163,6 +163,8 @@ def test_get_returns_other_callables_unchanged():
 
 @pytest.mark.skipif(host.GENERATION == 2, reason="a dtype is Keras 3's")
 def test_get_keeps_the_dtype():
+    if "dtype" not in inspect.signature(theirs.Huber).parameters:
+        pytest.skip(f"the classes of Keras {host.VERSION} take no dtype")
     assert klr.get(theirs.Huber(dtype="float64")).dtype == "float64"
     policy = {"module": "keras", "class_name": "DTypePolicy"}
     policy["config"] = {"name": "float16"}

@@ -146,6 +146,8 @@ def test_parity_with_the_host(row):
     name, y_true, y_pred, arguments, _, _ = row
     if name == "tversky" and host.RELEASE < (3, 16):
         pytest.skip("alpha and beta are swapped in Keras up to 3.15")
+    if name == "ctc" and host.RELEASE < (3, 4):
+        pytest.skip("the padding counts as labels in Keras up to 3.3")
     try:
         theirs = klr.to_keras(getattr(klr, name))
     except ValueError:

@@ -469,20 +469,23 @@ def name_finds_the_loss(subject):
         raise Violation(f"keras.losses.get({name!r}) finds {loss!r}")
 
 
+def identity_layer(length, **how):
+    """A layer that passes its input on, once its weights are set to `np.eye(length)`.
+
+    Not by the initializer "identity", which some releases save but cannot load.
+    """
+    return keras.layers.Dense(length, use_bias=False, **how)
+
+
 def identity_model(subject, loss, **how):
     """A model that predicts its input, compiled with `loss`.
 
     It has weights, and only layers that every saved file can name.
     """
     _, y_pred = subject.sample
-    model = keras.Sequential(
-        [
-            keras.layers.Input(y_pred.shape[1:]),
-            keras.layers.Dense(
-                y_pred.shape[-1], use_bias=False, kernel_initializer="identity"
-            ),
-        ]
-    )
+    layers = [keras.layers.Input(y_pred.shape[1:]), identity_layer(y_pred.shape[-1])]
+    model = keras.Sequential(layers)
+    model.set_weights([np.eye(y_pred.shape[-1])])
     how.setdefault("optimizer", keras.optimizers.SGD(0.1))
     how.setdefault("jit_compile", False)
     model.compile(loss=loss, **how)

@@ -11,7 +11,10 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.conformance.laws.construction import identity_model
+from keras_losses_ref.conformance.laws.construction import (
+    identity_layer,
+    identity_model,
+)
 from keras_losses_ref.conformance.laws.law import (
     Skip,
     Violation,
@@ -236,15 +239,11 @@ def serves_several_outputs(subject):
     given = subject.given if subject.kind == "function" else subject.loss
     inputs = keras.layers.Input(y_pred.shape[1:])
     outputs = [
-        keras.layers.Dense(
-            y_pred.shape[-1],
-            use_bias=False,
-            kernel_initializer="identity",
-            name=name,
-        )(inputs)
+        identity_layer(y_pred.shape[-1], name=name)(inputs)
         for name in ("first", "second")
     ]
     model = keras.Model(inputs, outputs)
+    model.set_weights([np.eye(y_pred.shape[-1])] * 2)
     model.compile(
         optimizer=keras.optimizers.SGD(0.1),
         loss=[given, given],

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.conformance.laws import domains
+from keras_losses_ref.conformance.laws.construction import identity_layer
 from keras_losses_ref.conformance.laws.law import (
     Skip,
     Violation,
@@ -303,13 +304,9 @@ def mixed_precision_trains(subject):
     y_true, y_pred = tensors(*subject.sample)
     scaled = getattr(keras.mixed_precision, "LossScaleOptimizer", None)
     scaled = scaled or keras.optimizers.LossScaleOptimizer
-    dense = keras.layers.Dense(
-        y_pred.shape[-1],
-        use_bias=False,
-        kernel_initializer="identity",
-        dtype="mixed_float16",
-    )
+    dense = identity_layer(y_pred.shape[-1], dtype="mixed_float16")
     model = keras.Sequential([keras.layers.Input(y_pred.shape[1:]), dense])
+    model.set_weights([np.eye(y_pred.shape[-1])])
     model.compile(
         optimizer=scaled(keras.optimizers.SGD(0.01)),
         loss=subject.given if subject.kind == "function" else subject.loss,

@@ -1,0 +1,284 @@
+"""`check` end to end: this host conforms, and every planted bug is caught by name."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from keras_losses_ref import cli, losses
+from keras_losses_ref.conformance import cases, check, deviations, report
+from keras_losses_ref.losses import host
+
+FIVE = (
+    "MeanSquaredError",
+    "MeanAbsoluteError",
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "SparseCategoricalCrossentropy",
+)
+
+
+@pytest.mark.parametrize("loss", cases.HAND)
+def test_this_host_conforms(loss):
+    result = check.check(check.select([loss]))
+    assert result.ok, report.render(result)
+    assert len(result.results) > 500
+
+
+def test_ids_are_unique():
+    ids = [case.id for case in cases.corpus(full=True)]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_case_says_why():
+    assert all(case.why for case in cases.corpus(full=True))
+
+
+# --- planted bugs ---------------------------------------------------------------------
+
+
+def plant(monkeypatch, loss, call=None, invoke=None):
+    """Put a broken subclass of a loss in its place."""
+    base = getattr(losses, loss)
+    methods = {}
+    if call is not None:
+        methods["call"] = lambda self, y_true, y_pred: call(
+            lambda *inputs: base.call(self, *inputs), y_true, y_pred
+        )
+    if invoke is not None:
+        methods["__call__"] = lambda self, y_true, y_pred, sample_weight=None: invoke(
+            lambda *inputs: base.__call__(self, *inputs), y_true, y_pred, sample_weight
+        )
+    monkeypatch.setattr(losses, loss, type(loss, (base,), methods))
+
+
+def swapped(call, y_true, y_pred):
+    return call(y_pred, tf.cast(y_true, y_pred.dtype))
+
+
+def wrong_axis(call, y_true, y_pred):
+    values = call(y_true, y_pred)
+    return tf.reduce_mean(values, axis=0) if values.shape.rank else values
+
+
+def no_weight(invoke, y_true, y_pred, sample_weight):
+    return invoke(y_true, y_pred)
+
+
+def no_clip_binary(call, y_true, y_pred):
+    y_true = tf.cast(y_true, y_pred.dtype)
+    values = y_true * tf.math.log(y_pred) + (1 - y_true) * tf.math.log(1 - y_pred)
+    return -tf.reduce_mean(values, axis=-1)
+
+
+def no_clip_categorical(call, y_true, y_pred):
+    p = y_pred / tf.reduce_sum(y_pred, -1, keepdims=True)
+    return -tf.reduce_sum(tf.cast(y_true, p.dtype) * tf.math.log(p), axis=-1)
+
+
+def no_clip_sparse(call, y_true, y_pred):
+    p = tf.gather(y_pred, tf.cast(y_true, tf.int32), batch_dims=1)
+    return tf.math.log(tf.reduce_sum(y_pred, -1)) - tf.math.log(p)
+
+
+def half_the_error(call, y_true, y_pred):
+    return 0.5 * call(y_true, y_pred)
+
+
+#: (loss, the bug, a case that must be named)
+PLANTED = [
+    ("MeanSquaredError", {"call": half_the_error}, "documented"),
+    ("MeanSquaredError", {"call": wrong_axis}, "per_row"),
+    ("MeanSquaredError", {"invoke": no_weight}, "element_weight_no_mask"),
+    ("MeanAbsoluteError", {"call": half_the_error}, "documented"),
+    ("MeanAbsoluteError", {"call": wrong_axis}, "per_row"),
+    ("MeanAbsoluteError", {"invoke": no_weight}, "element_weight_no_mask"),
+    ("BinaryCrossentropy", {"call": no_clip_binary}, "certain_and_wrong"),
+    ("BinaryCrossentropy", {"call": swapped}, "swapped_matters"),
+    ("BinaryCrossentropy", {"call": wrong_axis}, "per_row"),
+    ("BinaryCrossentropy", {"invoke": no_weight}, "element_weight_no_mask"),
+    ("CategoricalCrossentropy", {"call": no_clip_categorical}, "certain_and_wrong"),
+    ("CategoricalCrossentropy", {"call": swapped}, "swapped_matters"),
+    ("CategoricalCrossentropy", {"call": wrong_axis}, "per_row"),
+    ("CategoricalCrossentropy", {"invoke": no_weight}, "element_weight_no_mask"),
+    ("SparseCategoricalCrossentropy", {"call": no_clip_sparse}, "certain_and_wrong"),
+    ("SparseCategoricalCrossentropy", {"call": wrong_axis}, "per_row"),
+    ("SparseCategoricalCrossentropy", {"invoke": no_weight}, "element_weight_no_mask"),
+]
+
+
+@pytest.mark.parametrize(
+    "loss, bug, named",
+    PLANTED,
+    ids=[f"{loss}-{next(iter(bug.values())).__name__}" for loss, bug, _ in PLANTED],
+)
+def test_a_planted_bug_is_caught_and_named(monkeypatch, capsys, loss, bug, named):
+    plant(monkeypatch, loss, **bug)
+    argv = ["check", loss, "--path", "eager", "--dtype", "float32"]
+    assert cli.main(argv) == cli.DIFFERENCE
+    shown = capsys.readouterr().out
+    assert f"FAIL {cases.snake(loss)}/{named}[float32," in shown
+    assert "verdict: ours is wrong" in shown
+    assert f"rerun: keras-losses-ref check {loss} --case" in shown
+
+
+def test_a_squared_error_with_the_arguments_swapped_has_the_wrong_gradient(monkeypatch):
+    # The value of an even loss does not change; only y_true's gradient would.
+    def negated(call, y_true, y_pred):
+        return call(y_true, 2.0 * tf.cast(y_true, y_pred.dtype) - y_pred)
+
+    plant(monkeypatch, "MeanSquaredError", call=negated)
+    chosen = check.select(["MeanSquaredError"], paths=["eager"], dtypes=["float64"])
+    result = check.check(chosen)
+    aspects = {failure.aspect for failure in result.failures}
+    assert aspects == {"gradient"}
+
+
+# --- the ledger is strict -------------------------------------------------------------
+
+
+@pytest.mark.skipif(host.GENERATION == 2, reason="Keras 2 takes any axis")
+def test_a_difference_without_an_entry_fails(monkeypatch):
+    monkeypatch.setattr(deviations, "DEVIATIONS", ())
+    chosen = check.select(patterns=["sparse_categorical_crossentropy/axis_1*"])
+    result = check.check(chosen)
+    assert not result.ok
+    assert "keras deviates, not in the ledger" in report.render(result)
+
+
+def test_an_entry_that_does_not_show_fails(monkeypatch):
+    from keras_losses_ref.conformance.evaluate import Outcome
+
+    stale = deviations.Deviation(
+        "made-up",
+        ("MeanSquaredError",),
+        (("2.12", None),),
+        "Every loss is refused.",
+        "https://example.org",
+        lambda case: case.refused is None,
+        lambda case: Outcome(error="ValueError"),
+    )
+    monkeypatch.setattr(deviations, "DEVIATIONS", (stale,))
+    result = check.check(check.select(patterns=["mean_squared_error/documented*"]))
+    shown = report.render(result)
+    assert not result.ok
+    assert "ledger/made-up" in shown
+    assert f"end the entry's versions before {host.VERSION}" in shown
+
+
+def test_every_entry_is_complete():
+    ids = [entry.id for entry in deviations.DEVIATIONS]
+    assert len(ids) == len(set(ids))
+    for entry in deviations.DEVIATIONS:
+        assert entry.sentence.endswith(".") and entry.thread.startswith("https://")
+        assert entry.losses and set(entry.losses) <= set(cases.HAND)
+
+
+# --- the door -------------------------------------------------------------------------
+
+
+def test_an_unknown_loss_is_a_usage_error(capsys):
+    assert cli.main(["check", "MeanSquareError"]) == cli.USAGE
+    assert "MeanSquaredError" in capsys.readouterr().err
+
+
+def test_an_empty_selection_is_a_usage_error(capsys):
+    assert cli.main(["check", "--case", "no_such_case*"]) == cli.USAGE
+    assert "no case matches" in capsys.readouterr().err
+
+
+def test_the_printed_rerun_line_runs():
+    identifier = "binary_crossentropy/dog_and_cat[float32,sum_over_batch_size,xla]"
+    assert cli.main(["check", "BinaryCrossentropy", "--case", identifier]) == cli.OK
+
+
+def test_json_holds_what_a_program_needs(capsys):
+    argv = ["check", "--case", "categorical_crossentropy/*axis_1*", "--format", "json"]
+    assert cli.main(argv) == cli.OK
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 1
+    assert document["verdict"] == "conforms"
+    assert document["environment"]["tensorflow"] == tf.__version__
+    assert document["environment"]["keras"] == host.VERSION
+    assert document["counts"]["agree"] > 0
+    assert document["counts"]["unexplained"] == 0
+    covered = document["coverage"]["CategoricalCrossentropy"]
+    assert {"eager", "graph", "xla"} <= set(covered["paths"])
+    assert set(covered["dtypes"]) == {"float32", "float64", "float16", "bfloat16"}
+
+
+def test_an_output_file_is_whole_or_untouched(tmp_path, monkeypatch):
+    target = tmp_path / "report.json"
+    target.write_text("before")
+    argv = ["check", "--case", "mean_squared_error/documented*", "--format", "json"]
+    argv += ["--output", str(target)]
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        assert cli.main(argv) == cli.USAGE
+    assert target.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert cli.main(argv) == cli.OK
+    assert json.loads(target.read_text())["verdict"] == "conforms"
+
+
+def test_ctrl_c_leaves_no_half_written_file(tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check, "check", interrupt)
+    target = tmp_path / "report.json"
+    argv = ["check", "--case", "mean_squared_error/documented*"]
+    assert cli.main([*argv, "--output", str(target)]) == cli.USAGE
+    assert not target.exists()
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_error_of_our_own_says_so(monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(check, "check", fail)
+    argv = ["check", "--case", "mean_squared_error/documented*"]
+    assert cli.main(argv) == cli.INTERNAL
+    assert "unforeseen" in capsys.readouterr().err
+
+
+def _python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_help_does_not_load_tensorflow():
+    done = _python(
+        "import sys, keras_losses_ref.pytest_plugin\n"
+        "from keras_losses_ref.cli import main\n"
+        "assert main(['--help']) == 0 and main(['check', '--help']) == 0\n"
+        "assert 'tensorflow' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "exit codes" in done.stdout
+
+
+def test_without_tensorflow_there_is_one_clear_line():
+    done = _python(
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from keras_losses_ref.cli import main\n"
+        "sys.exit(main(['check']))"
+    )
+    assert done.returncode == cli.USAGE
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "keras-losses-ref[tensorflow" in done.stderr
+
+
+def test_no_colour_is_honoured(monkeypatch, capsys):
+    monkeypatch.setenv("NO_COLOR", "1")
+    cli.main(["check", "--case", "mean_squared_error/documented*"])
+    assert "\x1b[" not in capsys.readouterr().out

@@ -1,0 +1,294 @@
+"""Losses under tf.distribute, in a process of its own.
+
+    python distributed.py mirrored
+    python distributed.py worker INDEX PORT PORT
+    python distributed.py parameter-server
+
+Devices and clusters are laid out before TensorFlow starts, which a test cannot do in
+the process that it shares with others. Prints one JSON object: for each case, an error
+relative to what was expected, or a message.
+"""
+
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if sys.argv[1] == "worker":
+    workers = [f"127.0.0.1:{port}" for port in sys.argv[3:]]
+    os.environ["TF_CONFIG"] = json.dumps(
+        {
+            "cluster": {"worker": workers},
+            "task": {"type": "worker", "index": int(sys.argv[2])},
+        }
+    )
+
+import numpy as np
+import tensorflow as tf
+
+if sys.argv[1] == "worker":  # before anything else touches TensorFlow
+    STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()
+
+from loss_rows import (
+    compile_arguments,
+    keras,
+    one_per_kind,
+    rows,
+    sequential,
+    sgd,
+)
+
+from keras_losses_ref.losses import host
+
+#: Not the same number of samples on each replica.
+SHARDS = (slice(0, 5), slice(5, 8))
+#: What divides by the number of samples, and in some hosts by that of the replicas.
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+
+
+def relative_error(found, expected):
+    """The largest difference, relative to the largest magnitude expected."""
+    found, expected = np.asarray(found, "float64"), np.asarray(expected, "float64")
+    scale = np.max(np.abs(expected), initial=0.0)
+    return float(np.max(np.abs(found - expected), initial=0.0) / (scale or 1.0))
+
+
+def head_model(row):
+    x, _ = row.data()
+    return sequential(x.shape[1:], row.head())
+
+
+def loss_and_gradient(loss, model, x, y):
+    """The loss, summed if it is one per sample, and its gradient, as one vector."""
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(loss(y, model(x, training=True)))
+    gradients = tape.gradient(value, model.trainable_variables)
+    parts = [tf.reshape(part, [-1]) for part in (value, *gradients)]
+    return tf.concat([tf.cast(part, tf.float32) for part in parts], 0)
+
+
+def both(row):
+    return {"ours": row.ours, "theirs": row.keras or row.ours}
+
+
+def message(function, *args):
+    try:
+        function(*args)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def refused(reduction):
+    """Keras 2 wants the user to say what a mean is a mean of."""
+    return host.GENERATION == 2 and reduction in ("auto", "sum_over_batch_size")
+
+
+def expected_on_one_device(row, model, x, y, shards, reduction):
+    """What each replica gives by the host's rules, from runs on one device."""
+    loss = row.ours(reduction=reduction)
+    share = 1 / len(shards) if host.SCALES_BY_REPLICAS and reduction in MEANS else 1
+    values = [loss_and_gradient(loss, model, x[s], y[s]).numpy() for s in shards]
+    # Dice of the whole batch is no mean: nothing divides it.
+    is_scalar = loss.call(tf.constant(y), model(x)).shape.rank == 0
+    return [value * (1 if is_scalar else share) for value in values]
+
+
+def custom_loop(strategy, row, shards):
+    """Each replica's loss and gradient, under every reduction that the host allows."""
+    x, y = row.data()
+    with strategy.scope():
+        model = head_model(row)
+    model(x[:1])
+    losses = {
+        (reduction, who): cls(reduction=reduction)
+        for reduction in host.REDUCTIONS
+        if not refused(reduction)
+        for who, cls in both(row).items()
+    }
+
+    def replica(x, y):
+        return {
+            case: loss_and_gradient(loss, model, x, y) for case, loss in losses.items()
+        }
+
+    @tf.function
+    def step(x, y):
+        return strategy.run(replica, args=(x, y))
+
+    def distribute(a):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(a[shards[context.replica_id_in_sync_group]])
+        )
+
+    found = step(distribute(x), distribute(y))
+    errors = {}
+    for reduction in dict.fromkeys(reduction for reduction, _ in losses):
+        expected = expected_on_one_device(row, model, x, y, shards, reduction)
+        for who in ("ours", "theirs"):
+            mine = found[reduction, who]
+            locally = strategy.experimental_local_results(mine)
+            here = [
+                shards.index(s)
+                for s in shards
+                if len(locally) == len(shards)
+                or shards.index(s) == strategy.cluster_resolver.task_id
+            ]
+            for index, value in zip(here, locally):
+                errors[f"{reduction}-{who}-{index}"] = relative_error(
+                    value, expected[index]
+                )
+            total = strategy.reduce("SUM", mine, axis=None)
+            errors[f"{reduction}-{who}-sum"] = relative_error(total, sum(expected))
+    return errors
+
+
+def refusals(strategy, row):
+    """What Keras 2 says to a mean under a strategy, from us and from itself."""
+    x, y = row.data()
+    found = {}
+    with strategy.scope():
+        for reduction in filter(refused, host.REDUCTIONS):
+            for who, cls in both(row).items():
+                loss = cls(reduction=reduction)
+                y_pred = head_model(row)(x)
+                found[f"{reduction}-{who}"] = message(loss, y, y_pred)
+    return found
+
+
+def fit(strategy, row, cls, reduction, samples=80, rate=1.0):
+    """Epoch losses, and how far each weight went."""
+    x, y = row.data()
+    data = tf.data.Dataset.from_tensor_slices((x[:samples], y[:samples])).batch(32)
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    with strategy.scope():
+        model = row.model()
+        start = model.get_weights()
+        if reduction == "sum":
+            rate /= 32
+        model.compile(
+            optimizer=sgd(row.rate * rate),
+            loss=cls(reduction=reduction),
+            **compile_arguments("graph"),
+        )
+    history = model.fit(data.with_options(options), epochs=2, verbose=0)
+    moved = [(b - a).ravel() for a, b in zip(start, model.get_weights())]
+    return np.array(history.history["loss"]), np.concatenate(moved)
+
+
+def fit_errors(strategy, row):
+    """`fit` against Keras's own loss, and against one device."""
+    errors = {}
+    one_device = tf.distribute.get_strategy()
+    for reduction in ("sum_over_batch_size", "sum"):
+        # The last batch has 11 samples, 6 for one replica and 5 for the other.
+        ours, theirs = (
+            fit(strategy, row, cls, reduction, 75) for cls in both(row).values()
+        )
+        for part, a, b in zip(("history", "weights"), ours, theirs):
+            errors[f"{reduction}-theirs-{part}"] = relative_error(a, b)
+    # Even batches of a mean: one device does the same. A batch as one large mask does
+    # not split, nor do pairs of samples. A Keras 3 before 3.8 adds the replicas up.
+    if row.kind not in ("masks", "labels"):
+        rate = 2.0 if host.GENERATION == 3 and not host.SCALES_BY_REPLICAS else 1.0
+        ours = fit(strategy, row, row.ours, "sum_over_batch_size", 64)
+        expected = fit(one_device, row, row.ours, "sum_over_batch_size", 64, rate)
+        for part, a, b in zip(("history", "weights"), ours, expected):
+            errors[f"one-device-{part}"] = relative_error(a, b)
+    return errors
+
+
+def mirrored():
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [logical, logical])
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    results = {"loop": {}, "fit": {}, "refused": {}}
+    for row in rows():
+        results["loop"][row.loss] = custom_loop(strategy, row, SHARDS)
+        results["refused"][row.loss] = refusals(strategy, row)
+    for row in one_per_kind():
+        results["fit"][row.loss] = fit_errors(strategy, row)
+    return results
+
+
+def worker():
+    """One of two workers: the loop for one loss of each kind, and `fit` for one."""
+    results = {"loop": {}, "fit": {}}
+    for row in one_per_kind():
+        results["loop"][row.loss] = custom_loop(STRATEGY, row, SHARDS)
+    row = one_per_kind()[0]
+    ours, theirs = (
+        fit(STRATEGY, row, cls, "sum_over_batch_size", 64) for cls in both(row).values()
+    )
+    for part, a, b in zip(("history", "weights"), ours, theirs):
+        results["fit"][part] = relative_error(a, b)
+    return results
+
+
+def parameter_server():
+    """A cluster of one parameter server and two workers, all in this process."""
+    from socket import socket
+
+    sockets = [socket() for _ in range(3)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    cluster = tf.train.ClusterSpec({"ps": addresses[:1], "worker": addresses[1:]})
+    servers = [
+        tf.distribute.Server(cluster, job, index, protocol="grpc")
+        for job, index in (("ps", 0), ("worker", 0), ("worker", 1))
+    ]
+    assert len(servers) == 3
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        cluster, rpc_layer="grpc"
+    )
+    strategy = tf.distribute.ParameterServerStrategy(resolver)
+    coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+    results = {}
+    for row in one_per_kind():
+        x, y = row.data()
+        model = head_model(row)  # where the variables are is not the loss's business
+        loss = row.ours(reduction="sum")
+        expected = [loss_and_gradient(loss, model, x[s], y[s]) for s in SHARDS]
+        with strategy.scope():
+            weights = [tf.Variable(w) for w in model.get_weights()]
+
+        @tf.function
+        def step(x, y, row=row, weights=weights, loss=loss):
+            with tf.GradientTape() as tape:
+                value = loss(y, forward(row, weights, x))
+            gradients = tape.gradient(value, weights)
+            return [value, *gradients]
+
+        remote = [coordinator.schedule(step, args=(x[s], y[s])) for s in SHARDS]
+        coordinator.join()
+        found = [
+            np.concatenate([np.ravel(part) for part in each.fetch()]) for each in remote
+        ]
+        results[row.loss] = [relative_error(a, b) for a, b in zip(found, expected)]
+    return results
+
+
+def forward(row, weights, x):
+    """The output layer of `row.head()`, written out."""
+    kernel, bias = weights
+    activation = keras.activations.get(row.activation)
+    y_pred = activation(tf.tensordot(x, kernel, 1) + bias)
+    return tf.math.l2_normalize(y_pred, axis=-1) if row.kind == "labels" else y_pred
+
+
+if __name__ == "__main__":
+    run = {
+        "mirrored": mirrored,
+        "worker": worker,
+        "parameter-server": parameter_server,
+    }[sys.argv[1]]
+    print(json.dumps(run()))
+    sys.stdout.flush()
+    os._exit(0)  # servers and workers do not always end by themselves
