@@ -24,6 +24,8 @@ _NO_TENSORFLOW = (
     "'keras-losses-ref[tensorflow-cpu]'."
 )
 
+#: What the conformance kit adds to the top level.
+_KIT = ("check_loss", "parametrize_with_loss_checks")
 #: What `from keras_losses_ref import oracle` must find without loading the losses.
 _MODULES = ("cli", "conformance", "losses", "oracle", "pytest_plugin")
 
@@ -39,7 +41,9 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     losses = _import_losses()
     if name == "__all__":
-        return [*losses.__all__, "__version__"]
+        return [*losses.__all__, *_KIT, "__version__"]
+    if name in _KIT:
+        return getattr(importlib.import_module(f"{__name__}.conformance.laws"), name)
     try:
         return getattr(losses, name)
     except AttributeError:

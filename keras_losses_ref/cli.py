@@ -46,7 +46,7 @@ def main(argv):
         return _fail(error)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing was written")
-    except Exception:  # noqa: BLE001 - the last line of defence
+    except Exception:
         return _crash()
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import math
-from typing import Any, Dict, List
+from typing import Any
 
 from keras_losses_ref.conformance import compare
 
@@ -28,8 +28,8 @@ class Report:
     Each result has `failed` and `skipped` (bool) and `text()`, its lines for a person.
     """
 
-    results: List[Any]
-    environment: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    results: list[Any]
+    environment: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def failures(self):

@@ -226,11 +226,12 @@ def worker():
     for row in one_per_kind():
         results["loop"][row.loss] = custom_loop(STRATEGY, row, SHARDS)
     row = one_per_kind()[0]
-    ours, theirs = (
-        fit(STRATEGY, row, cls, "sum_over_batch_size", 64) for cls in both(row).values()
-    )
-    for part, a, b in zip(("history", "weights"), ours, theirs):
-        results["fit"][part] = relative_error(a, b)
+    for who, cls in both(row).items():
+        try:
+            history, moved = fit(STRATEGY, row, cls, "sum_over_batch_size", 64)
+            results["fit"][who] = [*history.tolist(), *moved.tolist()]
+        except Exception as error:  # Keras 3 may not: the test says so
+            results["fit"][who] = f"{type(error).__name__}: {error}"
     return results
 
 
@@ -264,13 +265,7 @@ def parameter_server():
         with strategy.scope():
             weights = [tf.Variable(w) for w in model.get_weights()]
 
-        @tf.function
-        def step(x, y, row=row, weights=weights, loss=loss):
-            with tf.GradientTape() as tape:
-                value = loss(y, forward(row, weights, x))
-            gradients = tape.gradient(value, weights)
-            return [value, *gradients]
-
+        step = remote_step(row, weights, loss)
         remote = [coordinator.schedule(step, args=(x[s], y[s])) for s in SHARDS]
         coordinator.join()
         found = [
@@ -278,6 +273,18 @@ def parameter_server():
         ]
         results[row.loss] = [relative_error(a, b) for a, b in zip(found, expected)]
     return results
+
+
+def remote_step(row, weights, loss):
+    """What a worker does: the loss and its gradient in variables on the server."""
+
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            value = loss(y, forward(row, weights, x))
+        return [value, *tape.gradient(value, weights)]
+
+    return step
 
 
 def forward(row, weights, x):
