@@ -78,7 +78,15 @@ def _parser():
         help="ours, the installed tf.keras.losses and the definition, three ways",
         epilog=_EPILOG,
     )
-    check.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
+    check.add_argument(
+        "loss",
+        nargs="*",
+        help="classes, like Huber, all if none; or losses of your own, like "
+        "my_package.losses:MyLoss",
+    )
+    check.add_argument(
+        "--domain", help="what your loss takes: binary, one_hot, indices, real, ..."
+    )
     check.add_argument(
         "--case", action="append", metavar="ID", help="an id, or a glob over ids"
     )
@@ -109,6 +117,14 @@ def _version():
 
 
 def _check(arguments):
+    own = [name for name in arguments.loss if ":" in name]
+    if own:
+        if len(own) < len(arguments.loss):
+            raise UsageError(
+                "losses of your own and of Keras are checked by different commands. "
+                f"Received: {' '.join(arguments.loss)}. Ask for one kind at a time."
+            )
+        return _check_own(own, arguments)
     from keras_losses_ref.conformance import check, report
     from keras_losses_ref.conformance.cases import HAND
 
@@ -133,6 +149,33 @@ def _check(arguments):
         result = check.check(cases, arguments.device, progress)
     _write(report.render(result, arguments.format, arguments.all), arguments.output)
     return OK if result.ok else DIFFERENCE
+
+
+def _check_own(targets, arguments):
+    """What must hold for any loss, asked of the user's."""
+    from keras_losses_ref.conformance import laws
+
+    if arguments.format != "text":
+        raise UsageError("a loss of your own is reported as text only so far")
+    texts, ok = [], True
+    for target in targets:
+        try:
+            loss = laws.load_target(target)
+        except ImportError as error:
+            raise UsageError(error) from None
+        with _Progress(len(laws.LAWS)) as progress:
+            try:
+                result = laws.check_loss(
+                    loss,
+                    domain=arguments.domain,
+                    progress=lambda done, _, name: progress.show(done, name),
+                )
+            except ValueError as error:
+                raise UsageError(error) from None
+        texts.append(result.text(arguments.all))
+        ok = ok and result.ok
+    _write("\n".join(texts), arguments.output)
+    return OK if ok else DIFFERENCE
 
 
 def _list(arguments):
@@ -185,10 +228,11 @@ class _Progress:
         return self
 
     def __call__(self, done, case):
+        self.show(done, f"{case.loss} {case.path}")
+
+    def show(self, done, what):
         if self.bar is not None:
-            self.bar.update(
-                self.task, completed=done, description=f"{case.loss} {case.path}"
-            )
+            self.bar.update(self.task, completed=done, description=what)
 
     def __exit__(self, *_):
         if self.bar is not None:

@@ -44,6 +44,22 @@ class Report:
         """Whether something ran, and nothing of it failed."""
         return not self.failures and len(self.skipped) < len(self.results)
 
+    def text(self, everything=False):
+        """Every finding that is not simply passed, then one line that counts them."""
+        shown = [
+            result
+            for result in self.results
+            if everything or getattr(result, "status", None) != "passed"
+        ]
+        passed = len(self.results) - len(self.failures) - len(self.skipped)
+        verdict = "fit" if self.ok else "NOT FIT"
+        lines = [result.text() for result in shown]
+        lines.append(
+            f"{verdict}: {passed} passed, {len(self.failures)} failed, "
+            f"{len(self.skipped)} skipped"
+        )
+        return "\n".join(lines) + "\n"
+
 
 def counts(results):
     """How many results have each verdict."""

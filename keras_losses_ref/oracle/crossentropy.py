@@ -54,35 +54,31 @@ def binary_focal_crossentropy(
 
     Formula:   p = y_pred, or sigmoid(y_pred); y smoothed as in binary_crossentropy
                1 - p_t = y (1 - p) + (1 - y) p       (p not clipped here)
-               mean(w (1 - p_t)^gamma bce(y, clip(p)))
+               mean(w (1 - p_t)^gamma bce(y, clip(p))), from logits bce(y, p)
                w = alpha y + (1 - alpha) (1 - y) if apply_class_balancing, else 1
     Gradient:  w (gamma (1 - p_t)^(gamma - 1) (1 - 2 y) bce + (1 - p_t)^gamma bce') / n
     Edges:     at 1 - p_t = 0 with 0 < gamma < 1 the gradient is 0: it would be infinite
                there only because the clip keeps bce above 0, and without the clip its
                limit is 0
     """
-    low, high = c.constants(dtype)
+    c.constants(dtype)
     shape = np.shape(y_pred)
     y, p = c.aligned(y_true, y_pred, same=True)
     y, not_y = _smooth_binary(y, label_smoothing)
     x, gamma = c.wide(p), c.WIDE(gamma)
     if from_logits:
+        cost, cost_not = c.softplus(-x), c.softplus(x)
         x, not_x = c.sigmoid(x), c.sigmoid(-x)
-        cost, cost_not = c.softplus(-c.wide(p)), c.softplus(c.wide(p))
-        cost = np.where(x > high, -np.log(c.WIDE(high)), cost)
-        cost = np.where(x < low, -np.log(c.WIDE(low)), cost)
-        cost_not = np.where(x > high, -np.log1p(-c.WIDE(high)), cost_not)
-        cost_not = np.where(x < low, -np.log1p(-c.WIDE(low)), cost_not)
         chain = x * not_x
         inner = not_y * x - y * not_x  # d(bce)/d(logit)
     else:
+        low, high = c.constants(dtype)
         not_x = 1 - x
         q = np.clip(x, low, high)
         cost, cost_not = -np.log(q), -np.log1p(-q)
         chain = c.wide(1)
-        inner = (q - y) / (q * (1 - q))
-    inner = np.where((x < low) | (x > high), 0, inner)
-    cost = y * cost + not_y * cost_not
+        inner = np.where((x < low) | (x > high), 0, (q - y) / (q * (1 - q)))
+    cost = c.weighted(y, cost) + c.weighted(not_y, cost_not)
     u = y * not_x + not_y * x
     power, slope_power = _power(u, gamma)
     weight = y * alpha + not_y * (1 - c.WIDE(alpha)) if apply_class_balancing else 1

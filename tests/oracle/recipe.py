@@ -254,7 +254,7 @@ def binary_focal_crossentropy(
 ):
     y = binary_smoothed(y, label_smoothing)
     p = [sigmoid(b) for b in p] if from_logits else p
-    costs = binary_costs(y, [clip(b, *c) for b in p])
+    costs = binary_costs(y, p if from_logits else [clip(b, *c) for b in p])
     p_t = [a * b + (1 - a) * (1 - b) for a, b in zip(y, p)]
     values = [power(1 - t, mpf(gamma)) * cost for t, cost in zip(p_t, costs)]
     if apply_class_balancing:
