@@ -97,7 +97,7 @@ def init_base(loss, name, reduction, dtype):
     """Call the host's `Loss.__init__`, whose arguments differ by generation."""
     if reduction not in REDUCTIONS:
         raise ValueError(
-            f"{type(loss).__name__}: unknown reduction. Received: "
+            f"{type(loss).__name__}: Invalid value for argument `reduction`. Received: "
             f"reduction={reduction!r}. Expected one of "
             f"{', '.join(map(repr, REDUCTIONS))}, which Keras {VERSION} accepts."
         )

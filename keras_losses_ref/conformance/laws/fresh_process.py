@@ -14,6 +14,7 @@ import tempfile
 
 import numpy as np
 
+from keras_losses_ref.conformance.laws import construction, reductions
 from keras_losses_ref.conformance.laws.law import (
     Skip,
     Violation,
@@ -58,8 +59,7 @@ class Child:
             "qualname": found.__qualname__,
             "kind": subject.kind,
             "files": self._write_files(),
-            "batch_wise": subject.declares.get("batch_wise", False)
-            or (subject.per_sample and not subject.independent),
+            "not_in_parts": self._not_in_parts(),
         }
         np.savez(self._at("data.npz"), *subject.sample)
         with open(self._at("job.json"), "w") as file:
@@ -72,13 +72,21 @@ class Child:
                 stderr=subprocess.STDOUT,
             )
 
+    def _not_in_parts(self):
+        """Why two halves of a batch need not add up to the whole, or None."""
+        subject = self.subject
+        batch_wise = subject.declares.get("batch_wise", False)
+        if batch_wise or (subject.per_sample and not subject.independent):
+            return "a sample changes the loss of the others"
+        if reductions.own_mask(subject) is not None:
+            return "each replica divides by the samples that its own mask keeps"
+        return None
+
     def _at(self, name):
         return os.path.join(self.folder, name)
 
     def _write_files(self):
         """Save the loss in every way that works here; others are named in `notes`."""
-        from keras_losses_ref.conformance.laws import construction
-
         subject = self.subject
         settings = construction._settings_kept_by_config(subject)
         files = []
@@ -344,8 +352,8 @@ def _replicas(subject, loss, job):
 
     from keras_losses_ref.conformance.laws.subject import Subject, keras
 
-    if job["batch_wise"]:
-        return {"skip": "a sample changes the loss of the others"}
+    if job["not_in_parts"]:
+        return {"skip": job["not_in_parts"]}
     if loss is None:
         return {"skip": "the loss could not be loaded"}
     # One strategy for all: a second one takes up the collective keys of the first.

@@ -101,14 +101,14 @@ def mean_is_mean_of_none(subject):
     y_true, y_pred = subject.sample
     none = subject.values(y_true, y_pred)
     mean = subject.values(y_true, y_pred, reduction="sum_over_batch_size")
-    mask = _own_mask(subject)
+    mask = own_mask(subject)
     want = none.mean() if mask is None else none.sum() / to_numpy(mask).sum()
     expect_close(
         mean, want, "reduction='sum_over_batch_size'", "the mean of 'none'"
     )
 
 
-def _own_mask(subject):
+def own_mask(subject):
     """The mask that `call` hangs on its values, as for an ignored class, or None."""
     call = getattr(subject.variant(), "call", None)
     return None if call is None else host.get_mask(call(*tensors(*subject.sample)))
@@ -273,7 +273,7 @@ def mask_counts_in_the_mean(subject):
     """The mean under a mask is the mean of the samples it keeps."""
     y_true, y_pred = subject.sample
     keep = np.arange(len(y_true)) % 3 != 0
-    if _own_mask(subject) is not None:
+    if own_mask(subject) is not None:
         raise Skip("the loss has a mask of its own")
     expect_close(
         masked(subject, y_true, y_pred, keep, reduction="sum_over_batch_size"),
