@@ -9,6 +9,8 @@ import traceback
 
 OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
 
+_FORMATS = ("text", "json", "md", "junit")
+
 _EPILOG = (
     "exit codes: 0 conforms; 1 a difference was found; 2 usage, unreadable file, "
     "import failure, or nothing selected; 3 internal error"
@@ -96,7 +98,7 @@ def _parser():
         "--full", action="store_true", help="every dtype on every path, not a part"
     )
     check.add_argument("--device", default="CPU:0", help="such as GPU:0")
-    check.add_argument("--format", default="text", choices=("text", "json"))
+    check.add_argument("--format", default="text", choices=_FORMATS)
     check.add_argument("--output", metavar="FILE", help="write there, not to stdout")
     check.add_argument(
         "--all", action="store_true", help="also the results that agree"

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from typing import Any
+from xml.etree import ElementTree
 
 from keras_losses_ref.conformance import compare
 
@@ -89,8 +90,8 @@ def coverage(results):
 
 
 def render(report, style="text", everything=False):
-    """The report as one string: "text" or "json"."""
-    return {"text": _text, "json": _json}[style](report, everything)
+    """The report as one string, in one of `STYLES`."""
+    return STYLES[style](report, everything)
 
 
 def _text(report, everything):
@@ -112,10 +113,7 @@ def _text(report, everything):
     for column in ("cases", *COUNTS, "worst ulp"):
         table.add_column(column.replace("_", "\n").replace("worst ", "worst\n"))
         table.columns[-1].justify = "right"
-    by_loss = collections.defaultdict(list)
-    for result in report.results:
-        by_loss[result.loss].append(result)
-    for loss, results in by_loss.items():
+    for loss, results in _by_loss(report).items():
         cases = len({result.id for result in results})
         numbers = [str(number or ".") for number in counts(results).values()]
         table.add_row(loss, str(cases), *numbers, _worst(results))
@@ -213,6 +211,75 @@ def _json(report, everything):
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
+def _markdown(report, everything):
+    """Short enough for a comment on a pull request: what failed, then the table."""
+    number = counts(report.results)
+    mark = "conforms" if report.ok else "**deviates**"
+    lines = [f"### keras-losses-ref: {mark}", "", summary(report), ""]
+    shown = report.results if everything else report.failures
+    for result in shown[:_MARKDOWN_LIMIT]:
+        lines += ["```text", result.text(), "```", ""]
+    if len(shown) > _MARKDOWN_LIMIT:
+        lines += [f"... and {len(shown) - _MARKDOWN_LIMIT} more.", ""]
+    lines.append("| loss | cases | " + " | ".join(n.replace("_", " ") for n in number))
+    lines[-1] += " |"
+    lines.append("|---" + "|---:" * (len(number) + 1) + "|")
+    for loss, results in sorted(_by_loss(report).items()):
+        cases = len({result.id for result in results})
+        row = " | ".join(str(n) for n in counts(results).values())
+        lines.append(f"| {loss} | {cases} | {row} |")
+    known = collections.Counter(r.ledger for r in report.results if r.ledger)
+    if known:
+        lines += ["", "Known deviations of this Keras, seen and matched:", ""]
+        lines += [f"- `{name}` ({seen})" for name, seen in sorted(known.items())]
+    return "\n".join(lines) + "\n"
+
+
+#: How many failures a comment shows in full.
+_MARKDOWN_LIMIT = 20
+
+
+def _junit(report, everything):
+    """One suite per loss and one test per case, as CI servers read it."""
+    suites = ElementTree.Element("testsuites", name="keras-losses-ref")
+    for loss, results in sorted(_by_loss(report).items()):
+        cases = collections.defaultdict(list)
+        for result in results:
+            cases[result.id].append(result)
+        suite = ElementTree.SubElement(suites, "testsuite", name=loss)
+        failed = skipped = 0
+        for identifier, aspects in cases.items():
+            test = ElementTree.SubElement(
+                suite, "testcase", classname=f"keras_losses_ref.{loss}", name=identifier
+            )
+            failures = [result for result in aspects if result.failed]
+            if failures:
+                failed += 1
+                failure = ElementTree.SubElement(
+                    test, "failure", message=failures[0].verdict
+                )
+                failure.text = "\n\n".join(_printable(f.text()) for f in failures)
+            elif all(result.skipped for result in aspects):
+                skipped += 1
+                ElementTree.SubElement(test, "skipped", message=aspects[0].reason)
+        suite.set("tests", str(len(cases)))
+        suite.set("failures", str(failed))
+        suite.set("skipped", str(skipped))
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _printable(text):
+    """Without the control characters that XML cannot hold."""
+    return "".join(c for c in text if c == "\n" or c.isprintable())
+
+
+def _by_loss(report):
+    by_loss = collections.defaultdict(list)
+    for result in report.results:
+        by_loss[result.loss].append(result)
+    return by_loss
+
+
 def _plain(result):
     """A result as JSON holds it: non-finite numbers as strings."""
     names = {verdict: name for name, verdict in COUNTS.items()}
@@ -245,3 +312,6 @@ def _finite(number):
     if isinstance(number, list):
         return [_finite(item) for item in number]
     return number if math.isfinite(number) else str(number)
+
+
+STYLES = {"text": _text, "json": _json, "md": _markdown, "junit": _junit}

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 import tensorflow as tf
@@ -207,6 +208,33 @@ def test_json_holds_what_a_program_needs(capsys):
     covered = document["coverage"]["CategoricalCrossentropy"]
     assert {"eager", "graph", "xla"} <= set(covered["paths"])
     assert set(covered["dtypes"]) == {"float32", "float64", "float16", "bfloat16"}
+
+
+def test_markdown_names_the_failure_and_counts_the_rest(monkeypatch, capsys):
+    plant(monkeypatch, "MeanSquaredError", call=half_the_error)
+    argv = ["check", "--case", "mean_squared_error/documented*", "--format", "md"]
+    assert cli.main(argv) == cli.DIFFERENCE
+    shown = capsys.readouterr().out
+    assert shown.startswith("### keras-losses-ref: **deviates**")
+    assert "FAIL mean_squared_error/documented[" in shown
+    assert "| MeanSquaredError | " in shown
+
+
+def test_junit_has_one_test_per_case(monkeypatch, capsys):
+    plant(monkeypatch, "MeanSquaredError", call=half_the_error)
+    argv = ["check", "--case", "mean_squared_error/d*", "--format", "junit"]
+    assert cli.main(argv) == cli.DIFFERENCE
+    suite = ElementTree.fromstring(capsys.readouterr().out).find("testsuite")
+    assert suite.get("name") == "MeanSquaredError"
+    tests = suite.findall("testcase")
+    assert len(tests) == int(suite.get("tests")) > 5
+    failed = [test for test in tests if test.find("failure") is not None]
+    assert len(failed) == int(suite.get("failures")) > 0
+    assert "verdict: ours is wrong" in failed[0].find("failure").text
+
+
+def test_the_cli_offers_every_style():
+    assert set(cli._FORMATS) == set(report.STYLES)
 
 
 def test_an_output_file_is_whole_or_untouched(tmp_path, monkeypatch):

@@ -246,8 +246,9 @@ def parameter_server():
     for each in sockets:
         each.close()
     cluster = tf.train.ClusterSpec({"ps": addresses[:1], "worker": addresses[1:]})
+    config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=4)  # or they wait
     servers = [
-        tf.distribute.Server(cluster, job, index, protocol="grpc")
+        tf.distribute.Server(cluster, job, index, protocol="grpc", config=config)
         for job, index in (("ps", 0), ("worker", 0), ("worker", 1))
     ]
     assert len(servers) == 3
