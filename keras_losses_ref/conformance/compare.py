@@ -130,9 +130,9 @@ class Verdict:
 
         def show(array):
             array = np.asarray(array)
-            if index is not None and array.ndim and len(index) == array.ndim:
-                if all(i < n for i, n in zip(index, array.shape)):
-                    return f"{array[index]:.9g}"
+            named = index is not None and array.ndim and len(index) == array.ndim
+            if named and all(i < n for i, n in zip(index, array.shape)):
+                return f"{array[index]:.9g}"
             return np.array2string(
                 array, precision=6, threshold=8, edgeitems=2, separator=", "
             ).replace("\n", "")

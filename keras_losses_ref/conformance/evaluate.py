@@ -9,9 +9,10 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import math
 import platform
 import warnings
-from typing import Any, Optional, Tuple
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +22,10 @@ from keras_losses_ref import losses, oracle
 from keras_losses_ref.losses import host
 
 IMPLEMENTATIONS = ("ours", "keras", "oracle")
+
+#: What our CTC, like Keras's, charges where no path can spell the labels; by definition
+#: it would be infinite, which no training survives.
+IMPOSSIBLE = -math.log(1e-307)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +42,7 @@ class Outcome:
     absent: Optional[str] = None
 
     @property
-    def shape(self) -> Optional[Tuple[int, ...]]:
+    def shape(self) -> Optional[tuple[int, ...]]:
         return None if self.value is None else np.shape(self.value)
 
 
@@ -71,7 +76,7 @@ def consult(case):
     """The oracle's answer, which depends on the host only where the definition does."""
     try:
         return _consult(case)
-    except Exception as error:  # noqa: BLE001 - an outcome, whatever it is
+    except Exception as error:
         return refusal(error)
 
 
@@ -83,6 +88,8 @@ def _consult(case):
     y_true, y_pred = rounded(case)
     function = oracle.BY_LOSS[case.loss]
     config = dict(case.config)
+    if case.loss == "CTC":
+        config["impossible"] = IMPOSSIBLE
     probabilities, chain = y_pred, None
     if case.activation is not None:
         if recovers(case):
@@ -107,9 +114,9 @@ def _consult(case):
 
 def rounded(case):
     """(y_true, y_pred) as float64 or int64, once rounded to the dtype of the case."""
-    y_pred = _round(case.y_pred, case.dtype)
+    y_pred = round_to(case.y_pred, case.dtype)
     if case.y_true.dtype.kind == "f" and takes_values(case.loss):
-        return _round(case.y_true, case.dtype), y_pred
+        return round_to(case.y_true, case.dtype), y_pred
     return case.y_true, y_pred
 
 
@@ -118,10 +125,13 @@ def takes_values(loss):
     return getattr(losses, loss).function.labels == "values"
 
 
-def _round(array, dtype):
+def round_to(array, dtype):
+    """float64 that holds what `array` is in `dtype`."""
     if dtype == "float64":
         return np.asarray(array, np.float64)
-    return tf.cast(tf.constant(array, tf.float64), dtype).numpy().astype(np.float64)
+    kind = tf.as_dtype(dtype).as_numpy_dtype
+    with np.errstate(all="ignore"):
+        return np.asarray(array, np.float64).astype(kind).astype(np.float64)
 
 
 def recovers(case):
@@ -135,10 +145,10 @@ def activate(name, x):
     """The activation of logits x in NumPy, and the pullback of its gradient."""
     if name == "sigmoid":
         p = 1 / (1 + np.exp(-x))
-        p = _round(p, "float32")
+        p = round_to(p, "float32")
         return p, lambda g: g * p * (1 - p)
     e = np.exp(x - x.max(-1, keepdims=True))
-    p = _round(e / e.sum(-1, keepdims=True), "float32")
+    p = round_to(e / e.sum(-1, keepdims=True), "float32")
     return p, lambda g: p * (g - (g * p).sum(-1, keepdims=True))
 
 
@@ -240,7 +250,7 @@ def _alone(case, implementation, device):
             return _outcome(*ask(loss, case, *tensors(case)))
     except Absent as reason:
         return Outcome(absent=str(reason))
-    except Exception as error:  # noqa: BLE001 - an outcome, whatever it is
+    except Exception as error:
         return refusal(error)
 
 
@@ -260,7 +270,7 @@ def _compiled_together(cases, implementation, device, path):
             warnings.simplefilter("ignore")
             answers = ask_all([tensors(case) for case in cases])
             return [_outcome(*answer) for answer in answers]
-    except Exception:  # noqa: BLE001 - found out below, case by case
+    except Exception:
         if len(cases) == 1:
             return [_alone(cases[0], implementation, device)]
         # Halve, so that one bad case does not cost a compilation for each good one.
@@ -314,7 +324,7 @@ def _fit(loss, case):
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def xla_keeps_nan():
     """Whether XLA here propagates NaN; until TensorFlow 2.17 or so it assumes none.
 

@@ -297,8 +297,8 @@ def align(name, y_true, y_pred, broadcast):
                 "or one-hot encode it."
             )
         raise ValueError(
-            f"{name}: y_true and y_pred cannot be aligned; they must have the same shape. "
-            "Received: "
+            f"{name}: y_true and y_pred cannot be aligned; they must have the same "
+            "shape. Received: "
             f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}. "
             "Expected equal shapes, or one of them with an extra last axis of 1."
             + (hint or " Reshape y_true to the shape of y_pred.")

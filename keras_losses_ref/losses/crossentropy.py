@@ -454,6 +454,16 @@ def sparse_categorical_crossentropy(
     return values
 
 
+def check_rank(name, y_true, y_pred):
+    """Refuse tensors of unknown rank, whose axes would be broadcast unseen."""
+    if y_true.shape.rank is None or y_pred.shape.rank is None:
+        raise ValueError(
+            f"{name}: the ranks must be known. Received: y_true.shape={y_true.shape}, "
+            f"y_pred.shape={y_pred.shape}. Give them one, for example by "
+            "y_pred = tf.ensure_shape(y_pred, (None, classes))."
+        )
+
+
 def drop_class_axis(name, y_true, y_pred, axis):
     """Class indices in the shape of y_pred without its class axis."""
     true, pred = y_true.shape, y_pred.shape
@@ -566,6 +576,7 @@ def sparse_categorical_focal_crossentropy(
     """
     name = "sparse_categorical_focal_crossentropy"
     check_axis(name, axis, y_pred.shape.rank)
+    check_rank(name, y_true, y_pred)
     y_true = drop_class_axis(name, y_true, y_pred, axis)
     y_pred = move_axis_last(y_pred, axis)
     alpha = check_alpha(name, alpha, y_pred.shape[-1])
@@ -636,6 +647,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     """
     name = "categorical_generalized_cross_entropy"
     q = check_q(name, q)
+    check_rank(name, y_true, y_pred)
     y_true = drop_class_axis(name, y_true, y_pred, -1)
     check_labels(name, y_true, y_pred, None)
     p = pick(y_pred, tf.cast(y_true, tf.int64))

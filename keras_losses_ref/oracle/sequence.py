@@ -6,7 +6,7 @@ from . import _common as c
 
 
 @c.quiet
-def ctc(y_true, y_pred, *, dtype="float32"):
+def ctc(y_true, y_pred, *, impossible=np.inf, dtype="float32"):
     """-log of the probability of all alignments of a label sequence.
 
     Shapes:    y_true (batch, length) integers, padded with 0 at the end;
@@ -15,7 +15,9 @@ def ctc(y_true, y_pred, *, dtype="float32"):
                prod_t softmax(y_pred[t])[path[t]])
     Gradient:  softmax(y_pred) - the paths' share of each class at each time
     Edges:     a label longer than any path can spell has probability 0: inf, gradient
-               0 (Keras returns about 710 there)
+               0. With a finite `impossible` such a row costs that much more than the
+               paths which spell a beginning of it, stopping anywhere: Keras has
+               -log(1e-307), which is about 706.9
     Raises:    ValueError for a 0 before the end of a label and for labels that are no
                class
     """
@@ -39,7 +41,7 @@ def ctc(y_true, y_pred, *, dtype="float32"):
     slope = np.zeros_like(x)
     for i in range(len(x)):
         word = labels[i, : lengths[i]].astype(int)
-        values[i], slope[i] = _one(word, x[i])
+        values[i], slope[i] = _one(word, x[i], impossible)
 
     @c.quiet
     def pullback(upstream):
@@ -49,7 +51,7 @@ def ctc(y_true, y_pred, *, dtype="float32"):
     return values, pullback
 
 
-def _one(word, x):
+def _one(word, x, impossible):
     """(-log probability, its gradient) for one sequence; x is (time, classes)."""
     if np.isnan(x).any():
         return np.nan, np.full_like(x, np.nan)
@@ -74,24 +76,28 @@ def _one(word, x):
     forward[0, :2] = emit[0, :2]
     for t in range(1, time):
         forward[t] = _step(forward[t - 1], skip) + emit[t]
+    # Where no path can end in the last two states, any state may be the last.
+    stops = np.isneginf(forward[-1, -2:]).all() and np.isfinite(impossible)
+    last = slice(None) if stops else slice(-2, None)
     # Backward is forward in a mirror, without the emission at t itself.
     mirror = np.zeros(states, bool)
     mirror[2:] = skip[::-1][:-2]
     backward = np.full((time, states), -np.inf, dtype=x.dtype)
-    backward[-1, -2:] = 0
+    backward[-1, last] = 0
     for t in range(time - 2, -1, -1):
         after = backward[t + 1] + emit[t + 1]
         backward[t] = _step(after[::-1], mirror)[::-1]
-    log_total = np.logaddexp.reduce(forward[-1, -2:])
+    log_total = np.logaddexp.reduce(forward[-1, last])
     if log_total == -np.inf:
         return np.inf, np.zeros_like(x)
-    if log_total > -0.7:  # likelier than not: what is left to 1 is known better
+    if log_total > -0.7 and not stops:  # likelier than not: what is left to 1 is known better
         return _from_failure(extended, skip, p, not_p)
     share = np.exp(forward + backward - log_total)
     taken = np.zeros_like(x)
     for s, k in enumerate(extended):
         taken[:, k] += share[:, s]
-    return float(-log_total), p * (1 - taken) - taken * not_p
+    price = c.WIDE(impossible) if stops else 0
+    return float(price - log_total), p * (1 - taken) - taken * not_p
 
 
 def _from_failure(extended, skip, p, not_p):

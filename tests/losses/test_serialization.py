@@ -12,8 +12,10 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import make_fixtures
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -297,3 +299,70 @@ def test_training_goes_on_after_loading(tmp_path):
     halved.fit(x, y, epochs=1, **fit)
     for ours, expected in zip(halved.get_weights(), straight.get_weights()):
         np.testing.assert_allclose(ours, expected, rtol=1e-6)  # measured: 0
+
+
+FIXTURES = sorted(
+    path for path in make_fixtures.FOLDER.iterdir() if path.suffix != ".json"
+)
+by_file = pytest.mark.parametrize("file", FIXTURES, ids=lambda path: path.name)
+
+
+def release(path):
+    """The Keras that wrote a fixture: (3, 15)."""
+    version = path.stem.rpartition("-")[2]
+    return tuple(map(int, version.split(".")[:2]))
+
+
+def check_fixture(file, found):
+    """`found`, loss objects, are what was saved in `file`."""
+    saved = json.loads(file.with_suffix(".json").read_text())
+    configs = {type(loss).__name__: plain(loss.get_config()) for loss in found}
+    assert configs.keys() == saved["configs"].keys()
+    for name, config in saved["configs"].items():
+        if config["dtype"] is None:  # Keras 2 asks y_pred, Keras 3 its floatx
+            config["dtype"] = configs[name]["dtype"]
+        assert configs[name] == config
+    return saved["values"]
+
+
+@by_file
+def test_file_of_another_version(file):
+    """What old and new Kerases saved loads, if Keras can read the format at all."""
+    saved_by = release(file)
+    if file.suffix == ".keras":
+        if saved_by[0] != host.GENERATION:
+            pytest.skip(
+                f"Keras {host.VERSION} reads no model in the .keras format of "
+                f"Keras {saved_by[0]}"
+            )
+        if saved_by > host.RELEASE and not same_model_config(file):
+            pytest.skip(
+                f"Keras {host.VERSION} reads no such model of Keras "
+                f"{'.'.join(map(str, saved_by))}"
+            )
+    model = keras.models.load_model(file)
+    values = check_fixture(file, model.loss)
+    y_pred = model(make_fixtures.inputs())[0]
+    found = make_fixtures.values(model.loss, y_pred)
+    for name, value in values.items():
+        assert found[name] == pytest.approx(value, rel=1e-6), name  # measured: 0
+
+
+def same_model_config(file):
+    """Whether this host can make the model in `file`, its losses aside."""
+    try:
+        keras.models.load_model(file, compile=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+@by_file
+def test_losses_of_another_version(file):
+    """Also where the model around them cannot be read: each config makes its loss."""
+    if file.suffix == ".h5":
+        pytest.skip("an .h5 file loads everywhere, see the test above")
+    with zipfile.ZipFile(file) as archive:
+        config = json.loads(archive.read("config.json"))["compile_config"]["loss"]
+    found = [keras.losses.deserialize(each) for each in config]
+    check_fixture(file, found)

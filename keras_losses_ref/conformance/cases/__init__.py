@@ -1,0 +1,178 @@
+"""The corpus: what is asked of every loss. Data, no code paths.
+
+A hand-made case is one line of a table: a name, why it is there, y_true, y_pred and
+what else it needs. The tables lie in one module for each module of `losses/`; `corpus`
+crosses them with dtype, reduction, weights, masks and execution path. Ids are stable,
+unique and never reused.
+"""
+
+import dataclasses
+import itertools
+
+from keras_losses_ref.conformance.cases import (
+    crossentropy,
+    hinge,
+    regression,
+    segmentation,
+    sequence,
+    similarity,
+)
+from keras_losses_ref.conformance.cases.case import (
+    DEFAULT,
+    DTYPES,
+    PATHS,
+    Case,
+    data,
+    snake,
+    table,
+)
+
+__all__ = [
+    "CROSSED",
+    "Case",
+    "DEFAULT",
+    "DTYPES",
+    "HAND",
+    "MASKS",
+    "PATHS",
+    "REDUCTIONS",
+    "WEIGHTS",
+    "corpus",
+    "snake",
+    "table",
+]
+
+_FAMILIES = (regression, crossentropy, hinge, segmentation, similarity, sequence)
+
+#: What each loss is asked, by hand.
+HAND = {loss: cases for family in _FAMILIES for loss, cases in family.HAND.items()}
+
+#: The batch that the crossing of reductions, weights and masks is asked of, and its
+#: config: three samples of two steps, so that every shape of weight differs from every
+#: other; of three samples where a loss has one value a row.
+CROSSED = {loss: batch for family in _FAMILIES for loss, batch in family.CROSSED.items()}
+
+WEIGHTS = {
+    "no_weight": None,
+    "scalar_weight": 2.5,
+    "sample_weight": [0.5, 0.0, 2.0],
+    "column_weight": [[0.5], [0.0], [2.0]],
+    "element_weight": [[0.5, 1.0], [0.0, 3.0], [2.0, 0.25]],
+    "zero_weight": [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]],
+}
+MASKS = {
+    "no_mask": None,
+    "some_masked": [[True, False], [True, True], [False, True]],
+    "all_masked": [[False, False], [False, False], [False, False]],
+}
+_ROW_WEIGHTS = {
+    "no_weight": None,
+    "scalar_weight": 2.5,
+    "sample_weight": [0.5, 0.0, 2.0],
+    "column_weight": [[0.5], [0.0], [2.0]],
+    "zero_weight": [0.0, 0.0, 0.0],
+}
+_ROW_MASKS = {
+    "no_mask": None,
+    "some_masked": [True, False, True],
+    "all_masked": [False, False, False],
+}
+REDUCTIONS = (DEFAULT, "sum", "none", "mean", "mean_with_sample_weight", None)
+
+#: Weights, masks and reductions are code that all losses share: a part of the corpus
+#: asks these two everything, and the others each pair of weight and mask twice.
+_REPRESENTATIVES = ("MeanSquaredError", "SparseCategoricalCrossentropy")
+
+#: How many cases of a loss XLA compiles when the corpus is not full, if that many are
+#: of different kinds.
+_DOZEN = 12
+
+
+def corpus(losses=None, full=False):
+    """All cases of `losses` (all losses if None), crossed; `full` crosses further."""
+    for loss in losses if losses is not None else HAND:
+        chosen = {case.name for case in _kinds(HAND[loss])}
+        for case in HAND[loss]:
+            yield from _cross_dtype_and_path(case, full, full or case.name in chosen)
+        if loss in CROSSED:
+            yield from _cross_reduction(loss, full)
+
+
+def _kinds(cases):
+    """The first case of each kind: rank, arguments, activation, weights."""
+    kinds = {}
+    for case in cases:
+        if case.refused is None and {"xla", "graph"} <= set(case.paths):
+            weighted = case.sample_weight is not None
+            arguments = tuple(sorted(case.config))
+            kind = case.y_pred.ndim, arguments, case.activation, weighted
+            kinds.setdefault(kind, case)
+    return itertools.islice(kinds.values(), _DOZEN)
+
+
+def _cross_dtype_and_path(case, full, compiled):
+    """Every dtype eagerly; in float32 in a graph and, if `compiled`, under XLA.
+
+    When `full`, every dtype on every path, and what is refused in a graph as well.
+    """
+    if "eager" in case.paths and case.refused is None:
+        # The value of each sample, which a mean could hide.
+        yield dataclasses.replace(case, dtype=case.dtypes[0], reduction="none")
+    for dtype in case.dtypes:
+        if "eager" in case.paths:
+            yield dataclasses.replace(case, dtype=dtype)
+        if not full and (dtype != "float32" or case.refused):
+            continue
+        if "graph" in case.paths:
+            yield dataclasses.replace(case, dtype=dtype, path="graph")
+        if "xla" in case.paths and compiled:
+            yield dataclasses.replace(case, dtype=dtype, path="xla")
+    if _fits(case, full):
+        yield dataclasses.replace(case, path="fit")
+
+
+def _fits(case, full):
+    """Whether a case can be trained on: one batch, float32, accepted input."""
+    if "fit" not in case.paths or "float32" not in case.dtypes or case.refused:
+        return False
+    if case.y_pred.ndim < 2 or case.y_pred.shape[0] == 0 or case.y_true.ndim == 0:
+        return False
+    if case.y_pred.shape[0] != case.y_true.shape[0]:
+        return False
+    return full or case.activation is not None or case.name == "documented"
+
+
+def _cross_reduction(loss, full):
+    """Reductions under weights and masks; the paths on a part of them."""
+    y_true, y_pred, *config = CROSSED[loss]
+    one_a_row = loss in similarity.HAND or loss in sequence.HAND
+    masks = _ROW_MASKS if one_a_row else MASKS
+    weights = _ROW_WEIGHTS if one_a_row else WEIGHTS
+    pairs = itertools.product(masks.items(), weights.items())
+    for index, ((mask_name, mask), (weight_name, weight)) in enumerate(pairs):
+        case = Case(
+            loss,
+            f"{weight_name}_{mask_name}",
+            "weights, masks and reductions, by the host's rules",
+            data(y_true),
+            data(y_pred, float),
+            dict(*config),
+            sample_weight=weight,
+            mask=mask,
+        )
+        if not full and loss not in _REPRESENTATIVES:
+            reduction = REDUCTIONS[1 + index % (len(REDUCTIONS) - 1)]
+            yield case
+            yield dataclasses.replace(
+                case, dtype=DTYPES[1 + index % (len(DTYPES) - 1)], reduction=reduction
+            )
+            if (weight_name, mask_name) == ("sample_weight", "some_masked"):
+                for path in ("graph", "xla"):
+                    yield dataclasses.replace(case, path=path)
+            continue
+        for reduction in REDUCTIONS:
+            for dtype in DTYPES:
+                yield dataclasses.replace(case, dtype=dtype, reduction=reduction)
+            if full or weight_name in ("no_weight", "element_weight"):
+                for path in ("graph", "xla"):
+                    yield dataclasses.replace(case, path=path, reduction=reduction)

@@ -1,0 +1,167 @@
+"""What a case is, and what tables of cases are made with."""
+
+import dataclasses
+import re
+from typing import Any, Optional
+
+import numpy as np
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+PATHS = ("eager", "graph", "xla", "fit")
+DEFAULT = "sum_over_batch_size"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """One question to a loss. Data in float64 or int64; `dtype` is what rounds it."""
+
+    loss: str
+    name: str
+    why: str
+    y_true: Any
+    y_pred: Any
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sample_weight: Any = None
+    mask: Any = None
+    #: An activation between y_pred and the loss, for what a loss recovers from a graph.
+    activation: Optional[str] = None
+    #: For input that must be refused: a fragment of our message.
+    refused: Optional[str] = None
+    dtype: str = "float32"
+    reduction: Optional[str] = DEFAULT
+    path: str = "eager"
+    #: Where the question makes sense at all; all dtypes and paths unless named.
+    dtypes: tuple[str, ...] = DTYPES
+    paths: tuple[str, ...] = PATHS
+
+    @property
+    def base(self):
+        return f"{snake(self.loss)}/{self.name}"
+
+    @property
+    def id(self):
+        return f"{self.base}[{self.dtype},{self.reduction},{self.path}]"
+
+
+def snake(name):
+    """MeanSquaredError -> mean_squared_error, CTC -> ctc."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def table(loss, *rows):
+    """Cases of one loss out of (name, why, y_true, y_pred, {...}) rows."""
+    cases = []
+    for name, why, y_true, y_pred, *rest in rows:
+        extra = rest[0] if rest else {}
+        fields = {f.name for f in dataclasses.fields(Case)}
+        config = {k: v for k, v in extra.items() if k not in fields}
+        options = {k: v for k, v in extra.items() if k in fields}
+        case = Case(loss, name, why, data(y_true), data(y_pred, float), config)
+        cases.append(dataclasses.replace(case, **options))
+    return cases
+
+
+def data(values, dtype=None):
+    array = np.asarray(values)
+    if dtype is None and array.dtype.kind in "iub":
+        return array.astype(np.int64)
+    return array.astype(np.float64)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+def draws(seed, *shape, low=0.0, high=1.0):
+    """Uniform numbers, the same for ever: NumPy keeps the stream of a legacy seed."""
+    return np.random.RandomState(seed).uniform(low, high, shape)
+
+
+def magnitudes(seed, *shape, low, high):
+    """Signed numbers whose exponents are spread evenly over [low, high]."""
+    state = np.random.RandomState(seed)
+    sign = np.where(state.uniform(size=shape) < 0.5, -1.0, 1.0)
+    return sign * 10.0 ** state.uniform(low, high, shape)
+
+
+def shapes(y_true, y_pred, extra=None):
+    """Rows that ask for every rank, for (N,) against (N, 1), and for no sample."""
+    extra = extra or {}
+    t, p = (lambda seed, *s: y_true(seed, *s)), (lambda seed, *s: y_pred(seed, *s))
+    return (
+        ("rank_1", "a vector gives one number", t(1, 5), p(2, 5), extra),
+        ("rank_2", "the common batch of rows", t(3, 4, 3), p(4, 4, 3), extra),
+        ("rank_3", "a batch of sequences", t(5, 2, 3, 4), p(6, 2, 3, 4), extra),
+        ("rank_4", "a batch of images", t(7, 2, 2, 3, 3), p(8, 2, 2, 3, 3), extra),
+        ("one_sample", "a batch of one", t(9, 1, 3), p(10, 1, 3), extra),
+        ("one_output", "a last axis of one", t(11, 6, 1), p(12, 6, 1), extra),
+        ("empty_batch", "no sample at all", t(13, 0, 3), p(14, 0, 3), extra),
+        (
+            "vector_against_column",
+            "(N,) against (N, 1) is N values, never (N, N)",
+            t(15, 5),
+            p(16, 5, 1),
+            extra,
+        ),
+        (
+            "column_against_vector",
+            "(N, 1) against (N,) is N values, never (N, N)",
+            t(17, 5, 1),
+            p(18, 5),
+            extra,
+        ),
+        (
+            "trailing_one_in_y_true",
+            "(N, T, 1) labels against (N, T) predictions",
+            t(19, 2, 3, 1),
+            p(20, 2, 3),
+            extra,
+        ),
+        (
+            "trailing_one_in_y_pred",
+            "(N, T) labels against (N, T, 1) predictions",
+            t(21, 2, 3),
+            p(22, 2, 3, 1),
+            extra,
+        ),
+        ("wide_row", "a mean over 257 outputs", t(23, 2, 257), p(24, 2, 257), extra),
+        (
+            "shapes_differ",
+            "three labels cannot meet four predictions",
+            t(25, 3),
+            p(26, 2, 2),
+            {**extra, "refused": "cannot be aligned"},
+        ),
+        (
+            "rows_differ",
+            "a missing row is not broadcast",
+            t(27, 3, 2),
+            p(28, 2, 2),
+            {**extra, "refused": "cannot be aligned"},
+        ),
+    )
+
+
+def real(seed, *shape):
+    return draws(seed, *shape, low=-3.0, high=3.0)
+
+
+def unit(seed, *shape):
+    return draws(seed, *shape, low=0.01, high=0.99)
+
+
+def bits(seed, *shape):
+    return (draws(seed, *shape) < 0.5).astype(np.float64)
+
+def softmaxed(seed, *shape):
+    p = draws(seed, *shape, low=0.05, high=1.0)
+    return p / p.sum(-1, keepdims=True)
+
+
+def one_hot(seed, *shape):
+    classes = shape[-1]
+    index = np.random.RandomState(seed).randint(0, classes, shape[:-1])
+    return np.eye(classes)[index]
+
+
+def logits(seed, *shape):
+    return draws(seed, *shape, low=-4.0, high=4.0)
