@@ -30,6 +30,12 @@ FORMATS = {
 #: (rtol, atol) in machine epsilons.
 TOLERANCE = {"value": (8.0, 2.0), "gradient": (8.0, 2.0)}
 
+#: Where that is not enough, with the largest error seen and its cause.
+LOOSER = {
+    # 25 epsilons with TensorFlow 2.21.0: the rounding of 1 - cos, magnified by gamma.
+    ("Circle", "gradient"): (64.0, 2.0),
+}
+
 AGREE = "agree"
 LEDGER = "keras deviates, as the ledger says"
 UNEXPLAINED = "keras deviates, not in the ledger"
@@ -165,10 +171,11 @@ def ulps(got, wanted, dtype):
     return np.where(same, 0.0, distance)
 
 
-def difference(got, wanted, dtype, kind, ignore=None):
+def difference(got, wanted, dtype, kind, ignore=None, extra=0.0, loss=None):
     """A Difference beyond the tolerance, or None.
 
-    `wanted` is exact; it is first brought into the range of `dtype`.
+    `wanted` is exact; it is first brought into the range of `dtype`. `extra` is an
+    absolute error that is allowed besides.
     """
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     epsilon, _, largest = FORMATS[dtype]
@@ -176,12 +183,13 @@ def difference(got, wanted, dtype, kind, ignore=None):
         # What rounds to more than the largest number is infinite in this dtype.
         beyond = np.abs(wanted) >= largest * (1 + epsilon / 4)
         wanted = np.where(beyond, np.sign(wanted) * np.inf, wanted)
-        rtol, atol = (epsilon * factor for factor in TOLERANCE[kind])
+        factors = LOOSER.get((loss, kind), TOLERANCE[kind])
+        rtol, atol = (epsilon * factor for factor in factors)
         scale = np.abs(wanted)
         if kind == "gradient":
             finite = scale[np.isfinite(scale)]
             scale = np.full_like(scale, finite.max() if finite.size else 0.0)
-        allowed = rtol * scale + atol
+        allowed = rtol * scale + atol + extra
         distance = np.abs(got - wanted)
         fine = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
         # An infinite truth allows nothing: inf <= 8 eps inf would allow anything.
@@ -203,7 +211,7 @@ def difference(got, wanted, dtype, kind, ignore=None):
     )
 
 
-def disagreement(case, got, wanted, aspect):
+def disagreement(case, got, wanted, aspect, extra=0.0):
     """A Difference between two outcomes on one aspect, or None where they agree."""
     if aspect == "error":
         if bool(got.error) == bool(wanted.error):
@@ -224,7 +232,7 @@ def disagreement(case, got, wanted, aspect):
             return None  # the aspect "shape" has said so
         return Difference(f"shape {np.shape(a)}, not {np.shape(b)}")
     ignore = np.isnan(case.y_pred) if aspect == "gradient" else None
-    return difference(a, b, case.dtype, aspect, ignore)
+    return difference(a, b, case.dtype, aspect, ignore, extra, case.loss)
 
 
 def judge(case, ours, keras, oracle, ledger=()):
@@ -290,7 +298,8 @@ def _verdict(case, aspect, ours, keras, oracle, ledger):
     for entry in ledger:
         if not entry.applies(case):
             continue
-        if disagreement(case, keras, entry.outcome(case), aspect) is None:
+        extra = entry.allowed(case, aspect)
+        if disagreement(case, keras, entry.outcome(case), aspect, extra) is None:
             return verdict(LEDGER, keras_differs, ledger=entry.id, reason=entry.id)
         tried.append(entry.id)
     reason = "ours agrees with the oracle"

@@ -117,3 +117,10 @@ class Circle(Loss):
         self.gamma = check_number("Circle", "gamma", gamma)
         self.margin = check_number("Circle", "margin", margin)
         self.remove_diagonal = remove_diagonal
+
+    def _values(self, y_true, y_pred):
+        """A value that is 0 in the loss's dtype does not count in the mean."""
+        values = super()._values(y_true, y_pred)
+        narrow = tf.cast(values, host.dtype_of(self, y_pred))
+        host.set_mask(values, narrow > 0)
+        return values

@@ -16,7 +16,7 @@ def hinge(y_true, y_pred, *, dtype="float32"):
     c.constants(dtype)
     shape = np.shape(y_pred)
     y, p, margin = _margin(y_true, y_pred)
-    slope = np.where(margin < 0, 0, -y) + 0 * margin
+    slope = np.where(np.isnan(margin), np.nan, np.where(margin < 0, 0, -y))
     return c.mean_of(np.maximum(margin, 0), slope, -1, p, shape)
 
 

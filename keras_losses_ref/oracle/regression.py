@@ -149,7 +149,9 @@ def cosine_similarity(y_true, y_pred, axis=-1, *, dtype="float32"):
         if y.shape == p.shape:  # keep y exact: parallel vectors cancel to nothing
             v, after = y, upstream * y_scale
         else:
-            v, after = c.unbroadcast(upstream * y_scale * y, p.shape), c.WIDE(1)
+            both = np.broadcast_shapes(y.shape, p.shape)
+            v = np.broadcast_to(upstream * y_scale * y, both)
+            v, after = c.unbroadcast(v, p.shape), c.WIDE(1)
         across = c.exact_dot(v, p, back)
         across = tuple(np.expand_dims(part, back) for part in across)
         across = c.cross_difference(v, p_square, p, across) / p_square[0]

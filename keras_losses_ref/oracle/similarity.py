@@ -52,7 +52,7 @@ def circle(
     for i, query in enumerate(queries):
         high, low = c.exact_dot(query, keys, -1)
         distance[i] = (1 - high) - low
-    passes = ~(distance < 0)
+    passes = distance >= 0  # NaN has no gradient
     d = np.maximum(distance, 0)
     same = labels == ref_labels
     other = ~same

@@ -93,6 +93,7 @@ _HUBER = _regression(
     ("delta_negative", "nor a negative one", [[0.0, 1.0]], [[0.5, 0.5]], {"delta": -1.0, "refused": "delta"}),
     ("far_out", "the unused square overflows float32, its gradient must not", [[0.0, 0.0]], [[1e25, -1e25]], {"dtypes": ("float32",)}),
     ("half_far_out", "the unused square overflows float16", [[0.0, 0.0]], [[300.0, 1.0]], {"dtypes": ("float16",)}),
+    ("half_overflow_linear", "delta and error above 256: their squares are no float16", [[0.0, 0.0, 0.0, 0.0]], [[310.0, 1.0, 1.0, 1.0]], {"delta": 300.0, "dtypes": ("float16",)}),
     ("per_row_mixed", "quadratic rows beside linear ones", [[0.0, 0.0], [0.0, 0.0]], [[0.25, 0.5], [3.0, 5.0]]),
 )  # fmt: skip
 
