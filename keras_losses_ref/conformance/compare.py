@@ -205,7 +205,7 @@ def difference(got, wanted, dtype, kind, ignore=None, extra=0.0, loss=None):
     return Difference(
         f"{count} of {fine.size} elements differ{where}",
         index,
-        float(np.abs(got - wanted)[index]),
+        float(distance[index]),
         float(np.broadcast_to(allowed, fine.shape)[index]),
         float(ulps(got, wanted, dtype)[index]),
     )

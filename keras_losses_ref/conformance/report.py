@@ -94,6 +94,10 @@ def render(report, style="text", everything=False):
     return STYLES[style](report, everything)
 
 
+#: Wide enough for the longest name of a loss and every count beside it.
+_WIDTH = 114
+
+
 def _text(report, everything):
     """Tables for a person: the losses, what Keras is known for, and every failure."""
     try:
@@ -106,7 +110,7 @@ def _text(report, everything):
             name="rich",
         ) from None
     stream = io.StringIO()
-    console = Console(file=stream, width=100, highlight=False)
+    console = Console(file=stream, width=_WIDTH, highlight=False)
 
     table = Table(title="Ours, tf.keras and the definition", title_justify="left")
     table.add_column("loss", no_wrap=True)

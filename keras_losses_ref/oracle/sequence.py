@@ -90,7 +90,8 @@ def _one(word, x, impossible):
     log_total = np.logaddexp.reduce(forward[-1, last])
     if log_total == -np.inf:
         return np.inf, np.zeros_like(x)
-    if log_total > -0.7 and not stops:  # likelier than not: what is left to 1 is known better
+    # Likelier than not: what is left to 1 is known better.
+    if log_total > -0.7 and not stops:
         return _from_failure(extended, skip, p, not_p)
     share = np.exp(forward + backward - log_total)
     taken = np.zeros_like(x)

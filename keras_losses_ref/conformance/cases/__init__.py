@@ -83,6 +83,8 @@ REDUCTIONS = (DEFAULT, "sum", "none", "mean", "mean_with_sample_weight", None)
 #: asks these two everything, and the others each pair of weight and mask twice.
 _REPRESENTATIVES = ("MeanSquaredError", "SparseCategoricalCrossentropy")
 
+_COMPILED = (DEFAULT, "none")
+
 #: How many cases of a loss XLA compiles when the corpus is not full, if that many are
 #: of different kinds.
 _DOZEN = 12
@@ -92,8 +94,11 @@ def corpus(losses=None, full=False):
     """All cases of `losses` (all losses if None), crossed; `full` crosses further."""
     for loss in losses if losses is not None else HAND:
         chosen = {case.name for case in _kinds(HAND[loss])}
-        for case in HAND[loss]:
-            yield from _cross_dtype_and_path(case, full, full or case.name in chosen)
+        for index, case in enumerate(HAND[loss]):
+            paths = ["xla"] if full or case.name in chosen else []
+            if full or case.activation or case.name in chosen or index % 2:
+                paths.append("graph")
+            yield from _cross_dtype_and_path(case, full, paths)
         if loss in CROSSED:
             yield from _cross_reduction(loss, full)
 
@@ -111,9 +116,9 @@ def _kinds(cases):
 
 
 def _cross_dtype_and_path(case, full, compiled):
-    """Every dtype eagerly; in float32 in a graph and, if `compiled`, under XLA.
+    """Every dtype eagerly; the `compiled` paths in float32, or when `full` in all.
 
-    When `full`, every dtype on every path, and what is refused in a graph as well.
+    What is refused is asked on the compiled paths only when `full`.
     """
     if "eager" in case.paths and case.refused is None:
         # The value of each sample, which a mean could hide.
@@ -121,12 +126,10 @@ def _cross_dtype_and_path(case, full, compiled):
     for dtype in case.dtypes:
         if "eager" in case.paths:
             yield dataclasses.replace(case, dtype=dtype)
-        if not full and (dtype != "float32" or case.refused):
-            continue
-        if "graph" in case.paths:
-            yield dataclasses.replace(case, dtype=dtype, path="graph")
-        if "xla" in case.paths and compiled:
-            yield dataclasses.replace(case, dtype=dtype, path="xla")
+        if full or (dtype == "float32" and not case.refused):
+            for path in case.paths:
+                if path in compiled:
+                    yield dataclasses.replace(case, dtype=dtype, path=path)
     if _fits(case, full):
         yield dataclasses.replace(case, path="fit")
 
@@ -173,6 +176,6 @@ def _cross_reduction(loss, full):
         for reduction in REDUCTIONS:
             for dtype in DTYPES:
                 yield dataclasses.replace(case, dtype=dtype, reduction=reduction)
-            if full or weight_name in ("no_weight", "element_weight"):
+            if full or (weight_name == "element_weight" and reduction in _COMPILED):
                 for path in ("graph", "xla"):
                     yield dataclasses.replace(case, path=path, reduction=reduction)

@@ -89,7 +89,7 @@ _CATEGORICAL = table(
     ("large", "scores of a thousand", [[1.0, 0.0]], [[-1000.0, 1000.0]]),
     ("cancelling", "large scores that differ by less than 1", [[1.0, 0.0]], [[1000.5, 1000.25]], {"dtypes": ("float32", "float64")}),
     ("broadcast_column", "one label for all classes of a row", [[1.0], [0.0]], [[0.5, 0.25, 2.0], [0.5, -0.25, 1.0]]),
-    ("nan_under_zero_weight", "0 * NaN is NaN, as in Keras", [[1.0, 0.0], [0.0, 1.0]], [[NAN, 0.0], [0.5, 0.5]], {"sample_weight": [0.0, 1.0]}),
+    ("nan_under_zero_weight", "0 * NaN is NaN, as in Keras", [[1.0, 0.0], [0.0, 1.0]], [[NAN, 0.0], [0.5, 0.5]], {"sample_weight": [0.0, 1.0], "paths": ("eager", "graph")}),
     ("sweep", "magnitudes from 1e-6 to 1e4", one_hot(335, 6, 4), magnitudes(336, 6, 4, low=-6, high=4), {"dtypes": ("float32", "float64")}),
 )  # fmt: skip
 

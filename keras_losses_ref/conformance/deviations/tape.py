@@ -60,9 +60,10 @@ class Number:
 
     def __pow__(self, exponent):
         x, step = self.value, self._step
+        n = step(exponent)
         return self._new(
-            np.power(x, exponent),
-            (self, lambda g: step(g * exponent) * step(np.power(x, exponent - 1.0))),
+            np.power(x, n),
+            (self, lambda g: step(g * n) * step(np.power(x, step(n - 1.0)))),
         )
 
     def _step(self, value):
