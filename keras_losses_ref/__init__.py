@@ -30,7 +30,7 @@ _KIT = ("check_loss", "parametrize_with_loss_checks")
 _MODULES = ("cli", "conformance", "losses", "oracle", "pytest_plugin")
 
 if TYPE_CHECKING:
-    from keras_losses_ref.losses import *  # noqa: F403
+    from keras_losses_ref.losses import *
 
 
 def __getattr__(name):

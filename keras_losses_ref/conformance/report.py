@@ -158,7 +158,7 @@ def _text(report, everything):
 
 
 def _worst(results):
-    """The largest error of our float32 values, over what the definition keeps finite."""
+    """The largest error of our float32 values, where the definition is finite."""
     found = [
         result.ulp
         for result in results

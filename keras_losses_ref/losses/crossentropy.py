@@ -64,7 +64,9 @@ def binary_crossentropy(
                16.1181 in float64; the clip makes the gradient at 0 and 1 beyond its
                bounds zero, so train from logits
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  binary-crossentropy-epsilon-in-log, half-precision-clip
+    Deviates:  column-squeezed-to-scalar, label-smoothing-unchecked,
+               binary-half-precision-clip, binary-crossentropy-epsilon-in-log,
+               binary-crossentropy-epsilon-folded, all-masked-overflows-in-half
     Source:    Keras 3 `keras.losses.binary_crossentropy`
     Example:   >>> float(binary_crossentropy([0., 1.], [0.3, 0.61]))  # 0.42549
     """
@@ -136,7 +138,9 @@ def binary_focal_crossentropy(
     Edges:     gamma = 0 is binary_crossentropy; at 1 - p_t = 0 a gamma below 1 has
                the gradient 0, its limit but for the clip
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  focal-gamma-below-one-nan, half-precision-clip
+    Deviates:  column-squeezed-to-scalar, focal-label-smoothing-unchecked,
+               binary-focal-epsilon-in-log, focal-gamma-below-one-nan,
+               binary-focal-half-precision-clip
     Source:    Keras 3 `keras.losses.binary_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(binary_focal_crossentropy([0., 1.], [0.3, 0.61]))  # 0.053642
     """
@@ -225,7 +229,8 @@ def categorical_crossentropy(
                d/dx = softmax(x) - y', also where y' does not sum to 1
     Edges:     a row of zeros is NaN; the clip stops the gradient beyond its bounds
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  label-smoothing-counts-last-axis, half-precision-clip
+    Deviates:  label-smoothing-counts-last-axis, label-smoothing-unchecked,
+               half-precision-clip, all-masked-overflows-in-half
     Source:    Keras 3 `keras.losses.categorical_crossentropy`
     Example:   >>> float(categorical_crossentropy([0., 1.], [0.39, 0.61]))  # 0.49430
     """
@@ -294,7 +299,9 @@ def categorical_focal_crossentropy(
                looked through; a row of zeros is NaN
     Raises:    ValueError if the shapes differ, there is not one alpha for each class,
                or label_smoothing is outside [0, 1]
-    Deviates:  label-smoothing-counts-last-axis, half-precision-clip
+    Deviates:  focal-label-smoothing-unchecked, focal-label-smoothing-counts-last-axis,
+               focal-half-precision-clip, focal-alpha-list-ignores-axis,
+               focal-alpha-list-float32
     Source:    Keras 3 `keras.losses.categorical_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(categorical_focal_crossentropy([0., 1.], [0.39, 0.61]))
                # 0.018796
@@ -423,7 +430,9 @@ def sparse_categorical_crossentropy(
     Raises:    ValueError if the shapes cannot be aligned or y_true looks one-hot;
                InvalidArgumentError for a label outside [0, classes), eagerly and in
                graphs on a CPU; NaN for that sample under XLA and on a GPU
-    Deviates:  labels-rounded-to-dtype, sparse-axis-refused, half-precision-clip
+    Deviates:  sparse-ignore-class-fails-under-xla, labels-rounded-to-dtype,
+               sparse-label-smoothing-unchecked, sparse-axis-refused,
+               half-precision-clip, all-masked-overflows-in-half
     Source:    Keras 3 `keras.losses.sparse_categorical_crossentropy`
     Example:   >>> float(sparse_categorical_crossentropy(1, [0.39, 0.61]))  # 0.49430
     """
@@ -569,7 +578,7 @@ def sparse_categorical_focal_crossentropy(
     Raises:    ValueError if the shapes cannot be aligned or there is not one alpha for
                each class; InvalidArgumentError, eagerly, for a label outside
                [0, classes), which in a graph is NaN
-    Deviates:  labels-rounded-to-dtype, half-precision-clip
+    Deviates:  sparse-focal-labels-unchecked, sparse-focal-half-precision-clip
     Source:    keras-nightly `keras.losses.sparse_categorical_focal_crossentropy`
     Example:   >>> float(sparse_categorical_focal_crossentropy(1, [0.39, 0.61]))
                # 0.018796
@@ -594,9 +603,10 @@ def sparse_categorical_focal_crossentropy(
 
 def pick(values, labels):
     """The value of each row at its label, along the last axis; NaN if it has none."""
-    known = (labels >= 0) & (labels < tf.shape(values, out_type=tf.int64)[-1])
-    labels = tf.where(known, labels, tf.zeros_like(labels))
-    picked = tf.gather(values, labels, axis=-1, batch_dims=labels.shape.rank)
+    # No tf.gather: of an empty batch its gradient has lost the classes up to 2.15.
+    hot = tf.one_hot(labels, tf.shape(values)[-1], on_value=True, off_value=False)
+    known = tf.reduce_any(hot, axis=-1)
+    picked = tf.reduce_sum(tf.where(hot, values, tf.zeros_like(values)), axis=-1)
     return tf.where(known, picked, tf.constant(float("nan"), values.dtype))
 
 
@@ -639,7 +649,8 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     Raises:    ValueError unless 0 < q < 1, or if the shapes cannot be aligned;
                InvalidArgumentError, eagerly, for a label outside [0, classes), which
                in a graph is NaN
-    Deviates:  labels-rounded-to-dtype, gce-column-labels, gce-zero-probability-nan
+    Deviates:  gce-column-labels, gce-labels-rounded, gce-zero-probability-nan,
+               gce-labels-unchecked, gce-small-q-cancels
     Source:    Keras 3 `keras.losses.categorical_generalized_cross_entropy`; Zhang and
                Sabuncu (2018)
     Example:   >>> float(categorical_generalized_cross_entropy(1, [0.39, 0.61], 0.5))
@@ -700,7 +711,7 @@ def kl_divergence(y_true, y_pred):
     Edges:     zeros count as 1e-7; neither side is normalised, so a row that does not
                sum to 1 can give a negative value
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype, half-precision-clip
+    Deviates:  column-squeezed-to-scalar, kl-divergence-half-range
     Source:    Keras 3 `keras.losses.kl_divergence`
     Example:   >>> float(kl_divergence([0.3, 0.7], [0.5, 0.5]))  # 0.082283
     """
@@ -732,7 +743,7 @@ def poisson(y_true, y_pred):
     Gradient:  d/dy_pred = (y_pred + 1e-7 - y_true) / (y_pred + 1e-7) / n
     Edges:     a y_pred below -1e-7 is NaN, also where y_true is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype, half-precision-clip
+    Deviates:  column-squeezed-to-scalar, poisson-half-range
     Source:    Keras 3 `keras.losses.poisson`
     Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
     """

@@ -25,7 +25,8 @@ def mean_squared_error(y_true, y_pred):
     Gradient:  d/dy_pred = 2 e / n
     Edges:     NaN propagates; an error of 1.9e19 overflows float32
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype
+    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype,
+               all-masked-overflows-in-half, half-precision-overflow
     Source:    Keras 3 `keras.losses.mean_squared_error`
     Example:   >>> float(mean_squared_error([0., 1.], [0.6, 0.4]))  # 0.36
     """
@@ -57,7 +58,8 @@ def mean_absolute_error(y_true, y_pred):
     Gradient:  d/dy_pred = sign(e) / n
     Edges:     the gradient at e = 0 is 0; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype
+    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype,
+               all-masked-overflows-in-half
     Source:    Keras 3 `keras.losses.mean_absolute_error`
     Example:   >>> float(mean_absolute_error([0., 1.], [0.6, 0.4]))  # 0.6
     """
@@ -90,7 +92,7 @@ def mean_absolute_percentage_error(y_true, y_pred):
     Edges:     y_true = 0 counts as 1e-7, so that one miss outweighs a batch; the
                gradient at e = 0 is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype
+    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype
     Source:    Keras 3 `keras.losses.mean_absolute_percentage_error`
     Example:   >>> float(mean_absolute_percentage_error([1., 2.], [1.5, 1.5]))  # 37.5
     """
@@ -125,7 +127,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     Gradient:  d/dy_pred = 2 e / (1 + P) / n where y_pred >= 1e-7, else 0
     Edges:     negative values give no gradient; 1e-7 is that of float32 in every dtype
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype
+    Deviates:  column-squeezed-to-scalar, msle-float64-epsilon
     Source:    Keras 3 `keras.losses.mean_squared_logarithmic_error`
     Example:   >>> float(mean_squared_logarithmic_error([0., 3.], [1., 1.]))  # 0.48045
     """
@@ -163,7 +165,8 @@ def huber(y_true, y_pred, delta=1.0):
     Gradient:  d/dy_pred = clip(e, -delta, delta) / n
     Edges:     |e| = delta takes the quadratic branch; NaN propagates
     Raises:    ValueError if delta <= 0 or the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype, huber-overflow
+    Deviates:  column-squeezed-to-scalar, huber-in-float32, huber-values-rounded,
+               huber-delta-unchecked, huber-overflow, huber-infinite-gradient
     Source:    Keras 3 `keras.losses.huber`; Huber (1964)
     Example:   >>> float(huber([0., 1.], [0.6, 0.4]))  # 0.18
     """
@@ -202,7 +205,7 @@ def log_cosh(y_true, y_pred):
     Gradient:  d/dy_pred = tanh(e) / n
     Edges:     e^2 / 2 near 0, |e| - log 2 far from it; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  labels-rounded-to-dtype, log-cosh-cancels, log-cosh-float32-log2
+    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype, log-cosh-float32-log2
     Source:    Keras 3 `keras.losses.log_cosh`
     Example:   >>> float(log_cosh([0., 0.], [0.6, 2.]))  # 0.74760
     """
@@ -243,7 +246,9 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     Edges:     0 if either vector is zero; norms beyond the range of the dtype are
                scaled first
     Raises:    ValueError if the shapes cannot be aligned or have no such axis
-    Deviates:  labels-rounded-to-dtype, cosine-overflow, cosine-zero-vector-gradient
+    Deviates:  column-squeezed-to-scalar, cosine-norm-floor,
+               cosine-integer-labels-refused, cosine-overflow,
+               cosine-zero-vector-gradient, cosine-gradient-cancels
     Source:    Keras 3 `keras.losses.cosine_similarity`
     Example:   >>> float(cosine_similarity([1., 1.], [0.6, 0.8]))  # -0.98995
     """

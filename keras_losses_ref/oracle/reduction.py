@@ -122,7 +122,7 @@ def _weigh(values, weight):
 
 def _keras2_align(values, weight):
     """`weight` with its last axis dropped or added where the ranks differ by 1."""
-    if not weight.ndim:
+    if not weight.ndim or not values.ndim:
         return weight
     if weight.ndim == values.ndim + 1:
         return np.squeeze(weight, -1)

@@ -232,19 +232,26 @@ def _binary_with(case, low, high, inside=0.0, inside_other=0.0):
     return reduced(case, values, pullback)
 
 
-def _binary_with_epsilon_in_log(case, folded=False):
-    """`folded`: (1 - p) + eps computed as (1 + eps) - p, where 1 + eps is rounded."""
-    if _half(case):
-        low, high = _half_bounds(case.dtype)
-    else:
-        one = np.dtype(case.dtype).type(1)
-        low = float(one * np.dtype(case.dtype).type(1e-7))
-        high = float(one - one * np.dtype(case.dtype).type(1e-7))
+def _epsilons_in_log(case, folded):
+    """(low, high, added to p, added to 1 - p) of Keras 2's binary cross-entropy.
+
+    `folded`: (1 - p) + eps computed as (1 + eps) - p, where 1 + eps is rounded.
+    """
+    low, high = formulas.bounds(case.dtype)
     inside_other = low
     if folded:
         epsilon = {"float64": 2.0**-52, "float32": 2.0**-23}.get(case.dtype, 1.0)
         inside_other = round(low / epsilon) * epsilon
-    return _binary_with(case, low, high, low, inside_other)
+    return low, high, low, inside_other
+
+
+def _binary_with_epsilon_in_log(case, folded=False):
+    return _binary_with(case, *_epsilons_in_log(case, folded))
+
+
+def _focal_with_epsilon_in_log(case):
+    _, _, inside, inside_other = _epsilons_in_log(case, case.path != "eager")
+    return formulas.binary_focal(case, inside, inside_other)
 
 
 def _categorical_half_clip(case):
@@ -289,10 +296,15 @@ def _column_against_vector(case):
 
 def _squeezed_to_scalar(case):
     changes = {"y_true": case.y_true.ravel(), "y_pred": case.y_pred.ravel()}
-    if case.loss == "BinaryCrossentropy" and _from_probabilities(case):
-        flat = _binary_with_epsilon_in_log(dataclasses.replace(case, **changes))
-    else:
-        flat = _given(case, **changes)
+    flat_case = dataclasses.replace(case, **changes)
+    one = consult
+    if case.loss == "CosineSimilarity":
+        one = formulas.cosine_similarity_keras_2
+    elif case.loss.startswith("Binary") and _from_probabilities(case):
+        one = _binary_with_epsilon_in_log
+        if case.loss == "BinaryFocalCrossentropy":
+            one = _focal_with_epsilon_in_log
+    flat = one(flat_case)
     if flat.error:
         return flat
     gradient = flat.gradient.reshape(case.y_pred.shape)
@@ -349,6 +361,20 @@ def _huber_infinite(case):
     with np.errstate(all="ignore"):
         infinite = np.isinf(_error(case)).any() if _accepted(case) else False
     return _accepted(case) and (infinite or np.isinf(_delta(case)))
+
+
+def _in_float32(case):
+    y_true, y_pred = rounded(case)
+    wide = dataclasses.replace(case, y_true=y_true, y_pred=y_pred, dtype="float32")
+    return consult(wide)
+
+
+def _float32_rounding(case, aspect):
+    if case.dtype != "float64" or aspect not in ("value", "gradient"):
+        return 0.0
+    found = getattr(_in_float32(case), aspect)
+    largest = np.max(np.abs(found[np.isfinite(found)]), initial=1.0)
+    return 8 * 2.0**-23 * float(largest)
 
 
 def _log_two_in_float32(case):
@@ -572,7 +598,21 @@ _KERAS_2_UTILS = "https://github.com/keras-team/keras/blob/v2.15.0/keras/utils"
 DEVIATIONS = (
     Deviation(
         "column-squeezed-to-scalar",
-        ("MeanSquaredError", "MeanAbsoluteError", "BinaryCrossentropy"),
+        (
+            "MeanSquaredError",
+            "MeanAbsoluteError",
+            "MeanAbsolutePercentageError",
+            "MeanSquaredLogarithmicError",
+            "Huber",
+            "LogCosh",
+            "CosineSimilarity",
+            "BinaryCrossentropy",
+            "BinaryFocalCrossentropy",
+            "KLDivergence",
+            "Poisson",
+            "Hinge",
+            "SquaredHinge",
+        ),
         (KERAS_2,),
         "(N,) against (N, 1) is squeezed to (N,), so the mean over the last axis is "
         "the mean over the batch: one number, which sample weights then multiply.",
@@ -596,10 +636,7 @@ DEVIATIONS = (
             "MeanSquaredError",
             "MeanAbsoluteError",
             "MeanAbsolutePercentageError",
-            "MeanSquaredLogarithmicError",
-            "Huber",
             "LogCosh",
-            "Poisson",
         ),
         (KERAS_2, ("3.0", None)),
         "Integer targets are cast to the dtype of the prediction, where 2049 is no "
@@ -752,6 +789,85 @@ DEVIATIONS = (
         _infinite_value,
     ),
     Deviation(
+        "huber-in-float32",
+        ("Huber",),
+        (KERAS_2,),
+        "Inputs are cast to floatx, so that the loss is a float32 whatever the dtype "
+        "of y_pred, and float64 is lost.",
+        f"{_KERAS}/v2.15.0/keras/losses.py",
+        lambda case: case.dtype != "float32" and _accepted(case),
+        _in_float32,
+        _float32_rounding,
+    ),
+    Deviation(
+        "msle-float64-epsilon",
+        ("MeanSquaredLogarithmicError",),
+        (KERAS_2,),
+        "In float64 the bound is 1e-7 itself, and not, as in Keras 3, float32's.",
+        f"{_KERAS}/v2.15.0/keras/losses.py",
+        lambda case: case.dtype == "float64" and _accepted(case),
+        formulas.mean_squared_logarithmic_error,
+    ),
+    Deviation(
+        "cosine-norm-floor",
+        ("CosineSimilarity",),
+        (KERAS_2,),
+        "The norm's floor is 1e-6, under the sum of squares: a vector below it, and "
+        "the gradient of a zero vector, are a tenth; squares that overflow give 0.",
+        f"{_KERAS}/v2.15.0/keras/losses.py",
+        lambda case: _accepted(case) and case.y_true.ndim == case.y_pred.ndim,
+        formulas.cosine_similarity_keras_2,
+        _cosine_rounding,
+    ),
+    Deviation(
+        "cosine-integer-labels-refused",
+        ("CosineSimilarity",),
+        (KERAS_2,),
+        "Integer labels are not cast, and refused.",
+        f"{_KERAS}/v2.15.0/keras/losses.py",
+        lambda case: _accepted(case) and case.y_true.dtype.kind == "i",
+        lambda case: Outcome(error="InvalidArgumentError"),
+    ),
+    Deviation(
+        "binary-focal-epsilon-in-log",
+        ("BinaryFocalCrossentropy",),
+        (KERAS_2,),
+        "Keras 2 adds epsilon once more inside each logarithm, after the clip; once "
+        "compiled, (1 - p) + eps becomes (1 + eps) - p.",
+        "https://github.com/keras-team/keras/blob/v2.15.0/keras/backend.py",
+        lambda case: _accepted(case) and _from_probabilities(case),
+        _focal_with_epsilon_in_log,
+    ),
+    Deviation(
+        "sparse-focal-labels-unchecked",
+        ("SparseCategoricalFocalCrossentropy",),
+        (("3.16", None),),
+        "A label that is no class is taken, and makes the loss NaN.",
+        f"{_KERAS}/master/keras/src/losses/losses.py",
+        lambda case: case.refused == "no class",
+        lambda case: _given(case, refused=None),
+    ),
+    Deviation(
+        "sparse-focal-half-precision-clip",
+        ("SparseCategoricalFocalCrossentropy",),
+        (("3.16", None),),
+        "In 16 bit the lower clip is 1.2e-7 (float16) and the upper one 1: another "
+        "loss for p = 0, and NaN gradients for p = 1 with gamma below 1.",
+        f"{_KERAS}/master/keras/src/losses/losses.py",
+        lambda case: _half(case) and _accepted(case),
+        formulas.sparse_focal,
+    ),
+    Deviation(
+        "huber-values-rounded",
+        ("Huber",),
+        (("3.0", None),),
+        "Integer targets are cast to the dtype of the prediction, where 2049 is no "
+        "float16 and 257 no bfloat16, before the difference is taken.",
+        _LOSSES_3,
+        _labels_change,
+        _with_rounded_labels,
+    ),
+    Deviation(
         "huber-delta-unchecked",
         ("Huber",),
         (KERAS_2, ("3.0", "3.15.99")),
@@ -814,7 +930,7 @@ DEVIATIONS = (
     Deviation(
         "cosine-gradient-cancels",
         ("CosineSimilarity",),
-        (KERAS_2, ("3.0", None)),
+        (("3.0", None),),
         "The gradient along y_pred, which is 0, is left as a rounding error of "
         "1 / |y_pred|: what normalising takes away is subtracted in the dtype.",
         f"{_KERAS}/v3.12.0/keras/src/ops/nn.py",
@@ -957,11 +1073,20 @@ DEVIATIONS = (
         _power_rounding,
     ),
     Deviation(
-        "overlap-mask-stretched",
-        ("Dice", "Tversky"),
-        (("3.0", None),),
+        "dice-mask-stretched",
+        ("Dice",),
+        (("3.4", None),),
         "A mask with an axis of 1 is stretched in the overlap, and counted once in the "
-        "sizes.",
+        "size.",
+        _LOSSES_3,
+        _stretched_mask,
+        _stretched,
+    ),
+    Deviation(
+        "tversky-mask-stretched",
+        ("Tversky",),
+        (("3.8", None),),
+        "A mask with an axis of 1 is stretched to the other's shape, not refused.",
         _LOSSES_3,
         _stretched_mask,
         _stretched,

@@ -117,6 +117,26 @@ def cosine_similarity(case, y, x):
     return -(normal(y) * normal(x)).sum(axis)
 
 
+def cosine_similarity_keras_2(case):
+    """The floor lies under the sum of squares, 1e-12; a column is a vector."""
+    y, x = (Number(a, case.dtype) for a in rounded(case))
+    axis = case.config.get("axis", -1)
+
+    def normal(v):
+        return v * v.square().sum(axis, keepdims=True).maximum(1e-12).rsqrt()
+
+    with np.errstate(all="ignore"):
+        return _settle(case, -(normal(y) * normal(x)).sum(axis), x)
+
+
+@written
+def mean_squared_logarithmic_error(case, y, x):
+    """With an epsilon of the loss's own dtype."""
+    low = epsilon(case.dtype)
+    first, second = (x.maximum(low) + 1.0).log(), (y.maximum(low) + 1.0).log()
+    return (first - second).square().mean(-1)
+
+
 # --- probabilities --------------------------------------------------------------------
 
 
@@ -133,8 +153,8 @@ def poisson(case, y, x):
     return (x - y * (x + low).log()).mean(-1)
 
 
-def binary_focal(case, inside=0.0):
-    """`inside` is added within the logarithms, as Keras 2 does."""
+def binary_focal(case, inside=0.0, inside_other=0.0):
+    """`inside` and `inside_other` are added to p and 1 - p within the logarithms."""
     y, x = _inputs(case)
     config = case.config
     raw, chain = x, None
@@ -150,7 +170,8 @@ def binary_focal(case, inside=0.0):
             cost = binary_crossentropy_with_logits(x, y)
         else:
             p, q = x, x.clip(*bounds(case.dtype))
-            cost = -(y * (q + inside).log() + (1.0 - y) * (1.0 - q + inside).log())
+            cost = y * (q + inside).log()
+            cost = -(cost + (1.0 - y) * (1.0 - q + inside_other).log())
         p_t = y * p + (1.0 - y) * (1.0 - p)
         values = (1.0 - p_t) ** config.get("gamma", 2.0) * cost
         if config.get("apply_class_balancing"):
@@ -194,12 +215,12 @@ def sparse_focal(case):
         labels = np.squeeze(labels, axis)
     ignored = labels == case.config.get("ignore_class")
     hot = labels[..., None] == np.arange(classes)
-    hot = np.moveaxis(hot & ~ignored[..., None], -1, axis).astype(np.float64)
+    hot = np.moveaxis(hot & ~ignored[..., None], -1, axis)
     x = Number(x, case.dtype)
     with np.errstate(all="ignore"):
         p = x.softmax(axis) if case.config.get("from_logits") else x
         q = (p / p.sum(axis, keepdims=True)).clip(*bounds(case.dtype))
-        q = (q * hot).sum(axis)
+        q = where(hot, q, Number(np.zeros(hot.shape), case.dtype)).sum(axis)
         gamma, alpha = case.config.get("gamma", 2.0), case.config.get("alpha", 0.25)
         if np.ndim(alpha):
             at = np.clip(labels, 0, classes - 1)
