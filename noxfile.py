@@ -32,7 +32,7 @@ HOSTS = {
 }
 
 #: What each host must pass: the losses, and the conformance of the losses.
-MATRIX_TESTS = ["tests/losses", "tests/conformance/test_check.py"]
+MATRIX_TESTS = ["tests/losses", "tests/conformance/test_check.py", "-m", "not slow"]
 
 
 def install(session, host, *more):

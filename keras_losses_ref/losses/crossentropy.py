@@ -743,7 +743,7 @@ def poisson(y_true, y_pred):
     Gradient:  d/dy_pred = (y_pred + 1e-7 - y_true) / (y_pred + 1e-7) / n
     Edges:     a y_pred below -1e-7 is NaN, also where y_true is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, poisson-half-range
+    Deviates:  column-squeezed-to-scalar, float32-constant-refused, poisson-half-range
     Source:    Keras 3 `keras.losses.poisson`
     Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
     """

@@ -92,7 +92,8 @@ def mean_absolute_percentage_error(y_true, y_pred):
     Edges:     y_true = 0 counts as 1e-7, so that one miss outweighs a batch; the
                gradient at e = 0 is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype
+    Deviates:  column-squeezed-to-scalar, mape-values-rounded, mape-half-refused,
+               mape-float32-epsilon
     Source:    Keras 3 `keras.losses.mean_absolute_percentage_error`
     Example:   >>> float(mean_absolute_percentage_error([1., 2.], [1.5, 1.5]))  # 37.5
     """
@@ -166,7 +167,8 @@ def huber(y_true, y_pred, delta=1.0):
     Edges:     |e| = delta takes the quadratic branch; NaN propagates
     Raises:    ValueError if delta <= 0 or the shapes cannot be aligned
     Deviates:  column-squeezed-to-scalar, huber-in-float32, huber-values-rounded,
-               huber-delta-unchecked, huber-overflow, huber-infinite-gradient
+               float32-constant-refused, huber-delta-unchecked, huber-overflow,
+               huber-infinite-gradient
     Source:    Keras 3 `keras.losses.huber`; Huber (1964)
     Example:   >>> float(huber([0., 1.], [0.6, 0.4]))  # 0.18
     """

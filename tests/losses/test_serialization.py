@@ -44,8 +44,10 @@ FORGETS_WHOSE_FUNCTION = {
     "tf": False,
 }
 
-# Keras itself, for each `.h5` file and each SavedModel that it writes.
+# Keras itself, for each `.h5` file and each SavedModel that it writes, and each loss
+# that is a function.
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:The `keras.losses.serialize..` API should only"),
     pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
     pytest.mark.filterwarnings("ignore:.*consider using the `tf.keras` format"),
 ]

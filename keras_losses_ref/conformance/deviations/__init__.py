@@ -558,7 +558,9 @@ def _ctc_impossible_rounding(case, aspect):
     """Shares are exponentials of sums around -707, which float32 knows to 6e-5."""
     if aspect == "gradient":
         return 4 * IMPOSSIBLE * 2.0**-23
-    return _ctc_in_float32(case, aspect)
+    if aspect == "value" and case.dtype == "float64":
+        return 8 * IMPOSSIBLE * 2.0**-23
+    return 0.0
 
 
 def _ctc_labels(case):
@@ -635,7 +637,6 @@ DEVIATIONS = (
         (
             "MeanSquaredError",
             "MeanAbsoluteError",
-            "MeanAbsolutePercentageError",
             "LogCosh",
         ),
         (KERAS_2, ("3.0", None)),
@@ -860,12 +861,51 @@ DEVIATIONS = (
     Deviation(
         "huber-values-rounded",
         ("Huber",),
-        (("3.0", None),),
+        (("3.4", None),),
         "Integer targets are cast to the dtype of the prediction, where 2049 is no "
         "float16 and 257 no bfloat16, before the difference is taken.",
         _LOSSES_3,
         _labels_change,
         _with_rounded_labels,
+    ),
+    Deviation(
+        "mape-values-rounded",
+        ("MeanAbsolutePercentageError",),
+        (KERAS_2, ("3.4", None)),
+        "Integer targets are cast to the dtype of the prediction, where 2049 is no "
+        "float16 and 257 no bfloat16, before the difference is taken.",
+        _LOSSES_3,
+        _labels_change,
+        _with_rounded_labels,
+    ),
+    Deviation(
+        "mape-half-refused",
+        ("MeanAbsolutePercentageError",),
+        (("3.0", "3.3.99"),),
+        "Epsilon is a float32, which does not meet a 16-bit prediction: TypeError.",
+        f"{_KERAS}/v3.3.3/keras/src/losses/losses.py",
+        lambda case: _half(case) and _accepted(case),
+        lambda case: Outcome(error="TypeError"),
+    ),
+    Deviation(
+        "mape-float32-epsilon",
+        ("MeanAbsolutePercentageError",),
+        (("3.0", "3.3.99"),),
+        "Epsilon is float32's 1e-7 in float64 as well, by which a truth of 0 is "
+        "divided.",
+        f"{_KERAS}/v3.3.3/keras/src/losses/losses.py",
+        lambda case: case.dtype == "float64" and _accepted(case),
+        formulas.percentage_error_with_float32_epsilon,
+    ),
+    Deviation(
+        "float32-constant-refused",
+        ("Huber", "Poisson"),
+        (("3.0", "3.3.99"),),
+        "delta and epsilon are float32, which meets no prediction of another dtype: "
+        "InvalidArgumentError.",
+        f"{_KERAS}/v3.3.3/keras/src/losses/losses.py",
+        lambda case: case.dtype != "float32" and _accepted(case),
+        lambda case: Outcome(error="InvalidArgumentError"),
     ),
     Deviation(
         "huber-delta-unchecked",
@@ -879,7 +919,7 @@ DEVIATIONS = (
     Deviation(
         "huber-overflow",
         ("Huber",),
-        (("3.0", None),),
+        (("3.4", None),),
         "The square of the error, or of delta, overflows float16 where the loss "
         "itself would not, and infinity minus infinity is NaN.",
         _LOSSES_3,
@@ -962,7 +1002,7 @@ DEVIATIONS = (
     Deviation(
         "poisson-half-range",
         ("Poisson",),
-        (KERAS_2, ("3.0", None)),
+        (KERAS_2, ("3.4", None)),
         "In float16 epsilon is 1.2e-7, and its reciprocal overflows: a NaN gradient "
         "for a rate and a count of 0.",
         _LOSSES_3,
@@ -1132,7 +1172,7 @@ DEVIATIONS = (
         f"{_KERAS}/v3.3.3/keras/src/losses/losses.py",
         _ctc_padded,
         _ctc_counting_padding,
-        _ctc_in_float32,
+        _ctc_impossible_rounding,
     ),
     Deviation(
         "ctc-labels-unchecked",

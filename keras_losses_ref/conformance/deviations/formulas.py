@@ -96,6 +96,12 @@ def bounds(dtype):
 
 
 @written
+def percentage_error_with_float32_epsilon(case, y, x):
+    floor = y.abs().maximum(epsilon("float32"))
+    return 100.0 * ((y - x) / floor).abs().mean(-1)
+
+
+@written
 def huber(case, y, x):
     delta = Number(case.config.get("delta", 1.0), case.dtype)
     error = x - y
