@@ -59,7 +59,7 @@ def matrix(session, host):
     """The losses under one TensorFlow and Keras of the version matrix."""
     environment = install(session, host)
     arguments = session.posargs or MATRIX_TESTS
-    session.run("python", "-m", "pytest", "-n", "2", *arguments, env=environment)
+    session.run("python", "-m", "pytest", *arguments, env=environment)
 
 
 @nox.session
