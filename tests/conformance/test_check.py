@@ -320,11 +320,14 @@ def test_a_planted_bug_is_caught_and_named(monkeypatch, capsys, loss, bug, named
 
 
 def test_a_gradient_of_the_wrong_sign_is_caught_where_the_value_is_right(monkeypatch):
-    # Mirrored about y_true, an even loss has the same value.
-    def mirrored(call, y_true, y_pred):
-        return call(y_true, 2.0 * tf.cast(y_true, y_pred.dtype) - y_pred)
+    @tf.custom_gradient
+    def turned(x):
+        return tf.identity(x), lambda upstream: -upstream
 
-    plant(monkeypatch, "MeanSquaredError", call=mirrored)
+    def uphill(call, y_true, y_pred):
+        return call(y_true, turned(y_pred))
+
+    plant(monkeypatch, "MeanSquaredError", call=uphill)
     result = check.check(check.select(patterns=["mean_squared_error/documented*"]))
     aspects = {failure.aspect for failure in result.failures}
     assert aspects == {"gradient"}

@@ -27,6 +27,7 @@ from keras_losses_ref.conformance.evaluate import (
     recovers,
     rounded,
 )
+from keras_losses_ref.losses import host
 
 KERAS_2 = ("2.12", "2.99")
 
@@ -1016,7 +1017,12 @@ DEVIATIONS = (
         "Where a certain prediction is right, the power 0^gamma has an infinite slope "
         "for gamma below 1, also times gamma = 0: a NaN gradient.",
         _LOSSES_3,
-        lambda case: _accepted(case) and _gamma(case) < 1,
+        # Keras 2's epsilon in the logarithm has an entry of its own.
+        lambda case: (
+            _accepted(case)
+            and _gamma(case) < 1
+            and (host.GENERATION == 3 or not _from_probabilities(case))
+        ),
         formulas.binary_focal,
     ),
     Deviation(
