@@ -139,8 +139,8 @@ def binary_focal_crossentropy(
                the gradient 0, its limit but for the clip
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
     Deviates:  column-squeezed-to-scalar, focal-label-smoothing-unchecked,
-               binary-focal-epsilon-in-log, focal-gamma-below-one-nan,
-               binary-focal-half-precision-clip
+               binary-focal-epsilon-in-log, binary-focal-epsilon-folded,
+               focal-gamma-below-one-nan, binary-focal-half-precision-clip
     Source:    Keras 3 `keras.losses.binary_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(binary_focal_crossentropy([0., 1.], [0.3, 0.61]))  # 0.053642
     """

@@ -250,8 +250,8 @@ def _binary_with_epsilon_in_log(case, folded=False):
     return _binary_with(case, *_epsilons_in_log(case, folded))
 
 
-def _focal_with_epsilon_in_log(case):
-    _, _, inside, inside_other = _epsilons_in_log(case, case.path != "eager")
+def _focal_with_epsilon_in_log(case, folded=False):
+    _, _, inside, inside_other = _epsilons_in_log(case, folded)
     return formulas.binary_focal(case, inside, inside_other)
 
 
@@ -834,11 +834,26 @@ DEVIATIONS = (
         "binary-focal-epsilon-in-log",
         ("BinaryFocalCrossentropy",),
         (KERAS_2,),
-        "Keras 2 adds epsilon once more inside each logarithm, after the clip; once "
-        "compiled, (1 - p) + eps becomes (1 + eps) - p.",
+        "Keras 2 adds epsilon once more inside each logarithm, after the clip.",
         "https://github.com/keras-team/keras/blob/v2.15.0/keras/backend.py",
-        lambda case: _accepted(case) and _from_probabilities(case),
+        lambda case: (
+            case.path in ("eager", "xla")
+            and _accepted(case)
+            and _from_probabilities(case)
+        ),
         _focal_with_epsilon_in_log,
+    ),
+    Deviation(
+        "binary-focal-epsilon-folded",
+        ("BinaryFocalCrossentropy",),
+        (KERAS_2,),
+        "The same once compiled: (1 - p) + eps becomes (1 + eps) - p, where 1 + eps is "
+        "rounded. XLA does so too, but not in TensorFlow 2.12.",
+        "https://github.com/keras-team/keras/blob/v2.15.0/keras/backend.py",
+        lambda case: (
+            case.path != "eager" and _accepted(case) and _from_probabilities(case)
+        ),
+        lambda case: _focal_with_epsilon_in_log(case, folded=True),
     ),
     Deviation(
         "sparse-focal-labels-unchecked",
