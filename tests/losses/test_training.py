@@ -236,7 +236,7 @@ def policy(request):
 def small_loss(row):
     """Keep long gradients within float16, where Keras scales them by 2^15."""
     scale = row.rate / 0.05
-    return {} if scale == 1 else {"loss_weights": [scale], "rate": 0.05}
+    return {} if scale == 1 else {"loss_weights": scale, "rate": 0.05}
 
 
 @pytest.mark.filterwarnings(  # Keras's UnitNormalization, with its 1e-12 in float16
@@ -317,7 +317,8 @@ def test_several_outputs(as_dict, mode):
         model = _outputs_model(as_dict)
         histories.append(train(model, losses, (x, y), mode, loss_weights=weights))
     assert_same(*histories)
-    assert len(histories[0][0]) == 4  # the sum and each part
+    if host.GENERATION == 2 or host.RELEASE >= (3, 7):  # the sum, and each part
+        assert len(histories[0][0]) == 4
 
 
 class OwnStep(keras.Model):
