@@ -28,7 +28,8 @@ def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size
         values = values * weights
     if reduction in (None, "none"):
         return values
-    if host.GENERATION == 3 and values.shape.as_list() in ([], [0]):
+    rank = values.shape.rank
+    if host.GENERATION == 3 and (rank == 0 or (rank == 1 and values.shape[0] == 0)):
         return values  # Keras 3 leaves a scalar, and a batch known to be empty, alone
     total = tf.reduce_sum(values)
     if reduction not in _MEANS:
