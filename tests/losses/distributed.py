@@ -44,6 +44,12 @@ from keras_losses_ref.losses import host
 SHARDS = (slice(0, 5), slice(5, 8))
 #: What divides by the number of samples, and in some hosts by that of the replicas.
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+#: What a step on a worker may reduce by: Keras 2 leaves its means to `fit`.
+SERVED = (
+    ("sum", "none")
+    if host.GENERATION == 2
+    else tuple(reduction for reduction in host.REDUCTIONS if reduction is not None)
+)
 
 
 def relative_error(found, expected):
@@ -264,19 +270,46 @@ def parameter_server():
     for row in one_per_kind():
         x, y = row.data()
         model = head_model(row)  # where the variables are is not the loss's business
-        loss = row.ours(reduction="sum")
-        expected = [loss_and_gradient(loss, model, x[s], y[s]) for s in SHARDS]
         with strategy.scope():
             weights = [tf.Variable(w) for w in model.get_weights()]
-
-        step = remote_step(row, weights, loss)
-        remote = [coordinator.schedule(step, args=(x[s], y[s])) for s in SHARDS]
-        coordinator.join()
-        found = [
-            np.concatenate([np.ravel(part) for part in each.fetch()]) for each in remote
-        ]
-        results[row.loss] = [relative_error(a, b) for a, b in zip(found, expected)]
+        results[row.loss] = {}
+        for reduction in SERVED:
+            loss = row.ours(reduction=reduction)
+            expected = [loss_and_gradient(loss, model, x[s], y[s]) for s in SHARDS]
+            step = remote_step(row, weights, loss)
+            remote = [coordinator.schedule(step, args=(x[s], y[s])) for s in SHARDS]
+            coordinator.join()
+            found = [
+                np.concatenate([np.ravel(part) for part in each.fetch()])
+                for each in remote
+            ]
+            errors = [relative_error(a, b) for a, b in zip(found, expected)]
+            results[row.loss][str(reduction)] = errors
+        if host.GENERATION == 2:
+            results[row.loss]["fit"] = [served_fit(strategy, row)]
     return results
+
+
+def served_fit(strategy, row):
+    """The epoch losses of `fit` with ours against those with Keras's own.
+
+    The rate is 0: workers that update the server in no order learn nothing that could
+    be compared.
+    """
+    x, y = row.data()
+
+    def dataset(_):
+        return tf.data.Dataset.from_tensor_slices((x, y)).repeat().batch(len(x))
+
+    def epochs(loss):
+        with strategy.scope():
+            model = head_model(row)
+            model.compile(optimizer=keras.optimizers.SGD(0.0), loss=loss())
+        creator = keras.utils.experimental.DatasetCreator(dataset)
+        history = model.fit(creator, epochs=2, steps_per_epoch=2, verbose=0)
+        return history.history["loss"]
+
+    return relative_error(epochs(row.ours), epochs(row.keras or row.ours))
 
 
 def remote_step(row, weights, loss):
@@ -285,7 +318,7 @@ def remote_step(row, weights, loss):
     @tf.function
     def step(x, y):
         with tf.GradientTape() as tape:
-            value = loss(y, forward(row, weights, x))
+            value = tf.reduce_sum(loss(y, forward(row, weights, x)))
         return [value, *tape.gradient(value, weights)]
 
     return step
