@@ -141,7 +141,7 @@ def test_fit_on_two_workers():
 
 @by_kind
 def test_custom_loop_on_a_parameter_server(loss):
-    """The variables on a server, the loss on two workers; `fit` where Keras 2 has it."""
+    """The variables on a server, the loss on two workers; in Keras 2 also `fit`."""
     errors = dict(parameter_server()[loss])
     if host.GENERATION == 2:
         check({"fit": errors.pop("fit")[0]}, STEP)
