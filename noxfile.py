@@ -75,6 +75,14 @@ def check(session, host):
     session.run("keras-losses-ref", "check", *session.posargs, env=environment)
 
 
+@nox.session(name="docs-pages")
+def docs_pages(session):
+    """The pages that are printed by the package itself."""
+    session.install(".[tensorflow-cpu]")
+    page = ("--format", "md", "--output", "docs/deviations.md")
+    session.run("keras-losses-ref", "list", "--deviations", *page)
+
+
 @nox.session
 def lint(session):
     """ruff, over everything."""

@@ -9,7 +9,10 @@ import traceback
 
 OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
 
-_FORMATS = ("text", "json", "md", "junit")
+_FORMATS = ("text", "json", "md", "html", "junit")
+
+#: What an extra of this package brings; the error that misses one names the extra.
+_EXTRAS = ("rich", "jinja2", "matplotlib")
 
 _EPILOG = (
     "exit codes: 0 conforms; 1 a difference was found; 2 usage, unreadable file, "
@@ -33,6 +36,8 @@ def main(argv):
     except SystemExit as stop:  # argparse has said why
         return stop.code
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A check beside a training, or one beside its own child, must share the GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         return arguments.command(arguments)
@@ -43,7 +48,7 @@ def main(argv):
             from keras_losses_ref import _NO_TENSORFLOW
 
             return _fail(_NO_TENSORFLOW)
-        return _fail(error) if error.name == "rich" else _crash()
+        return _fail(error) if error.name in _EXTRAS else _crash()
     except OSError as error:
         return _fail(error)
     except KeyboardInterrupt:
@@ -92,12 +97,19 @@ def _parser():
     check.add_argument(
         "--case", action="append", metavar="ID", help="an id, or a glob over ids"
     )
-    check.add_argument("--path", action="append", help="eager, graph, xla or fit")
+    check.add_argument(
+        "--path", action="append", help="eager, graph, xla, nested, fit or reloaded"
+    )
     check.add_argument("--dtype", action="append", help="float32, float16, ...")
     check.add_argument(
         "--full", action="store_true", help="every dtype on every path, not a part"
     )
-    check.add_argument("--device", default="CPU:0", help="such as GPU:0")
+    check.add_argument(
+        "--device", default="CPU:0", help="such as GPU:0; all: the CPU and every GPU"
+    )
+    check.add_argument(
+        "--jobs", type=int, help="processes; one a core where there are many cases"
+    )
     check.add_argument("--format", default="text", choices=_FORMATS)
     check.add_argument("--output", metavar="FILE", help="write there, not to stdout")
     check.add_argument(
@@ -108,8 +120,69 @@ def _parser():
     list_ = commands.add_parser("list", help="losses, cases, or the ledger")
     list_.add_argument("--cases", action="store_true", help="every case and its why")
     list_.add_argument("--deviations", action="store_true", help="the ledger")
+    list_.add_argument(
+        "--format", default="text", choices=("text", "md", "json"), help="of the ledger"
+    )
+    list_.add_argument("--output", metavar="FILE", help="write there, not to stdout")
     list_.set_defaults(command=_list)
+    _add_parity_commands(commands)
     return parser
+
+
+def _add_parity_commands(commands):
+    """`record`, `compare`, `upgrade`, `bisect`: the losses of two environments."""
+    own = "a loss of your own, package.module:name; may be given more than once"
+
+    record = commands.add_parser(
+        "record",
+        help="write what every loss does in this environment",
+        epilog=_EPILOG,
+    )
+    record.add_argument("file", metavar="FILE", help="the record, JSON")
+    record.add_argument("--loss", action="append", default=[], help=own)
+    record.add_argument(
+        "--model", action="append", default=[], help="a .keras model of your own"
+    )
+    record.add_argument(
+        "--data", action="append", default=[], help="its .npz: x, y, sample_weight"
+    )
+    record.add_argument(
+        "--case", action="append", metavar="ID", help="only these, an id or a glob"
+    )
+    record.add_argument("--path", action="append", help="only these paths of execution")
+    record.add_argument("--device", default="CPU:0", help="such as GPU:0")
+    # How `upgrade` follows its two children.
+    record.add_argument("--progress", action="store_true", help=argparse.SUPPRESS)
+    record.set_defaults(command=_record)
+
+    compare = commands.add_parser(
+        "compare", help="what changed between two records", epilog=_EPILOG
+    )
+    compare.add_argument("old", metavar="OLD")
+    compare.add_argument("new", metavar="NEW")
+    compare.add_argument(
+        "--between",
+        metavar="FILE",
+        help="a record of the new TensorFlow under the old Keras: tells their parts "
+        "apart",
+    )
+    _add_comparison_options(compare)
+    compare.set_defaults(command=_compare)
+
+
+def _add_comparison_options(parser):
+    parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a change that you have looked at: an id or a glob",
+    )
+    parser.add_argument(
+        "--accepted", metavar="FILE", help="the same from a file, one a line"
+    )
+    parser.add_argument("--format", default="text", choices=_FORMATS)
+    parser.add_argument("--output", metavar="FILE", help="write there, not to stdout")
 
 
 def _version():
@@ -144,22 +217,22 @@ def _check(arguments):
             arguments.full,
             arguments.path,
             arguments.dtype,
+            arguments.device,
         )
     except check.NothingSelected as error:
         raise UsageError(error) from None
     with _Progress(len(cases)) as progress:
-        result = check.check(cases, arguments.device, progress)
+        jobs = arguments.jobs or check.jobs_for(cases)
+        result = check.check(cases, progress, jobs)
     _write(report.render(result, arguments.format, arguments.all), arguments.output)
     return OK if result.ok else DIFFERENCE
 
 
 def _check_own(targets, arguments):
     """What must hold for any loss, asked of the user's."""
-    from keras_losses_ref.conformance import laws
+    from keras_losses_ref.conformance import laws, report
 
-    if arguments.format != "text":
-        raise UsageError("a loss of your own is reported as text only so far")
-    texts, ok = [], True
+    results = []
     for target in targets:
         try:
             loss = laws.load_target(target)
@@ -174,26 +247,80 @@ def _check_own(targets, arguments):
                 )
             except ValueError as error:
                 raise UsageError(error) from None
-        texts.append(result.text(arguments.all))
-        ok = ok and result.ok
-    _write("\n".join(texts), arguments.output)
-    return OK if ok else DIFFERENCE
+        results.append(result)
+    result = report.merged(results)
+    _write(report.render(result, arguments.format, arguments.all), arguments.output)
+    return OK if result.ok else DIFFERENCE
 
 
 def _list(arguments):
-    from keras_losses_ref.conformance import cases, deviations
+    from keras_losses_ref.conformance import cases
 
     if arguments.deviations:
-        for entry in deviations.DEVIATIONS:
-            versions = ", ".join(f"{a} to {b or 'newest'}" for a, b in entry.versions)
-            print(f"{entry.id}  [{', '.join(entry.losses)}]  Keras {versions}")
-            print(f"    {entry.sentence}\n    {entry.thread}")
+        from keras_losses_ref.conformance import deviations
+        from keras_losses_ref.conformance.report import ledger
+
+        text = ledger.render(deviations.DEVIATIONS, arguments.format)
+    elif arguments.format != "text":
+        raise UsageError(
+            f"--format {arguments.format} is for the ledger. Received: list "
+            f"{'--cases ' * arguments.cases}--format {arguments.format}. Add "
+            "--deviations, or leave --format away."
+        )
     elif arguments.cases:
-        for case in cases.corpus(full=True):
-            print(f"{case.id}  {case.why}")
+        corpus = cases.corpus(full=True)
+        text = "".join(f"{case.id}  {case.why}\n" for case in corpus)
     else:
-        print("\n".join(cases.HAND))
+        text = "".join(f"{loss}\n" for loss in cases.HAND)
+    _write(text, arguments.output)
     return OK
+
+
+def _record(arguments):
+    from keras_losses_ref.conformance import check, record, snapshot
+
+    if len(arguments.model) != len(arguments.data):
+        raise UsageError(
+            "each --model needs its --data. Received: "
+            f"{len(arguments.model)} models and {len(arguments.data)} data files."
+        )
+    models = list(zip(arguments.model, arguments.data))
+    try:
+        cases, names = record.select(
+            arguments.case, arguments.path, arguments.device
+        )
+        total = len(cases) + len(names) + len(arguments.loss) + len(models)
+        with _Progress(total, arguments.progress) as progress:
+            found = record.record(
+                cases, names, arguments.loss, models, progress.show
+            )
+    except (check.NothingSelected, ImportError, snapshot.Unreadable) as error:
+        raise UsageError(error) from None
+    _write(snapshot.dumps(found), arguments.file)
+    print(
+        f"recorded {len(found.answers)} answers: {record.where(found)}", file=sys.stderr
+    )
+    return OK
+
+
+def _compare(arguments):
+    from keras_losses_ref.conformance import changes, changes_report, snapshot
+
+    try:
+        old, new = snapshot.load(arguments.old), snapshot.load(arguments.new)
+        between = arguments.between and snapshot.load(arguments.between)
+    except snapshot.Unreadable as error:
+        raise UsageError(error) from None
+    result = changes.compare(old, new, _accepted(arguments), between)
+    _write(changes_report.render(result, arguments.format), arguments.output)
+    return OK if result.ok else DIFFERENCE
+
+
+def _accepted(arguments):
+    from keras_losses_ref.conformance import changes
+
+    listed = changes.read_accepted(arguments.accepted) if arguments.accepted else []
+    return [*arguments.accept, *listed]
 
 
 def _write(text, path):
@@ -214,8 +341,8 @@ def _write(text, path):
 class _Progress:
     """A bar on stderr while cases run; nothing where stderr is no terminal."""
 
-    def __init__(self, total):
-        self.total, self.bar = total, None
+    def __init__(self, total, lines=False):
+        self.total, self.bar, self.lines = total, None, lines
 
     def __enter__(self):
         if sys.stderr.isatty():
@@ -233,6 +360,8 @@ class _Progress:
         self.show(done, f"{case.loss} {case.path}")
 
     def show(self, done, what):
+        if self.lines:
+            print(f"{done}/{self.total} {what}", file=sys.stderr, flush=True)
         if self.bar is not None:
             self.bar.update(self.task, completed=done, description=what)
 

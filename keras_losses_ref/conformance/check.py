@@ -1,7 +1,13 @@
 """The whole flow, cases -> evaluate -> compare -> report, as one function."""
 
+import collections
+import dataclasses
 import fnmatch
 import inspect
+import multiprocessing
+import os
+import signal
+from concurrent import futures
 
 import numpy as np
 
@@ -9,9 +15,11 @@ from keras_losses_ref import losses
 from keras_losses_ref.conformance import compare, deviations
 from keras_losses_ref.conformance.cases import HAND, Case, corpus
 from keras_losses_ref.conformance.evaluate import (
+    COMPILED,
     IMPLEMENTATIONS,
     Outcome,
     consult,
+    devices,
     environment,
     evaluate,
 )
@@ -23,15 +31,19 @@ class NothingSelected(ValueError):
     """The selection leaves no case to run."""
 
 
-def select(names=None, patterns=None, full=False, paths=None, dtypes=None):
-    """The cases to run: by loss, by glob over ids, by path and dtype."""
+def select(
+    names=None, patterns=None, full=False, paths=None, dtypes=None, device="CPU:0"
+):
+    """The cases to run: by loss, by glob over ids, by path, dtype and device.
+
+    The device may be "all": the CPU and every GPU there is.
+    """
     available = [name for name in HAND if hasattr(losses, name)]
     cases = corpus(names or available, full=full or bool(patterns))
     chosen = [
         case
-        for case in cases
-        if case.reduction in host.REDUCTIONS
-        and (not paths or case.path in paths)
+        for case in _on_devices(cases, device)
+        if (not paths or case.path in paths)
         and (not dtypes or case.dtype in dtypes)
         and (not patterns or any(_matches(case.id, p) for p in patterns))
     ]
@@ -43,7 +55,29 @@ def select(names=None, patterns=None, full=False, paths=None, dtypes=None):
             "`keras-losses-ref list --cases` shows what there is."
         )
     # Neighbours share what they are compiled with.
-    return sorted(chosen, key=lambda case: (case.path, case.loss, case.dtype))
+    return sorted(chosen, key=_neighbours)
+
+
+def _neighbours(case):
+    return case.device, case.path, case.loss, case.dtype
+
+
+def _on_devices(cases, device):
+    """Each case once for each device it makes sense on."""
+    found = devices()
+    chosen = [name for name in found if name == "CPU:0" or name.startswith("GPU")]
+    if device != "all":
+        chosen = [name for name in found if name == device]
+    if not chosen:
+        raise NothingSelected(
+            f"TensorFlow finds no such device. Received: {device!r}. Expected one of: "
+            f"{', '.join(found)}, or all. `nvidia-smi` tells whether a driver is there."
+        )
+    cases = list(cases)
+    for name in chosen:
+        for case in cases:
+            if name.startswith(case.devices):
+                yield dataclasses.replace(case, device=name)
 
 
 def _matches(identifier, pattern):
@@ -52,29 +86,85 @@ def _matches(identifier, pattern):
     return fnmatch.fnmatchcase(identifier, pattern)
 
 
-def check(cases, device="CPU:0", progress=None):
+#: Fewer cases than this take less time than another process takes to start.
+_WORTH_A_PROCESS = 1000
+
+
+def jobs_for(cases):
+    """How many processes are worth while: one a core, and never two on one GPU."""
+    if any(not case.device.startswith("CPU") for case in cases):
+        return 1
+    return max(1, min(os.cpu_count() or 1, len(cases) // _WORTH_A_PROCESS))
+
+
+def check(cases, progress=None, jobs=1):
     """Ask ours, the host's and the oracle, and say who is right: a Report.
 
-    `progress(done, case)` is called after each case.
+    `progress(done, case)` is called as the work proceeds. With several `jobs`, losses
+    are shared out to as many processes.
     """
     cases = list(cases)
-    ledger = deviations.ledger(host.VERSION, {case.loss for case in cases})
-    answers = zip(*(evaluate(cases, name, device) for name in IMPLEMENTATIONS))
-    results = []
-    for done, ((case, ours), (_, keras), (_, oracle)) in enumerate(answers, 1):
-        results += compare.judge(case, ours, keras, oracle, ledger)
+    results, done = [], 0
+    for case, verdicts in _verdicts(cases) if jobs == 1 else _shared_out(cases, jobs):
+        results += verdicts
+        done += 1
         if progress is not None:
             progress(done, case)
-    results += _unmatched(ledger, cases, results)
-    return Report(results, environment(device))
+    order = {case.id: index for index, case in enumerate(cases)}
+    results.sort(key=lambda result: order[result.id])
+    results += _unmatched(cases, results)
+    used = sorted({case.device for case in cases})
+    return Report(results, environment(used))
 
 
-def _unmatched(ledger, cases, results):
+def _verdicts(cases):
+    """Yield (case, its verdicts)."""
+    ledger = deviations.ledger(host.VERSION, {case.loss for case in cases})
+    answers = zip(*(evaluate(cases, name) for name in IMPLEMENTATIONS))
+    for (case, ours), (_, keras), (_, oracle) in answers:
+        yield case, list(compare.judge(case, ours, keras, oracle, ledger))
+
+
+def _shared_out(cases, jobs):
+    """What `_verdicts` yields, out of `jobs` processes; in no particular order.
+
+    Processes are started afresh: a fork of a process that runs TensorFlow hangs.
+    """
+    parts = collections.defaultdict(list)
+    for case in cases:
+        compiled = case.path in COMPILED
+        parts[case.loss, compiled].append(case)
+    # What takes longest first, so that no process ends much later than the others.
+    order = sorted(parts, key=lambda part: (not part[1], part[0] != "CTC"))
+    fresh = multiprocessing.get_context("spawn")
+    executor = futures.ProcessPoolExecutor(jobs, fresh, _leave_interrupts_to_parent)
+    try:
+        running = [executor.submit(_judged, parts[part]) for part in order]
+        for part in futures.as_completed(running):
+            yield from part.result()
+        executor.shutdown()
+    except BaseException:  # also an interrupt, which must not wait for the rest
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+
+
+def _leave_interrupts_to_parent():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _judged(cases):
+    return list(_verdicts(cases))
+
+
+def _unmatched(cases, results):
     """A failure for each entry that applied to a case and showed in none."""
+    ledger = deviations.ledger(host.VERSION, {case.loss for case in cases})
     shown = {result.ledger for result in results}
     for entry in ledger:
         asked = [case for case in cases if entry.applies(case)]
-        asked = [case for case in asked if _host_has(case)]
+        asked = [case for case in asked if _host_has(case) and _asks(entry, case)]
         if not asked or entry.id in shown or not _would_show(entry, asked):
             continue
         case = Case(
@@ -100,18 +190,29 @@ def _unmatched(ledger, cases, results):
         )
 
 
+def _asks(entry, case):
+    """Whether a case asks for what the entry says, and for nothing else.
+
+    What a loss became on reload may hide how its formula deviates, so that only
+    entries about reloading are asked of a reloaded loss.
+    """
+    if case.path != "reloaded":
+        return True
+    return not entry.applies(dataclasses.replace(case, path="eager"))
+
+
 def _host_has(case):
     """Whether the host has the loss with the arguments of the case at all."""
     cls = getattr(host.keras.losses, case.loss, None)
-    return cls is not None and set(case.config) <= set(
-        inspect.signature(cls).parameters
-    )
+    if cls is None or case.reduction not in host.REDUCTIONS:
+        return False
+    return set(case.config) <= set(inspect.signature(cls).parameters)
 
 
 def _would_show(entry, cases):
     """Whether the entry's own definition differs from ours on any of the cases."""
     for case in cases:
-        deviating, truth = entry.outcome(case), consult(case)
+        deviating, truth = entry.answer(case), consult(case)
         if case.refused is not None:
             truth = Outcome(error="ValueError")
         if deviating.error or truth.error:
@@ -120,7 +221,8 @@ def _would_show(entry, cases):
             continue
         if any(
             compare.disagreement(case, deviating, truth, aspect)
-            for aspect in ("value", "gradient")
+            for aspect in compare.aspects(case)
+            if getattr(deviating, aspect) is not None
         ):
             return True
     return False

@@ -1,16 +1,6 @@
 """Outcomes side by side: who agrees with whom, by which tolerance, and who is right.
 
-Tolerances, |a - b| <= rtol |b| + atol, in units of the dtype's machine epsilon:
-
-    kind        rtol   atol   b is
-    value         8      2    the oracle's element
-    gradient      8      2    the oracle's largest element (a gradient is one vector)
-
-The largest errors seen with TensorFlow 2.21.0 and Keras 3.15.1 on a CPU, over the
-corpus and where the ledger has no entry, stand beside `TOLERANCE`. NaN equals NaN and
-an infinity equals itself. A gradient is not compared where y_pred is NaN: there is no
-derivative there, and Keras's clip lets none through. In Keras 2, which divides by the
-number of samples that a mask keeps, 0 and NaN are alike in the gradient of a NaN.
+The tolerances themselves are in `tolerance`, which needs no TensorFlow.
 """
 
 import dataclasses
@@ -19,24 +9,15 @@ from typing import Any, Optional
 import numpy as np
 
 from keras_losses_ref.conformance.evaluate import Outcome, rounded, xla_keeps_nan
+from keras_losses_ref.conformance.tolerance import (  # noqa: F401 (also found here)
+    FORMATS,
+    LOOSER,
+    TOLERANCE,
+    Difference,
+    difference,
+    ulps,
+)
 from keras_losses_ref.losses import host
-
-#: Machine epsilon, the smallest normal number and the largest finite one.
-FORMATS = {
-    "float64": (2.0**-52, 2.0**-1022, np.finfo(np.float64).max),
-    "float32": (2.0**-23, 2.0**-126, float(np.finfo(np.float32).max)),
-    "float16": (2.0**-10, 2.0**-14, 65504.0),
-    "bfloat16": (2.0**-7, 2.0**-126, 3.3895313892515355e38),
-}
-
-#: (rtol, atol) in machine epsilons.
-TOLERANCE = {"value": (8.0, 2.0), "gradient": (8.0, 2.0)}
-
-#: Where that is not enough, with the largest error seen and its cause.
-LOOSER = {
-    # 25 epsilons with TensorFlow 2.21.0: the rounding of 1 - cos, magnified by gamma.
-    ("Circle", "gradient"): (64.0, 2.0),
-}
 
 AGREE = "agree"
 LEDGER = "keras deviates, as the ledger says"
@@ -44,23 +25,22 @@ UNEXPLAINED = "keras deviates, not in the ledger"
 OURS_WRONG = "ours is wrong"
 ORACLE_SUSPECT = "oracle is suspect"
 SKIPPED = "skipped"
-VERDICTS = (AGREE, LEDGER, UNEXPLAINED, OURS_WRONG, ORACLE_SUSPECT, SKIPPED)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Difference:
-    """How two arrays differ."""
-
-    summary: str
-    index: Any = None
-    size: float = float("nan")
-    allowed: float = float("nan")
-    ulp: float = float("nan")
+#: The verdicts by the names that reports count them under, in the order of a table.
+COUNTS = {
+    "agree": AGREE,
+    "ledger": LEDGER,
+    "unexplained": UNEXPLAINED,
+    "ours_wrong": OURS_WRONG,
+    "oracle_suspect": ORACLE_SUSPECT,
+    "skipped": SKIPPED,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Verdict:
     """Who agrees with whom on one aspect of one case."""
+
+    COUNTS = COUNTS
 
     case: Any
     aspect: str
@@ -98,7 +78,7 @@ class Verdict:
             return outcome.error
         if self.aspect == "error":
             return "a value"
-        if self.aspect in ("shape", "dtype"):
+        if self.aspect in ("shape", "dtype", "config"):
             return str(getattr(outcome, self.aspect))
         array = np.asarray(getattr(outcome, self.aspect))
         index = self.difference.index if self.difference else None
@@ -161,60 +141,6 @@ def _first_line(message):
     return message.strip().split("\n")[0][:200]
 
 
-def ulps(got, wanted, dtype):
-    """|got - wanted| in units in the last place of `wanted` in `dtype`."""
-    epsilon, smallest, _ = FORMATS[dtype]
-    got, wanted = np.asarray(got, float), np.asarray(wanted, float)
-    with np.errstate(all="ignore"):
-        magnitude = np.maximum(np.abs(wanted), smallest)
-        spacing = epsilon * 2.0 ** np.floor(np.log2(magnitude))
-        distance = np.abs(got - wanted) / spacing
-    same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-    return np.where(same, 0.0, distance)
-
-
-def difference(got, wanted, dtype, kind, ignore=None, extra=0.0, loss=None):
-    """A Difference beyond the tolerance, or None.
-
-    `wanted` is exact; both are first brought into the range of `dtype`. `extra` is an
-    absolute error that is allowed besides.
-    """
-    got, wanted = np.asarray(got, float), np.asarray(wanted, float)
-    epsilon, _, largest = FORMATS[dtype]
-    with np.errstate(all="ignore"):
-        # What rounds to more than the largest number is infinite in this dtype.
-        limit = largest * (1 + epsilon / 4)
-        got, wanted = (
-            np.where(np.abs(x) >= limit, np.sign(x) * np.inf, x) for x in (got, wanted)
-        )
-        factors = LOOSER.get((loss, kind), TOLERANCE[kind])
-        rtol, atol = (epsilon * factor for factor in factors)
-        scale = np.abs(wanted)
-        if kind == "gradient":
-            finite = scale[np.isfinite(scale)]
-            scale = np.full_like(scale, finite.max() if finite.size else 0.0)
-        allowed = rtol * scale + atol + extra
-        distance = np.abs(got - wanted)
-        fine = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-        # An infinite truth allows nothing: inf <= 8 eps inf would allow anything.
-        fine |= np.isfinite(wanted) & (distance <= allowed)
-        if ignore is not None:
-            fine |= ignore
-    if np.all(fine):
-        return None
-    badness = np.where(fine, -1.0, np.where(np.isnan(distance), np.inf, distance))
-    index = tuple(int(i) for i in np.unravel_index(np.argmax(badness), fine.shape))
-    count = int(np.sum(~fine))
-    where = f"; worst at {list(index)}" if index else ""
-    return Difference(
-        f"{count} of {fine.size} elements differ{where}",
-        index,
-        float(distance[index]),
-        float(np.broadcast_to(allowed, fine.shape)[index]),
-        float(ulps(got, wanted, dtype)[index]),
-    )
-
-
 def disagreement(case, got, wanted, aspect, extra=0.0):
     """A Difference between two outcomes on one aspect, or None where they agree."""
     if aspect == "error":
@@ -230,20 +156,46 @@ def disagreement(case, got, wanted, aspect, extra=0.0):
         if got.shape == wanted.shape:
             return None
         return Difference(f"{got.shape}, not {wanted.shape}")
+    if aspect == "config":
+        if got.config == wanted.config:
+            return None
+        return Difference(_differing_arguments(got.config, wanted.config))
     a, b = getattr(got, aspect), getattr(wanted, aspect)
     if np.shape(a) != np.shape(b):
         if aspect == "value":
             return None  # the aspect "shape" has said so
         return Difference(f"shape {np.shape(a)}, not {np.shape(b)}")
     ignore = None
-    if aspect == "gradient":
+    if aspect != "value":
         ignore = np.isnan(case.y_pred)
         if host.GENERATION == 2 and np.shape(wanted.value) == ():
             # Keras 2 divides by the 0 samples that a mask keeps. A gate that is shut
             # stops the NaN that comes down to it, as a factor of 0 would not.
             dead = np.isnan(a) & (b == 0) | (a == 0) & np.isnan(b)
             ignore = ignore | (dead & bool(np.isnan(wanted.value)))
-    return difference(a, b, case.dtype, aspect, ignore, extra, case.loss)
+    return difference(
+        a, b, case.dtype, aspect, ignore, extra, case.loss, case.device
+    )
+
+
+def _differing_arguments(got, wanted):
+    """Which arguments of `wanted` a config forgets or changes."""
+    words = []
+    got, wanted = got or {}, wanted or {}
+    for name, value in wanted.items():
+        if name not in got:
+            words.append(f"forgets {name}={value!r}")
+        elif got[name] != value:
+            words.append(f"has {name}={got[name]!r}, not {value!r}")
+    return "the config " + ", ".join(words)
+
+
+def aspects(case):
+    """What is compared of a case that nobody refuses."""
+    names = ["shape", "dtype", "value", "gradient"]
+    names += ["config"] if case.path == "reloaded" else []
+    names += ["second"] if case.second else []
+    return names
 
 
 def judge(case, ours, keras, oracle, ledger=()):
@@ -274,7 +226,7 @@ def judge(case, ours, keras, oracle, ledger=()):
         reason = "the truth is NaN, and XLA in this TensorFlow does not propagate it"
         yield Verdict(case, "value", SKIPPED, ours, keras, oracle, reason=reason)
         return
-    for aspect in ("shape", "dtype", "value", "gradient"):
+    for aspect in aspects(case):
         verdict = _verdict(case, aspect, ours, keras, oracle, ledger)
         if verdict.failed and _simplified_away(case, aspect, oracle):
             reason = "the truth is inf * 0, which XLA may simplify to 0"
@@ -296,7 +248,7 @@ def _verdict(case, aspect, ours, keras, oracle, ledger):
     if not keras.absent:
         keras_differs = disagreement(case, keras, oracle, aspect)
     ulp = float("nan")
-    if aspect in ("value", "gradient"):
+    if aspect in ("value", "gradient", "second"):
         a, b = getattr(ours, aspect), getattr(oracle, aspect)
         if np.shape(a) == np.shape(b) and np.size(a):
             ulp = float(np.max(ulps(a, b, case.dtype)))
@@ -316,7 +268,7 @@ def _verdict(case, aspect, ours, keras, oracle, ledger):
         if not entry.applies(case):
             continue
         extra = entry.allowed(case, aspect)
-        if disagreement(case, keras, entry.outcome(case), aspect, extra) is None:
+        if disagreement(case, keras, entry.answer(case), aspect, extra) is None:
             if ours_differs:
                 reason = f"tf.keras differs as {entry.id} says"
                 return verdict(OURS_WRONG, ours_differs, reason=reason)

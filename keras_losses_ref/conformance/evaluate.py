@@ -1,8 +1,14 @@
 """One case on one implementation gives one outcome. Nothing here ever raises.
 
 Three implementations answer: "ours", "keras" (the host's `tf.keras.losses`) and
-"oracle" (NumPy, the definition). The first two run where the case says: eagerly, in a
-`tf.function`, under XLA, or inside `fit`.
+"oracle" (NumPy, the definition). The first two run where the case says:
+
+eager     as written
+graph     value and gradient in one `tf.function`
+xla       the same, compiled by XLA
+nested    a compiled loss inside of a compiled step, which takes the gradient
+fit       one batch through `model.fit`
+reloaded  eagerly, after the loss went through its config and back
 """
 
 import dataclasses
@@ -19,9 +25,11 @@ import tensorflow as tf
 
 import keras_losses_ref
 from keras_losses_ref import losses, oracle
+from keras_losses_ref.conformance.cases import DEVICES
 from keras_losses_ref.losses import host
 
 IMPLEMENTATIONS = ("ours", "keras", "oracle")
+COMPILED = ("graph", "xla", "nested")
 
 #: What our CTC, like Keras's, charges where no path can spell the labels; by definition
 #: it would be infinite, which no training survives.
@@ -40,16 +48,20 @@ class Outcome:
     message: str = ""
     #: Why there is nothing to compare: this host has no such loss or argument.
     absent: Optional[str] = None
+    #: The derivative of the gradient along `direction`, where the case asks for it.
+    second: Any = None
+    #: Path "reloaded": the arguments of the case, as the saved config holds them.
+    config: Optional[dict] = None
 
     @property
     def shape(self) -> Optional[tuple[int, ...]]:
         return None if self.value is None else np.shape(self.value)
 
 
-def evaluate(cases, implementation, device="CPU:0"):
+def evaluate(cases, implementation):
     """Yield (case, outcome) for each of `cases`, in their order.
 
-    Neighbours that share loss, dtype and a compiled path are traced as one function:
+    Neighbours that share loss, dtype, device and a compiled path are traced as one:
     compiling them one by one takes minutes where this takes seconds.
     """
     if implementation == "oracle":
@@ -58,17 +70,19 @@ def evaluate(cases, implementation, device="CPU:0"):
         return
 
     def group(case):
-        alone = case.path in ("eager", "fit") or case.refused is not None
+        alone = case.path not in COMPILED or case.refused is not None
+        alone = alone or case.reduction not in host.REDUCTIONS
         # One input that is refused would fail the function that it shares.
         alone = alone or consult(case).error is not None
-        return (case.id if alone else None, case.loss, case.dtype, case.path)
+        shared = (case.loss, case.dtype, case.device, case.path)
+        return (case.id if alone else None, *shared)
 
     for (alone, *_, path), members in itertools.groupby(cases, group):
         members = list(members)
         if alone is None and len(members) > 1:
-            outcomes = _compiled_together(members, implementation, device, path)
+            outcomes = _compiled_together(members, implementation, path)
         else:
-            outcomes = [_alone(case, implementation, device) for case in members]
+            outcomes = [_alone(case, implementation) for case in members]
         yield from zip(members, outcomes)
 
 
@@ -109,14 +123,62 @@ def _consult(case):
         gradient = chain(gradient)
     if case.path == "fit":
         result = np.mean(result)
-    return Outcome(result, gradient, case.dtype)
+    if case.path == "reloaded":
+        return Outcome(result, gradient, case.dtype, config=asked(case))
+    outcome = Outcome(result, gradient, case.dtype)
+    return with_second(outcome, case, _consult) if case.second else outcome
+
+
+def with_second(outcome, case, answer):
+    """`outcome` with the second derivative, by differences of the gradient.
+
+    `answer(case)` gives exact gradients. Three step widths, as Richardson combines
+    them: the error is of order step^6.
+    """
+    v = direction(np.shape(case.y_pred))
+
+    def gradient(t):
+        there = dataclasses.replace(case, y_pred=case.y_pred + t * v, second=False)
+        return answer(there).gradient
+
+    def difference(step):
+        return (gradient(step) - gradient(-step)) / (2 * step)
+
+    one, two, four = (difference(5e-5 * factor) for factor in (1, 2, 4))
+    return dataclasses.replace(outcome, second=(64 * one - 20 * two + four) / 45)
+
+
+def direction(shape):
+    """Along which the second derivative is taken: no two components alike."""
+    return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
+
+
+def asked(case):
+    """The arguments that a saved config must hold: those of the case.
+
+    The dtype is none of them where it is the default, or in Keras 2, whose losses
+    have none.
+    """
+    arguments = dict(case.config, reduction=case.reduction)
+    if host.GENERATION == 3 and case.dtype != host.floatx():
+        arguments["dtype"] = case.dtype
+    return {name: _plain(value) for name, value in arguments.items()}
+
+
+def _plain(value):
+    """A config's value as JSON would hold it."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict) and "config" in value:  # a serialized dtype policy
+        return _plain(value["config"].get("name", value["config"]))
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def rounded(case):
     """(y_true, y_pred) as float64 or int64, once rounded to the dtype of the case."""
-    y_pred = round_to(case.y_pred, case.dtype)
+    y_pred = flushed(round_to(case.y_pred, case.dtype), case.dtype)
     if case.y_true.dtype.kind == "f" and takes_values(case.loss):
-        return round_to(case.y_true, case.dtype), y_pred
+        return flushed(round_to(case.y_true, case.dtype), case.dtype), y_pred
     return case.y_true, y_pred
 
 
@@ -134,11 +196,20 @@ def round_to(array, dtype):
         return np.asarray(array, np.float64).astype(kind).astype(np.float64)
 
 
+def flushed(array, dtype):
+    """Subnormal numbers as 0, which is how TensorFlow's kernels read them.
+
+    But for float16, whose arithmetic runs in float32.
+    """
+    smallest = {"float64": 2.0**-1022, "float16": 0.0}.get(dtype, 2.0**-126)
+    return np.where(np.abs(array) < smallest, 0.0, array)
+
+
 def recovers(case):
     """Whether Keras, and so the definition, looks behind the activation here."""
     ignoring = case.config.get("ignore_class") is not None
     hidden = ignoring and not host.RECOVERS_BEHIND_IGNORE_CLASS
-    return case.path != "eager" and not hidden
+    return case.path not in ("eager", "reloaded") and not hidden
 
 
 def activate(name, x):
@@ -183,6 +254,8 @@ def make(case, implementation):
     cls = getattr(module, case.loss, None)
     if cls is None:
         raise Absent(f"Keras {host.VERSION} has no {case.loss}")
+    if case.reduction not in host.REDUCTIONS:
+        raise Absent(f"Keras {host.VERSION} has no reduction {case.reduction!r}")
     accepted = inspect.signature(cls).parameters
     missing = [name for name in case.config if name not in accepted]
     if missing:
@@ -210,9 +283,12 @@ def tensors(case):
 
 
 def _ask(loss, case, y_true, y_pred, weight, mask):
-    """(value, gradient) of one loss, in whatever context this is called."""
-    with tf.GradientTape() as tape:
-        tape.watch(y_pred)
+    """[value, gradient] of one loss, in whatever context this is called.
+
+    And the second derivative, where the case asks for it.
+    """
+
+    def value_of(y_true, y_pred, weight, mask):
         output = y_pred
         if case.activation is not None:
             output = getattr(tf.nn, case.activation)(y_pred)
@@ -220,33 +296,48 @@ def _ask(loss, case, y_true, y_pred, weight, mask):
             output = tf.identity(y_pred)  # a mask hangs on its own tensor
         if mask is not None:
             host.set_mask(output, mask)
-        value = loss(y_true, output, sample_weight=weight)
-    gradient = tape.gradient(
-        value, y_pred, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
-    return value, gradient
+        return loss(y_true, output, sample_weight=weight)
+
+    if case.path == "nested":
+        value_of = tf.function(value_of, jit_compile=True, autograph=False)
+
+    def gradient_of(y_pred):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = value_of(y_true, y_pred, weight, mask)
+        return [value, tape.gradient(value, y_pred, **_ZERO)]
+
+    if not case.second:
+        return gradient_of(y_pred)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value, gradient = gradient_of(y_pred)
+    along = tf.constant(direction(np.shape(case.y_pred)), gradient.dtype)
+    return [value, gradient, tape.gradient(gradient, y_pred, along, **_ZERO)]
 
 
-def _outcome(value, gradient):
+_ZERO = {"unconnected_gradients": tf.UnconnectedGradients.ZERO}
+
+
+def _outcome(value, gradient, second=None):
     return Outcome(
         np.asarray(value.numpy(), np.float64),
         np.asarray(gradient.numpy(), np.float64),
         value.dtype.name,
+        second=None if second is None else np.asarray(second.numpy(), np.float64),
     )
 
 
-def _alone(case, implementation, device):
+def _alone(case, implementation):
     try:
-        with warnings.catch_warnings(), tf.device(device):
+        with warnings.catch_warnings(), tf.device(case.device):
             warnings.simplefilter("ignore")
             loss = make(case, implementation)
             if case.path == "fit":
                 return _fit(loss, case)
-            ask = _ask
-            if case.path != "eager":
-                ask = tf.function(
-                    ask, jit_compile=case.path == "xla", autograph=False
-                )
+            if case.path == "reloaded":
+                return _reloaded(loss, case)
+            ask = _compiled(_ask, case.path) if case.path in COMPILED else _ask
             return _outcome(*ask(loss, case, *tensors(case)))
     except Absent as reason:
         return Outcome(absent=str(reason))
@@ -254,32 +345,46 @@ def _alone(case, implementation, device):
         return refusal(error)
 
 
-def _compiled_together(cases, implementation, device, path):
+def _compiled(function, path):
+    return tf.function(function, jit_compile=path != "graph", autograph=False)
+
+
+def _compiled_together(cases, implementation, path):
     """The outcomes of cases traced as one function; one by one if any of them fails."""
     try:
         instances = [make(case, implementation) for case in cases]
 
-        @tf.function(jit_compile=path == "xla", autograph=False)
         def ask_all(arguments):
             return [
                 _ask(loss, case, *data)
                 for loss, case, data in zip(instances, cases, arguments)
             ]
 
-        with warnings.catch_warnings(), tf.device(device):
+        ask_all = _compiled(ask_all, path)
+        with warnings.catch_warnings(), tf.device(cases[0].device):
             warnings.simplefilter("ignore")
             answers = ask_all([tensors(case) for case in cases])
             return [_outcome(*answer) for answer in answers]
     except Exception:
         if len(cases) == 1:
-            return [_alone(cases[0], implementation, device)]
+            return [_alone(cases[0], implementation)]
         # Halve, so that one bad case does not cost a compilation for each good one.
         middle = len(cases) // 2
         return [
             outcome
             for half in (cases[:middle], cases[middle:])
-            for outcome in _compiled_together(half, implementation, device, path)
+            for outcome in _compiled_together(half, implementation, path)
         ]
+
+
+def _reloaded(loss, case):
+    """The case, asked of what its loss's config makes when it is loaded."""
+    losses_module = host.keras.losses
+    config = loss.get_config()
+    loss = losses_module.deserialize(losses_module.serialize(loss))
+    kept = {name: _plain(config[name]) for name in asked(case) if name in config}
+    outcome = _outcome(*_ask(loss, case, *tensors(case)))
+    return dataclasses.replace(outcome, config=kept)
 
 
 def _fit(loss, case):
@@ -341,7 +446,14 @@ def xla_keeps_nan():
     return bool(np.all(np.isnan(clipped)) and np.isnan(masked))
 
 
-def environment(device="CPU:0"):
+def devices():
+    """The devices that TensorFlow finds: "CPU:0", then "GPU:0" and so on, if any."""
+    found = tf.config.list_logical_devices()
+    names = [device.name.replace("/device:", "") for device in found]
+    return [name for name in names if name.startswith(DEVICES)]
+
+
+def environment(used=("CPU:0",)):
     """What a report must name for its numbers to mean anything."""
     return {
         "keras_losses_ref": keras_losses_ref.__version__,
@@ -350,5 +462,5 @@ def environment(device="CPU:0"):
         "keras_package": host.PACKAGE,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "device": device,
+        "device": ", ".join(used),
     }

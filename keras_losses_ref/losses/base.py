@@ -17,9 +17,11 @@ dtype       the dtype in which y_pred is taken and the loss is returned; None me
 `loss(y_true, y_pred, sample_weight=None)`: a weight multiplies its sample's value;
 a mask on y_pred (from a Masking or Embedding layer) drops what it marks False.
 
-Half precision: y_pred is rounded to float16 or bfloat16 as in Keras, then all
-arithmetic, the reduction included, runs in float32 and the result is rounded once.
-Integer labels are never rounded.
+Precision: y_pred is rounded to the dtype as in Keras, then all arithmetic runs in a
+wider one: float32 for float16 and bfloat16, and float64 where the terms of a loss
+cancel or the errors of its functions add up (`in_float64`), as in sums over a batch.
+The result is rounded once. Integer labels are never rounded. Where autodiff would lose
+digits, the gradient is written out (`written_out`).
 """
 
 import functools
@@ -261,9 +263,10 @@ def by_row(function, y_true, y_pred):
         if is_ragged(y_pred.values) or y_pred.values.shape.rank > 1:
             values = by_row(function, y_true.values, y_pred.values)
             return y_pred.with_values(values)
-        signature = tf.TensorSpec([], widened(y_pred.dtype))
         return tf.map_fn(
-            lambda row: function(*row), (y_true, y_pred), fn_output_signature=signature
+            lambda row: tf.cast(function(*row), tf.float64),
+            (y_true, y_pred),
+            fn_output_signature=tf.TensorSpec([], tf.float64),
         )
 
 
@@ -275,6 +278,15 @@ def widened(dtype):
 def widen(tensor):
     """float16 and bfloat16 as float32; everything else as it is."""
     return tf.cast(tensor, widened(tensor.dtype))
+
+
+def in_float64(*tensors):
+    """`tensors` for a body that works in float64 whatever the dtype.
+
+    Constants such as Keras's epsilon are rounded to the dtype of the loss first: they
+    are part of the definition.
+    """
+    return [tf.cast(tensor, tf.float64) for tensor in tensors]
 
 
 def align(name, y_true, y_pred, broadcast):
@@ -409,9 +421,64 @@ def constant(value, dtype):
 def log_ratio(a, b, difference):
     """log(a / b) for a, b > 0 from `difference` = a - b, exact in form where a = b.
 
-    Only log1p of what is at least 0: XLA's is poor on part of the negative side.
+    Only log1p of what is in [0, 1]: XLA's is poor below, TensorFlow's above.
     """
-    zero = tf.zeros_like(difference)
-    above = tf.where(difference >= 0, difference, zero)
-    below = tf.where(difference >= 0, zero, -difference)
-    return tf.math.log1p(above / b) - tf.math.log1p(below / a)
+    above = difference >= 0
+    low = tf.where(above, b, -a)
+    excess = difference / low
+    far = excess > 1.0
+    near = tf.math.log1p(excess)
+    size = tf.where(far, tf.math.log(tf.where(above, a, -b) / low), near)
+    return tf.where(above, size, -size)
+
+
+def written_out(terms, y_true, y_pred):
+    """`terms(y_true, y_pred)` with its gradient written out, not left to autodiff.
+
+    `terms` returns (values, gradient), and `gradient(upstream)` returns the gradients
+    to y_true and to y_pred, of their shapes. It is made of differentiable operations,
+    so that second derivatives and forward mode come out of it as well.
+    """
+    return tf.custom_gradient(terms)(y_true, y_pred)
+
+
+def mean_of(terms, y_true, y_pred, axis=-1):
+    """The mean along `axis` of elementwise terms, the gradient written out.
+
+    `terms(y_true, y_pred)` returns (values, slopes), and `slopes()` the derivatives of
+    each value by its own y_true and y_pred.
+    """
+    count = tf.cast(tf.shape(y_pred)[axis], y_pred.dtype)
+    return sum_of(terms, y_true, y_pred, axis, tf.reduce_mean, count)
+
+
+def sum_of(terms, y_true, y_pred, axis=-1, reduction=tf.reduce_sum, count=None):
+    """The sum along `axis` of elementwise terms; otherwise as `mean_of`."""
+
+    def reduced(y_true, y_pred):
+        values, slopes = terms(y_true, y_pred)
+
+        def gradient(upstream):
+            upstream = upstream if count is None else upstream / count
+            upstream = tf.expand_dims(upstream, axis)
+            by_true, by_pred = slopes()
+            return upstream * by_true, upstream * by_pred
+
+        return reduction(values, axis=axis), gradient
+
+    return written_out(reduced, *together(y_true, y_pred))
+
+
+def together(y_true, y_pred):
+    """Both in the shape that they broadcast to."""
+    same = y_true.shape.is_fully_defined() and y_true.shape == y_pred.shape
+    if same:
+        return y_true, y_pred
+    shape = tf.broadcast_dynamic_shape(tf.shape(y_true), tf.shape(y_pred))
+    return tf.broadcast_to(y_true, shape), tf.broadcast_to(y_pred, shape)
+
+
+def total(values, axis=None, keepdims=False):
+    """The sum along `axis`, added up in float64 and given in the dtype of `values`."""
+    exact = tf.reduce_sum(tf.cast(values, tf.float64), axis=axis, keepdims=keepdims)
+    return tf.cast(exact, values.dtype)

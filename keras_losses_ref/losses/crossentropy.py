@@ -15,35 +15,24 @@ from keras_losses_ref.losses.base import (
     check_label_smoothing,
     check_number,
     constant,
+    in_float64,
     log_ratio,
     loss_function,
+    mean_of,
     move_axis_last,
+    sum_of,
+    total,
+    written_out,
 )
 
 
-def clip(probabilities):
-    """Keep a probability away from 0 and 1, where its logarithm has no gradient.
-
-    The bounds are Keras's: epsilon and 1 - epsilon, each rounded to the dtype.
-    """
-    low, high = clip_bounds(probabilities.dtype)
-    return tf.clip_by_value(probabilities, low, high)
-
-
-def clip_share(p, not_p):
-    """Clip p as `clip` does, and 1 - p with it; each bound acts where it is sharp."""
-    low, high = clip_bounds(p.dtype)
-    one = low.dtype.type(1)
-    not_low, not_high = one - low, one - high
-    below, above = p < low, not_p < not_high
-    p = tf.where(below, low, tf.where(above, high, p))
-    return p, tf.where(below, not_low, tf.where(above, not_high, not_p))
-
-
 def clip_bounds(dtype):
-    """Epsilon and 1 - epsilon as NumPy scalars, which no graph rewrite touches."""
+    """Epsilon and 1 - epsilon, each rounded to `dtype`: Keras's bounds of a probability.
+
+    Beyond them its logarithm has no gradient. As numbers, which no graph rewrites.
+    """
     one, epsilon = np.array([1.0, host.epsilon()], dtype.as_numpy_dtype)
-    return epsilon, one - epsilon
+    return float(epsilon), float(one - epsilon)
 
 
 @loss_function(logits_of="Sigmoid", ragged=True)
@@ -64,31 +53,75 @@ def binary_crossentropy(
                16.1181 in float64; the clip makes the gradient at 0 and 1 beyond its
                bounds zero, so train from logits
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  column-squeezed-to-scalar, label-smoothing-unchecked,
-               binary-half-precision-clip, binary-crossentropy-epsilon-in-log,
-               binary-crossentropy-epsilon-folded, all-masked-overflows-in-half
+    Deviates:  label-smoothing-unchecked, column-squeezed-to-scalar,
+               all-masked-overflows-in-half, binary-half-precision-clip,
+               binary-crossentropy-epsilon-in-log, binary-crossentropy-epsilon-folded
     Source:    Keras 3 `keras.losses.binary_crossentropy`
     Example:   >>> float(binary_crossentropy([0., 1.], [0.3, 0.61]))  # 0.42549
     """
     check_axis("binary_crossentropy", axis, y_pred.shape.rank)
     smoothing = check_label_smoothing("binary_crossentropy", label_smoothing)
     y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
-    return tf.reduce_mean(binary_surprise(y_true, y_pred, from_logits), axis=axis)
+    bounds = None if from_logits else clip_bounds(y_pred.dtype)
+
+    def terms(y_true, y_pred):
+        values, slopes, _ = binary_surprise(y_true, y_pred, bounds)
+        return values, slopes
+
+    return mean_of(terms, y_true, y_pred, axis)
 
 
-def binary_surprise(y_true, y_pred, from_logits):
-    """Minus the log of the probability given to the label, for each element."""
-    if from_logits:
-        # Each branch by its own `where`, so that at x = 0 the gradient is 1/2 - y.
-        positive = y_pred >= 0
-        zero = tf.zeros_like(y_pred)
-        above = tf.where(positive, y_pred, zero)
-        below = tf.where(positive, zero, -y_pred)
-        distance = tf.where(positive, -y_pred, y_pred)
-        values = y_true * below + (1.0 - y_true) * above
-        return values + tf.math.log1p(tf.exp(distance))
-    p = clip(y_pred)
-    return -(y_true * tf.math.log(p) + (1.0 - y_true) * tf.math.log1p(-p))
+def binary_surprise(y, x, bounds):
+    """Minus the log of the probability given to the label, for each element.
+
+    x is a probability, clipped to `bounds`; a logit if there are none. Returns (values,
+    their slopes by y and by x, (p, 1 - p, dp/dx)).
+    """
+    one = tf.ones_like(x)
+    if bounds is None:
+        e = tf.exp(-tf.abs(x))
+        # A label of 0 silences an infinite logit.
+        below = tf.math.multiply_no_nan(tf.nn.relu(-x), y)
+        above = tf.math.multiply_no_nan(tf.nn.relu(x), one - y)
+        large, small = 1.0 / (1.0 + e), e / (1.0 + e)
+        positive = x >= 0
+        p = tf.where(positive, large, small), tf.where(positive, small, large)
+
+        def slopes():
+            return -x, sigmoid_minus(x, y, small)
+
+        return below + above + tf.math.log1p(e), slopes, (*p, large * small)
+    low, high = bounds
+    p = tf.clip_by_value(x, low, high)
+    log_p, log_not_p = tf.math.log(p), log_of_rest(p)
+
+    def slopes():
+        by_pred = (p - y) / (p * (1.0 - p))
+        kept = (x >= low) & (x <= high)
+        return log_not_p - log_p, tf.where(kept, by_pred, tf.zeros_like(x))
+
+    return -(y * log_p + (1.0 - y) * log_not_p), slopes, (x, one - x, one)
+
+
+def log_of_rest(p):
+    """log(1 - p), right for small p too; XLA's log1p is poor between -0.42 and -0.3."""
+    small = p < 0.25
+    zero = tf.zeros_like(p)
+    near = tf.math.log1p(tf.where(small, -p, zero))
+    return near + tf.math.log(1.0 - tf.where(small, zero, p))
+
+
+def sigmoid_minus(x, y, small):
+    """sigmoid(x) - y, where `small` is sigmoid(-|x|).
+
+    A soft label may be all but met, and nothing of float32 be left of the difference:
+    it is taken in float64, as tanh(x / 2) / 2 + (1/2 - y), unless 1 - y or y is small.
+    """
+    limit = 1.0 if x.dtype == tf.float64 else 16.0
+    wide_x, wide_y = tf.cast(x, tf.float64), tf.cast(y, tf.float64)
+    near = 0.5 * tf.tanh(0.5 * wide_x) + (0.5 - wide_y)
+    far = tf.where(x >= 0, (1.0 - y) - small, small - y)
+    return tf.where(tf.abs(x) < limit, tf.cast(near, x.dtype), far)
 
 
 @host.register
@@ -138,7 +171,7 @@ def binary_focal_crossentropy(
     Edges:     gamma = 0 is binary_crossentropy; at 1 - p_t = 0 a gamma below 1 has
                the gradient 0, its limit but for the clip
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  column-squeezed-to-scalar, focal-label-smoothing-unchecked,
+    Deviates:  focal-label-smoothing-unchecked, column-squeezed-to-scalar,
                binary-focal-epsilon-in-log, binary-focal-epsilon-folded,
                focal-gamma-below-one-nan, binary-focal-half-precision-clip
     Source:    Keras 3 `keras.losses.binary_focal_crossentropy`; Lin et al. (2018)
@@ -148,32 +181,47 @@ def binary_focal_crossentropy(
     check_axis(name, axis, y_pred.shape.rank)
     smoothing = check_label_smoothing(name, label_smoothing)
     y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
-    if from_logits:
-        p, not_p = tf.sigmoid(y_pred), tf.sigmoid(-y_pred)
-    else:
-        p, not_p = y_pred, 1.0 - y_pred
-    miss = y_true * not_p + (1.0 - y_true) * p
-    values = power(miss, check_number(name, "gamma", gamma))
-    values *= binary_surprise(y_true, y_pred, from_logits)
-    if apply_class_balancing:
-        alpha = constant(check_number(name, "alpha", alpha), y_pred.dtype)
-        values *= y_true * alpha + (1.0 - y_true) * (1.0 - alpha)
-    return tf.reduce_mean(values, axis=axis)
+    gamma = check_number(name, "gamma", gamma)
+    bounds = None if from_logits else clip_bounds(y_pred.dtype)
+    alpha = constant(check_number(name, "alpha", alpha), tf.float64)
+    y_true, y_pred = in_float64(y_true, y_pred)
+
+    def terms(y, x):
+        cost, cost_slopes, (p, not_p, chain) = binary_surprise(y, x, bounds)
+        power, power_slope = powers(y * not_p + (1.0 - y) * p, gamma)
+        values = power * cost
+        weight = y * alpha + (1.0 - y) * (1.0 - alpha) if apply_class_balancing else 1.0
+
+        def slopes():
+            cost_by_true, cost_by_pred = cost_slopes()
+            pull = power_slope * cost
+            by_true = weight * (pull * (not_p - p) + power * cost_by_true)
+            if apply_class_balancing:
+                by_true += (2.0 * alpha - 1.0) * values
+            by_pred = pull * chain * (1.0 - 2.0 * y) + power * cost_by_pred
+            return by_true, weight * by_pred
+
+        return weight * values, slopes
+
+    return mean_of(terms, y_true, y_pred, axis)
 
 
-def power(base, exponent):
-    """base ** exponent, with finite derivatives at base = 0 for exponents >= 0."""
-    if tf.is_tensor(exponent):
-        return tf.pow(base, tf.cast(exponent, base.dtype))
-    if exponent == 0:
-        return tf.ones_like(base)
-    if exponent == 1:
-        return base
-    if 0 < exponent < 1:
-        zero = tf.equal(base, 0.0)
-        root = tf.pow(tf.where(zero, tf.ones_like(base), base), exponent)
-        return tf.where(zero, tf.zeros_like(base), root)
-    return tf.pow(base, exponent)
+def powers(base, exponent):
+    """base ** exponent and its derivative, which is 0 where it would be infinite."""
+    if not tf.is_tensor(exponent):
+        if exponent == 0:
+            return tf.ones_like(base), tf.zeros_like(base)
+        if exponent == 1:
+            return base, tf.ones_like(base)
+        if exponent == 2:
+            return tf.square(base), 2.0 * base
+    exponent = constant(exponent, base.dtype)
+    endless = tf.equal(base, 0.0) & (exponent < 1.0)
+    safe = tf.where(endless, tf.ones_like(base), base)
+    slope = tf.where(
+        endless, tf.zeros_like(base), exponent * tf.pow(safe, exponent - 1.0)
+    )
+    return tf.pow(base, exponent), slope
 
 
 @host.register
@@ -230,16 +278,111 @@ def categorical_crossentropy(
     Edges:     a row of zeros is NaN; the clip stops the gradient beyond its bounds
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
     Deviates:  label-smoothing-counts-last-axis, label-smoothing-unchecked,
-               half-precision-clip, all-masked-overflows-in-half
+               all-masked-overflows-in-half, half-precision-clip
     Source:    Keras 3 `keras.losses.categorical_crossentropy`
     Example:   >>> float(categorical_crossentropy([0., 1.], [0.39, 0.61]))  # 0.49430
     """
     check_axis("categorical_crossentropy", axis, y_pred.shape.rank)
     y_true = smooth(y_true, label_smoothing, axis, "categorical_crossentropy")
-    if from_logits:
-        return tf.nn.softmax_cross_entropy_with_logits(y_true, y_pred, axis=axis)
-    p, not_p = clip_share(*shares(y_pred, axis))
-    return tf.reduce_sum(y_true * minus_log(p, not_p), axis=axis)
+    surprise = surprise_of_logits if from_logits else surprise_of_shares
+    return surprise(move_axis_last(y_true, axis), move_axis_last(y_pred, axis))
+
+
+def surprise_of_logits(y, x):
+    """-sum(y log softmax(x)) along the last axis."""
+
+    def terms(y, x):
+        below, e, log_size, rest = exponentials(x)
+        size = 1.0 + rest
+        surprise = log_size - below
+        # A label of 0 silences a logit of -inf.
+        values = tf.reduce_sum(tf.math.multiply_no_nan(surprise, y), axis=-1)
+
+        def gradient(upstream):
+            upstream = upstream[..., tf.newaxis]
+            # e is 1 at the largest logit, so that nothing cancels for its label.
+            return upstream * surprise, ((e - y) - y * rest) * (upstream / size)
+
+        return values, gradient
+
+    return written_out(terms, y, x)
+
+
+def exponentials(x):
+    """exp(x - max(x)) along the last axis, to the last digit, and its sum.
+
+    Returns (x - max(x), its exp, log of the sum, the sum without the largest).
+    """
+    x = tf.minimum(x, x.dtype.max)  # one infinite logit is a large one
+    top = tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True))
+    below = x - top
+    # What the difference was rounded by (Knuth's TwoSum); exp would magnify it.
+    back = below - x
+    error = (x - (below - back)) - (top + back)
+    e = tf.exp(below)
+    e += tf.math.multiply_no_nan(tf.stop_gradient(error), e)
+    largest = tf.cast(tf.equal(x, top), x.dtype)
+    ties = tf.reduce_sum(largest, axis=-1, keepdims=True) - 1.0
+    rest = tf.reduce_sum(e - largest, axis=-1, keepdims=True) + ties
+    # Two infinities have no order.
+    endless = (ties > 0.0) & (tf.abs(top) >= x.dtype.max)
+    rest = tf.where(endless, tf.constant(float("nan"), x.dtype), rest)
+    return below, e, tf.math.log1p(rest), rest
+
+
+def surprise_of_shares(y, x):
+    """-sum(y log q), q = clip(x / sum(x)), along the last axis."""
+    bounds = clip_bounds(x.dtype)
+
+    def terms(y, x):
+        (q, _, size), (_, _, cost, kept) = shares(x, bounds)
+        values = tf.reduce_sum(y * cost, axis=-1)
+
+        def gradient(upstream):
+            upstream = upstream[..., tf.newaxis]
+            # sum(z) - z / q as one fraction, in float64: it may all but vanish.
+            z, wide_x = in_float64(tf.where(kept, y, tf.zeros_like(y)), x)
+            whole = tf.reduce_sum(wide_x, axis=-1, keepdims=True)
+            labels = tf.reduce_sum(z, axis=-1, keepdims=True)
+            apart = tf.cast(labels * wide_x - z * whole, x.dtype)
+            apart /= tf.where(kept, x, tf.ones_like(x)) * size
+            slope = tf.where(kept, apart, tf.cast(labels / whole, x.dtype))
+            return upstream * cost, upstream * slope
+
+        return values, gradient
+
+    return written_out(terms, y, x)
+
+
+def shares(x, bounds):
+    """Each class's share q of the total along the last axis, as it is and clipped.
+
+    Returns (q, 1 - q, the total) and (q, 1 - q, -log q, where the clip left q alone).
+    Only the largest share can be nearly 1: its 1 - q is the sum of the others.
+    """
+    low, high = bounds
+    size = total(x, axis=-1, keepdims=True)
+    top = tf.reduce_max(x, axis=-1, keepdims=True)
+    largest = tf.equal(x, top)
+    rest = total(tf.where(largest, tf.zeros_like(x), x), axis=-1, keepdims=True)
+    most = largest & (2.0 * rest < size)
+    q, not_q = x / size, tf.where(most, rest, size - x) / size
+    clipped, not_clipped, kept = clip_share(q, not_q, bounds)
+    odds = tf.clip_by_value(rest / top, (1.0 - high) / high, 1.0)
+    cost = tf.where(most, tf.math.log1p(odds), -tf.math.log(clipped))
+    return (q, not_q, size), (clipped, not_clipped, cost, kept)
+
+
+def clip_share(q, not_q, bounds):
+    """q clipped and 1 - q with it, each bound acting where it is sharp; and where not."""
+    low, high = bounds
+    below, above = q < low, not_q < 1.0 - high
+
+    def clip(share, at_low, at_high):
+        at_low, at_high = constant(at_low, q.dtype), constant(at_high, q.dtype)
+        return tf.where(below, at_low, tf.where(above, at_high, share))
+
+    return clip(q, low, high), clip(not_q, 1.0 - low, 1.0 - high), ~(below | above)
 
 
 def smooth(y_true, label_smoothing, axis, name):
@@ -310,51 +453,41 @@ def categorical_focal_crossentropy(
     check_axis(name, axis, y_pred.shape.rank)
     y_true = smooth(y_true, label_smoothing, axis, name)
     alpha = check_alpha(name, alpha, y_pred.shape[axis])
-    return tf.reduce_sum(
-        y_true * focal_surprise(y_pred, alpha, gamma, from_logits, axis, name),
-        axis=axis,
-    )
+    y_true, y_pred = move_axis_last(y_true, axis), move_axis_last(y_pred, axis)
+    return focal_surprise(y_true, y_pred, alpha, gamma, from_logits, name)
 
 
-def focal_surprise(y_pred, alpha, gamma, from_logits, axis, name):
-    """alpha (1 - p)^gamma (-log p) for each class along `axis`."""
-    if from_logits:
-        y_pred = tf.nn.softmax(y_pred, axis=axis)
-    p, not_p = clip_share(*shares(y_pred, axis))
-    alpha = constant(alpha, y_pred.dtype)
-    if alpha.shape.rank == 1:
-        shape = [1] * y_pred.shape.rank
-        shape[axis] = -1
-        alpha = tf.reshape(alpha, shape)
+def focal_surprise(y, x, alpha, gamma, from_logits, name):
+    """sum(alpha (1 - q)^gamma y (-log q)), q the clipped share, along the last axis."""
+    bounds = clip_bounds(x.dtype)
     gamma = check_number(name, "gamma", gamma)
-    return alpha * power(not_p, gamma) * minus_log(p, not_p)
+    y, x = in_float64(y, x)
+    alpha = constant(alpha, tf.float64)
 
+    def terms(y, x):
+        if from_logits:
+            below, e, log_size, rest = exponentials(x)
+            share, not_share = e / (1.0 + rest), ((1.0 - e) + rest) / (1.0 + rest)
+            q, not_q, kept = clip_share(share, not_share, bounds)
+            cost = tf.where(kept, log_size - below, -tf.math.log(q))
+        else:
+            (share, not_share, size), (q, not_q, cost, kept) = shares(x, bounds)
+        power, slope = powers(not_q, gamma)
+        values = alpha * power * cost
 
-def shares(values, axis):
-    """Each class's share of the total along `axis`, and the share of all others.
+        def gradient(upstream):
+            upstream = upstream[..., tf.newaxis]
+            pull = -alpha * y * (slope * cost + power / q)
+            pull = tf.where(kept, pull, tf.zeros_like(pull))
+            pulls = pull * share
+            others = tf.reduce_sum(pulls, axis=-1, keepdims=True) - pulls
+            by_share = pull * not_share - others
+            factor = share if from_logits else 1.0 / size
+            return upstream * values, upstream * factor * by_share
 
-    One minus the share of the largest class would cancel; its others are summed.
-    """
-    total = tf.reduce_sum(values, axis=axis, keepdims=True)
-    largest = tf.one_hot(
-        tf.argmax(values, axis=axis),
-        tf.shape(values)[axis],
-        on_value=True,
-        off_value=False,
-        axis=axis,
-    )
-    rest = tf.reduce_sum(
-        tf.where(largest, tf.zeros_like(values), values), axis=axis, keepdims=True
-    )
-    return values / total, tf.where(largest, rest, total - values) / total
+        return tf.reduce_sum(y * values, axis=-1), gradient
 
-
-def minus_log(p, not_p):
-    """-log(p), by way of 1 - p where p is nearly 1."""
-    high = p > 0.75
-    low_p = tf.where(high, tf.ones_like(p), p)
-    low_not_p = tf.where(high, not_p, tf.zeros_like(p))
-    return tf.where(high, -tf.math.log1p(-low_not_p), -tf.math.log(low_p))
+    return written_out(terms, y, x)
 
 
 def check_alpha(name, alpha, classes):
@@ -430,9 +563,11 @@ def sparse_categorical_crossentropy(
     Raises:    ValueError if the shapes cannot be aligned or y_true looks one-hot;
                InvalidArgumentError for a label outside [0, classes), eagerly and in
                graphs on a CPU; NaN for that sample under XLA and on a GPU
-    Deviates:  sparse-ignore-class-fails-under-xla, labels-rounded-to-dtype,
-               sparse-label-smoothing-unchecked, sparse-axis-refused,
-               half-precision-clip, all-masked-overflows-in-half
+    Deviates:  labels-rounded-to-dtype, sparse-label-smoothing-unchecked,
+               sparse-labels-unchecked-on-gpu, sparse-axis-refused,
+               all-masked-overflows-in-half,
+               sparse-ignore-class-column-refused, sparse-ignore-class-fails-under-xla,
+               half-precision-clip
     Source:    Keras 3 `keras.losses.sparse_categorical_crossentropy`
     Example:   >>> float(sparse_categorical_crossentropy(1, [0.39, 0.61]))  # 0.49430
     """
@@ -447,20 +582,49 @@ def sparse_categorical_crossentropy(
         valid = tf.not_equal(y_true, tf.cast(ignore_class, tf.int64))
         y_true = tf.where(valid, y_true, tf.zeros_like(y_true))
         y_pred = tf.where(valid[..., tf.newaxis], y_pred, tf.zeros_like(y_pred))
-    logits = y_pred if from_logits else tf.math.log(clip(y_pred))
-    values = tf.nn.sparse_softmax_cross_entropy_with_logits(y_true, logits)
+    hot = tf.one_hot(y_true, tf.shape(y_pred)[-1], dtype=y_pred.dtype)
+    surprise = surprise_of_logits if from_logits else surprise_of_label
+    values = surprise(hot, y_pred)
     if tf.is_tensor(smoothing) or smoothing > 0:
-        if from_logits:
-            surprise = -tf.nn.log_softmax(y_pred)
-        else:
-            total = tf.reduce_sum(y_pred, axis=-1, keepdims=True)
-            surprise = -tf.math.log(clip(y_pred / total))
-        uniform = tf.reduce_mean(surprise, axis=-1)
+        surprise = surprise_of_logits if from_logits else surprise_of_shares
+        classes = tf.cast(tf.shape(y_pred)[-1], y_pred.dtype)
+        uniform = surprise(tf.ones_like(y_pred) / classes, y_pred)
         values = (1.0 - smoothing) * values + smoothing * uniform
+    values = known_only(values, y_true, y_pred)
     if ignore_class is not None:
         values = tf.where(valid, values, tf.zeros_like(values))
         host.set_mask(values, valid)
     return values
+
+
+def surprise_of_label(hot, x):
+    """-log(c_y / sum(c)), c = clip(x), with `hot` 1 at y along the last axis."""
+    low, high = clip_bounds(x.dtype)
+
+    def terms(hot, x):
+        clipped = tf.clip_by_value(x, low, high)
+        others = clipped - hot * clipped
+        # A row has one of each: in float64 at no cost.
+        rest = tf.reduce_sum(in_float64(others)[0], axis=-1, keepdims=True)
+        label = tf.reduce_sum(in_float64(hot * clipped)[0], axis=-1, keepdims=True)
+        size = rest + label
+
+        def gradient(upstream):
+            upstream = upstream[..., tf.newaxis]
+            by_label, by_other = (
+                upstream * tf.cast(slope, x.dtype)
+                for slope in (-rest / (label * size), 1.0 / size)
+            )
+            slope = tf.where(hot > 0.0, by_label, by_other)
+            kept = (x >= low) & (x <= high)
+            by_hot = upstream * tf.cast(tf.math.log(size), x.dtype)
+            by_hot -= upstream * tf.math.log(clipped)
+            return by_hot, tf.where(kept, slope, tf.zeros_like(slope))
+
+        values = tf.cast(tf.math.log1p(rest / label), x.dtype)
+        return tf.squeeze(values, -1), gradient
+
+    return written_out(terms, hot, x)
 
 
 def check_rank(name, y_true, y_pred):
@@ -594,11 +758,20 @@ def sparse_categorical_focal_crossentropy(
     if ignore_class is not None:
         valid = tf.not_equal(y_true, tf.cast(ignore_class, tf.int64))
         y_pred = tf.where(valid[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
-    values = pick(focal_surprise(y_pred, alpha, gamma, from_logits, -1, name), y_true)
+    hot = tf.one_hot(y_true, tf.shape(y_pred)[-1], dtype=tf.float64)
+    values = focal_surprise(hot, y_pred, alpha, gamma, from_logits, name)
+    values = known_only(values, y_true, y_pred)
     if ignore_class is not None:
         values = tf.where(valid, values, tf.zeros_like(values))
         host.set_mask(values, valid)
     return values
+
+
+def known_only(values, labels, y_pred):
+    """`values` with NaN where the label is no class of y_pred."""
+    classes = tf.cast(tf.shape(y_pred)[-1], labels.dtype)
+    known = (labels >= 0) & (labels < classes)
+    return tf.where(known, values, tf.constant(float("nan"), values.dtype))
 
 
 def pick(values, labels):
@@ -663,7 +836,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     check_labels(name, y_true, y_pred, None)
     p = pick(y_pred, tf.cast(y_true, tf.int64))
     # 1 - p^q cancels where p^q is near 1; expm1 does not, but has no gradient at 0.
-    near = q * tf.math.log(p) > -0.5
+    near = tf.abs(q * tf.math.log(p)) < 0.5
     one = tf.ones_like(p)
     near_one = -tf.math.expm1(q * tf.math.log(tf.where(near, p, one)))
     far_from_it = 1.0 - tf.pow(tf.where(near, one, p), q)
@@ -716,9 +889,23 @@ def kl_divergence(y_true, y_pred):
     Example:   >>> float(kl_divergence([0.3, 0.7], [0.5, 0.5]))  # 0.082283
     """
     epsilon = tf.constant(host.epsilon(), y_pred.dtype)
-    y = tf.clip_by_value(y_true, epsilon, 1.0)
-    p = tf.clip_by_value(y_pred, epsilon, 1.0)
-    return tf.reduce_sum(y * log_ratio(y, p, y - p), axis=-1)
+    y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
+
+    def terms(y_true, y_pred):
+        y = tf.clip_by_value(y_true, epsilon, 1.0)
+        p = tf.clip_by_value(y_pred, epsilon, 1.0)
+        log = log_ratio(y, p, y - p)
+
+        def slopes():
+            zero = tf.zeros_like(p)
+            true_kept = (y_true >= epsilon) & (y_true <= 1.0)
+            pred_kept = (y_pred >= epsilon) & (y_pred <= 1.0)
+            by_true = tf.where(true_kept, log + 1.0, zero)
+            return by_true, tf.where(pred_kept, -y / p, zero)
+
+        return y * log, slopes
+
+    return sum_of(terms, y_true, y_pred)
 
 
 @host.register
@@ -743,26 +930,23 @@ def poisson(y_true, y_pred):
     Gradient:  d/dy_pred = (y_pred + 1e-7 - y_true) / (y_pred + 1e-7) / n
     Edges:     a y_pred below -1e-7 is NaN, also where y_true is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, float32-constant-refused, poisson-half-range
+    Deviates:  column-squeezed-to-scalar, poisson-half-range, float32-constant-refused
     Source:    Keras 3 `keras.losses.poisson`
     Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
     """
-    shape = tf.broadcast_dynamic_shape(tf.shape(y_true), tf.shape(y_pred))
-    y_true, y_pred = tf.broadcast_to(y_true, shape), tf.broadcast_to(y_pred, shape)
-    return tf.reduce_mean(_poisson(y_true, y_pred), axis=-1)
-
-
-@tf.custom_gradient
-def _poisson(y_true, y_pred):
-    """The terms of `poisson`, with a gradient that does not cancel near the optimum."""
     epsilon = tf.constant(host.epsilon(), y_pred.dtype)
-    log = tf.math.log(y_pred + epsilon)
+    y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
 
-    def gradient(upstream):
-        distance = (y_pred - y_true) + epsilon
-        return -upstream * log, upstream * distance / (y_pred + epsilon)
+    def terms(y_true, y_pred):
+        log = tf.math.log(y_pred + epsilon)
 
-    return y_pred - y_true * log, gradient
+        def slopes():
+            distance = (y_pred - y_true) + epsilon
+            return -log, distance / (y_pred + epsilon)
+
+        return y_pred - y_true * log, slopes
+
+    return mean_of(terms, y_true, y_pred)
 
 
 @host.register

@@ -70,9 +70,11 @@ def _merge(sample_weight, mask, dtype, reduction):
 def _align(values, weights):
     """Let ranks that differ by one agree, by the host's rule."""
     rank, weights_rank = values.shape.rank, weights.shape.rank
-    if rank in (None, 0) or weights_rank in (None, 0, rank):
+    if None in (rank, weights_rank) or rank == weights_rank:
         return values, weights
     if host.GENERATION == 2:
+        if 0 in (rank, weights_rank):
+            return values, weights
         # Keras 2 changes the weights only, and gives them a new last axis.
         if weights_rank == rank + 1:
             return values, tf.squeeze(weights, -1)

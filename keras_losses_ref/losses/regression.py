@@ -10,8 +10,12 @@ from keras_losses_ref.losses.base import (
     check_axes,
     check_positive,
     constant,
+    in_float64,
     log_ratio,
     loss_function,
+    mean_of,
+    together,
+    written_out,
 )
 
 
@@ -25,7 +29,7 @@ def mean_squared_error(y_true, y_pred):
     Gradient:  d/dy_pred = 2 e / n
     Edges:     NaN propagates; an error of 1.9e19 overflows float32
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype,
+    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
                all-masked-overflows-in-half, half-precision-overflow
     Source:    Keras 3 `keras.losses.mean_squared_error`
     Example:   >>> float(mean_squared_error([0., 1.], [0.6, 0.4]))  # 0.36
@@ -58,7 +62,7 @@ def mean_absolute_error(y_true, y_pred):
     Gradient:  d/dy_pred = sign(e) / n
     Edges:     the gradient at e = 0 is 0; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype,
+    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
                all-masked-overflows-in-half
     Source:    Keras 3 `keras.losses.mean_absolute_error`
     Example:   >>> float(mean_absolute_error([0., 1.], [0.6, 0.4]))  # 0.6
@@ -92,7 +96,7 @@ def mean_absolute_percentage_error(y_true, y_pred):
     Edges:     y_true = 0 counts as 1e-7, so that one miss outweighs a batch; the
                gradient at e = 0 is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, mape-values-rounded, mape-half-refused,
+    Deviates:  mape-values-rounded, column-squeezed-to-scalar, mape-half-refused,
                mape-float32-epsilon
     Source:    Keras 3 `keras.losses.mean_absolute_percentage_error`
     Example:   >>> float(mean_absolute_percentage_error([1., 2.], [1.5, 1.5]))  # 37.5
@@ -132,11 +136,22 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     Source:    Keras 3 `keras.losses.mean_squared_logarithmic_error`
     Example:   >>> float(mean_squared_logarithmic_error([0., 3.], [1., 1.]))  # 0.48045
     """
-    epsilon = tf.cast(tf.constant(host.epsilon(), tf.float32), y_pred.dtype)
-    p = tf.maximum(y_pred, epsilon)
-    y = tf.maximum(y_true, epsilon)
-    error = log_ratio(1.0 + p, 1.0 + y, p - y)
-    return tf.reduce_mean(tf.square(error), axis=-1)
+    epsilon = tf.constant(host.epsilon(), tf.float32)
+    y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
+
+    def terms(y_true, y_pred):
+        p, y = tf.maximum(y_pred, epsilon), tf.maximum(y_true, epsilon)
+        a, b = 1.0 + p, 1.0 + y
+        error = log_ratio(a, b, p - y)
+
+        def slopes():
+            zero = tf.zeros_like(error)
+            by_true = tf.where(y_true >= epsilon, -2.0 * error / b, zero)
+            return by_true, tf.where(y_pred >= epsilon, 2.0 * error / a, zero)
+
+        return tf.square(error), slopes
+
+    return mean_of(terms, y_true, y_pred)
 
 
 @host.register
@@ -166,9 +181,9 @@ def huber(y_true, y_pred, delta=1.0):
     Gradient:  d/dy_pred = clip(e, -delta, delta) / n
     Edges:     |e| = delta takes the quadratic branch; NaN propagates
     Raises:    ValueError if delta <= 0 or the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, huber-in-float32, huber-values-rounded,
-               float32-constant-refused, huber-delta-unchecked, huber-overflow,
-               huber-infinite-gradient
+    Deviates:  huber-values-rounded, column-squeezed-to-scalar,
+               float32-constant-refused, huber-in-float32, huber-delta-unchecked,
+               huber-overflow, huber-infinite-gradient
     Source:    Keras 3 `keras.losses.huber`; Huber (1964)
     Example:   >>> float(huber([0., 1.], [0.6, 0.4]))  # 0.18
     """
@@ -203,27 +218,32 @@ def log_cosh(y_true, y_pred):
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
     Domain:    all reals
     Formula:   e = y_pred - y_true;  sum(log(cosh(e))) / n
-               = |e| + log(1 + exp(-2 |e|)) - log 2 = log(1 + 2 sinh(e / 2)^2)
+               = |e| + log(1 + exp(-2 |e|)) - log 2 = log(1 + sinh(e)^2) / 2
     Gradient:  d/dy_pred = tanh(e) / n
     Edges:     e^2 / 2 near 0, |e| - log 2 far from it; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, values-rounded-to-dtype, log-cosh-float32-log2
+    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar, log-cosh-float32-log2
     Source:    Keras 3 `keras.losses.log_cosh`
     Example:   >>> float(log_cosh([0., 0.], [0.6, 2.]))  # 0.74760
     """
-    error = y_pred - y_true
-    size = tf.abs(error)
-    # Each form gets an argument that it can bear where the other one is taken.
-    near = size < 1.0
-    small = tf.where(near, error, tf.zeros_like(error))
-    large = tf.where(near, tf.ones_like(size), size)
-    log2 = tf.constant(math.log(2.0), error.dtype)
-    values = tf.where(
-        near,
-        tf.math.log1p(2.0 * tf.square(tf.sinh(0.5 * small))),
-        large - log2 + tf.math.log1p(tf.exp(-2.0 * large)),
-    )
-    return tf.reduce_mean(values, axis=-1)
+    y_true, y_pred = in_float64(y_true, y_pred)
+    log2 = tf.constant(math.log(2.0), tf.float64)
+
+    def terms(y_true, y_pred):
+        error = y_pred - y_true
+        size = tf.abs(error)
+        near = size < 1.0
+        tanh, rest = tf.tanh(error), tf.exp(-2.0 * size)
+        # tanh^2 / (1 - tanh^2) = sinh^2, and log(1 + sinh^2) / 2 = log(cosh)
+        square = tf.square(tanh)
+        log = tf.math.log1p(tf.where(near, square / (1.0 - square), rest))
+        values = tf.where(near, 0.5 * log, size - log2 + log)
+        # TensorFlow's tanh is good near 0 only.
+        slope = tf.where(near, tanh, tf.sign(error) * (1.0 - rest) / (1.0 + rest))
+
+        return values, lambda: (-slope, slope)
+
+    return mean_of(terms, y_true, y_pred)
 
 
 @host.register
@@ -255,19 +275,54 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     Example:   >>> float(cosine_similarity([1., 1.], [0.6, 0.8]))  # -0.98995
     """
     axis = check_axes("cosine_similarity", axis, y_pred.shape.rank)
-    return -tf.reduce_sum(unit(y_true, axis) * unit(y_pred, axis), axis=axis)
+    y_true, y_pred = in_float64(y_true, y_pred)
+
+    def terms(y_true, y_pred):
+        y, y_square, y_factor, y_scale, y_short = _scaled(y_true, axis)
+        p, p_square, p_factor, p_scale, p_short = _scaled(y_pred, axis)
+        dot = tf.reduce_sum(y * p, axis=axis, keepdims=True)
+        factor = y_factor * p_factor
+
+        def gradient(upstream):
+            scale = -tf.reshape(upstream, tf.shape(dot)) * factor
+            by_true = tf.where(y_short, p, _across(p, y, y_square, axis))
+            by_pred = tf.where(p_short, y, _across(y, p, p_square, axis))
+            return by_true * (scale / y_scale), by_pred * (scale / p_scale)
+
+        return -tf.squeeze(dot * factor, axis), gradient
+
+    return written_out(terms, *together(y_true, y_pred))
 
 
-def unit(x, axis):
-    """x / max(|x|, epsilon) along `axis`, where x^2 need not be in range."""
+def _scaled(x, axis):
+    """x by a power of two so that x^2 is in range, and what makes a unit vector of it.
+
+    Returns (x scaled, its squared norm, 1 / max(|x|, epsilon) for x scaled, the scale,
+    whether |x| < epsilon).
+    """
     epsilon = tf.constant(host.epsilon(), x.dtype)
-    scale = tf.stop_gradient(tf.reduce_max(tf.abs(x), axis=axis, keepdims=True))
-    scale = tf.where(scale > 0, scale, tf.ones_like(scale))
-    scaled = x / scale
-    square = tf.reduce_sum(tf.square(scaled), axis=axis, keepdims=True)
+    scale = power_of_two(tf.reduce_max(tf.abs(x), axis=axis, keepdims=True))
+    x = x / scale
+    square = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
     short = scale * tf.sqrt(square) < epsilon
     square = tf.where(short, tf.ones_like(square), square)
-    return tf.where(short, x / epsilon, scaled * tf.math.rsqrt(square))
+    factor = tf.where(short, scale / epsilon, 1.0 / tf.sqrt(square))
+    return x, square, factor, scale, short
+
+
+def power_of_two(x):
+    """The largest power of two up to a float64 x > 0, as a constant; 1 for x = 0."""
+    exponent = tf.bitwise.right_shift(tf.bitcast(x, tf.int64), 52)
+    power = tf.bitcast(tf.bitwise.left_shift(exponent, 52), tf.float64)
+    return tf.stop_gradient(tf.where(power > 0, power, tf.ones_like(x)))
+
+
+def _across(y, p, p_square, axis):
+    """The part of y at right angles to p; the second turn takes what the first left."""
+    for _ in range(2):
+        along = tf.reduce_sum(y * p, axis=axis, keepdims=True) / p_square
+        y = y - along * p
+    return y
 
 
 @host.register

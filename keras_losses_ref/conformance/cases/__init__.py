@@ -19,6 +19,7 @@ from keras_losses_ref.conformance.cases import (
 )
 from keras_losses_ref.conformance.cases.case import (
     DEFAULT,
+    DEVICES,
     DTYPES,
     PATHS,
     Case,
@@ -26,16 +27,19 @@ from keras_losses_ref.conformance.cases.case import (
     snake,
     table,
 )
+from keras_losses_ref.conformance.cases.sweeps import SWEEPS
 
 __all__ = [
     "CROSSED",
     "Case",
     "DEFAULT",
+    "DEVICES",
     "DTYPES",
     "HAND",
     "MASKS",
     "PATHS",
     "REDUCTIONS",
+    "SWEEPS",
     "WEIGHTS",
     "corpus",
     "snake",
@@ -89,25 +93,36 @@ _COMPILED = (DEFAULT, "none")
 #: of different kinds.
 _COMPILED_KINDS = 8
 
+#: And how many of those are compiled inside of a compiled step as well.
+_NESTED_KINDS = 2
+
 
 def corpus(losses=None, full=False):
     """All cases of `losses` (all losses if None), crossed; `full` crosses further."""
     for loss in losses if losses is not None else HAND:
-        chosen = {case.name for case in _kinds(HAND[loss])}
+        chosen = [case.name for case in _kinds(HAND[loss])]
         for index, case in enumerate(HAND[loss]):
             paths = ["xla"] if full or case.name in chosen else []
             if full or case.activation or case.name in chosen or not index % 4:
                 paths.append("graph")
+            if full or case.name in chosen[:_NESTED_KINDS]:
+                paths.append("nested")
+            if "eager" not in case.paths:
+                paths = case.paths  # asked nowhere else
             yield from _cross_dtype_and_path(case, full, paths)
+        for case in SWEEPS.get(loss, ()):
+            yield from _cross_dtype_and_path(case, full, [])
+        yield from _reloaded(HAND[loss])
         if loss in CROSSED:
             yield from _cross_reduction(loss, full)
+            yield from _second_order(loss)
 
 
 def _kinds(cases):
     """The first case of each kind: rank, arguments, activation, weights."""
     kinds = {}
     for case in cases:
-        if case.refused is None and {"xla", "graph"} <= set(case.paths):
+        if case.refused is None and {"xla", "graph", "nested"} <= set(case.paths):
             weighted = case.sample_weight is not None
             arguments = tuple(sorted(case.config))
             kind = case.y_pred.ndim, arguments, case.activation, weighted
@@ -134,6 +149,42 @@ def _cross_dtype_and_path(case, full, compiled):
         yield dataclasses.replace(case, path="fit")
 
 
+def _reloaded(cases):
+    """Each loss that the cases configure, once; the unconfigured in every dtype."""
+    seen = set()
+    for case in cases:
+        configured = repr(sorted(case.config.items()))
+        plain = case.refused is None and case.activation is None
+        if plain and "float32" in case.dtypes and configured not in seen:
+            seen.add(configured)
+            for dtype in ("float32",) if case.config else case.dtypes:
+                yield dataclasses.replace(case, path="reloaded", dtype=dtype)
+
+
+def _second_order(loss):
+    """The derivative of the gradient, in float64: differences need its digits."""
+    if any(case.second for case in HAND[loss]):
+        return
+    y_true, y_pred, *config = CROSSED[loss]
+    case = Case(
+        loss,
+        "second_order",
+        "the second derivative, along one direction",
+        data(y_true),
+        data(y_pred, float),
+        dict(*config),
+        second=True,
+        dtype="float64",
+        reduction="sum",
+    )
+    yield case
+    if any(hand.config.get("from_logits") for hand in HAND[loss]):
+        config = dict(case.config, from_logits=True)
+        yield dataclasses.replace(
+            case, name="second_order_from_logits", config=config
+        )
+
+
 def _fits(case, full):
     """Whether a case can be trained on: one batch, float32, accepted input."""
     if "fit" not in case.paths or "float32" not in case.dtypes or case.refused:
@@ -142,7 +193,9 @@ def _fits(case, full):
         return False
     if case.y_pred.shape[0] != case.y_true.shape[0]:
         return False
-    return full or case.activation is not None or case.name == "documented"
+    if case.activation is not None or case.name == "documented":
+        return True
+    return full and not case.name.startswith("every_magnitude")
 
 
 def _cross_reduction(loss, full):

@@ -7,7 +7,9 @@ from typing import Any, Optional
 import numpy as np
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-PATHS = ("eager", "graph", "xla", "fit")
+PATHS = ("eager", "graph", "xla", "nested", "fit", "reloaded")
+#: Kinds of device; a case runs on one of them, such as "GPU:0".
+DEVICES = ("CPU", "GPU")
 DEFAULT = "sum_over_batch_size"
 
 
@@ -30,9 +32,13 @@ class Case:
     dtype: str = "float32"
     reduction: Optional[str] = DEFAULT
     path: str = "eager"
-    #: Where the question makes sense at all; all dtypes and paths unless named.
+    device: str = "CPU:0"
+    #: Whether the second derivative is asked for as well.
+    second: bool = False
+    #: Where the question makes sense at all; everywhere unless named.
     dtypes: tuple[str, ...] = DTYPES
     paths: tuple[str, ...] = PATHS
+    devices: tuple[str, ...] = DEVICES
 
     @property
     def base(self):
@@ -40,7 +46,9 @@ class Case:
 
     @property
     def id(self):
-        return f"{self.base}[{self.dtype},{self.reduction},{self.path}]"
+        """Unique; the device is named where it is not the CPU."""
+        where = "" if self.device == "CPU:0" else f",{self.device}"
+        return f"{self.base}[{self.dtype},{self.reduction},{self.path}{where}]"
 
 
 def snake(name):

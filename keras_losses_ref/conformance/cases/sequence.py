@@ -61,6 +61,7 @@ _CTC = table(
     ("label_negative", "class -1 too", _i([1, -1]), _STEPS, {"refused": "classes", "paths": ("eager",)}),
     ("labels_of_rank_1", "one row of labels is no batch", np.array([1, 2]), _STEPS, {"refused": "one row of labels"}),
     ("logits_of_rank_2", "one row of steps is no batch", _i([1, 2]), _STEPS[0], {"refused": "one row of labels"}),
+    ("second_order", "the second derivative, along one direction", _i([2, 2]), logits(467, 1, 4, 3), {"second": True, "dtypes": ("float64",), "paths": ("eager",)}),
     ("sweep", "logits of magnitude 1e-3 to 1e2", _i([1, 2], [2, 1], [3, 3]), magnitudes(465, 3, 6, 4, low=-3, high=2), {"dtypes": ("float32", "float64")}),
 )  # fmt: skip
 

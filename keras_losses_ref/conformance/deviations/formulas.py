@@ -4,12 +4,14 @@ Each function takes a case and gives the Outcome of such a Keras, out of `tape.N
 """
 
 import numpy as np
+import tensorflow as tf
 
 from keras_losses_ref import oracle
 from keras_losses_ref.conformance.deviations.tape import (
     Number,
     binary_crossentropy_with_logits,
     gradient,
+    logsumexp,
     where,
 )
 from keras_losses_ref.conformance.evaluate import (
@@ -268,6 +270,48 @@ def tversky(case, y, x):
     first, second = ((1.0 - x) * y).sum(axis), (x * (1.0 - y)).sum(axis)
     alpha, beta = config.get("alpha", 0.5), config.get("beta", 0.5)
     return 1.0 - both / (both + first * alpha + second * beta + low)
+
+
+# --- pairs ----------------------------------------------------------------------------
+
+
+def circle(case):
+    """With 1 - cos as TensorFlow's own matmul rounds it."""
+    x = Number(rounded(case)[1], case.dtype)
+    labels = np.asarray(case.y_true).reshape(-1, 1)
+    config = case.config
+    gamma, margin = config.get("gamma", 80.0), config.get("margin", 0.4)
+    same = labels == labels.T
+    other = ~same
+    if config.get("remove_diagonal", True):
+        same = same & ~np.eye(len(labels), dtype=bool)
+
+    def to_rows(g):
+        return -(g @ x.value + g.T @ x.value)
+
+    def masked(mask, exponents):
+        nothing = Number(np.full(mask.shape, -np.inf), case.dtype)
+        return logsumexp(where(mask, exponents, nothing), 1)
+
+    with np.errstate(all="ignore"):
+        distance = Number(_distances(case, x.value), case.dtype, ((x, to_rows),))
+        distance = distance.maximum(0.0)
+        attract = ((margin + distance) * same).maximum(0.0)
+        repel = (((1 + margin) - distance) * other).maximum(0.0)
+        near = (-gamma * attract) * (margin - distance)
+        far = (gamma * repel) * ((1 - margin) - distance)
+        values = (masked(same, near) + masked(other, far)).softplus()
+        return _settle(case, values, x)
+
+
+def _distances(case, x):
+    @tf.function(jit_compile=True, autograph=False)
+    def compiled(x):
+        return 1 - tf.matmul(x, tf.transpose(x))
+
+    x = tf.constant(x, case.dtype)
+    compile_it = case.path in ("xla", "nested")
+    return (compiled if compile_it else compiled.python_function)(x).numpy()
 
 
 # --- sequences ------------------------------------------------------------------------

@@ -100,6 +100,16 @@ class Number:
             y, (self, lambda g: (g - np.sum(g * y, axis, keepdims=True)) * y)
         )
 
+    def softplus(self):
+        x, step = self.value, self._step
+        return self._new(
+            np.logaddexp(0.0, x), (self, lambda g: g / step(step(np.exp(-x)) + 1.0))
+        )
+
+    def exp(self):
+        y = self._step(np.exp(self.value))
+        return self._new(y, (self, lambda g: g * y))
+
     def clip(self, low, high):
         x = self.value
         inside = (x >= self._step(low)) & (x <= self._step(high))
@@ -148,6 +158,13 @@ def where(condition, a, b):
         (a, lambda g: np.where(condition, g, 0)),
         (b, lambda g: np.where(condition, 0, g)),
     )
+
+
+def logsumexp(x, axis):
+    """The largest is subtracted first, and is a constant to the gradient."""
+    top = np.max(x.value, axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    return (x - top).exp().sum(axis).log() + np.squeeze(top, axis)
 
 
 def binary_crossentropy_with_logits(x, y):

@@ -28,6 +28,32 @@ class Finding:
     law: str = ""
     seconds: float = 0.0
 
+    COUNTS = {
+        name: name for name in ("passed", "failed", "advice", "expected", "skipped")
+    }
+
+    # What a report asks of any result; see `conformance.report`.
+
+    @property
+    def id(self):
+        return f"{self.subject}/{self.check}"
+
+    @property
+    def loss(self):
+        return self.subject
+
+    @property
+    def aspect(self):
+        return self.check
+
+    @property
+    def verdict(self):
+        return self.status
+
+    @property
+    def reason(self):
+        return self.message
+
     @property
     def failed(self):
         return self.status == "failed"

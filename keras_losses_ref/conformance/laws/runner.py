@@ -9,6 +9,7 @@ import warnings
 
 import tensorflow as tf
 
+from keras_losses_ref.conformance.evaluate import environment
 from keras_losses_ref.conformance.laws import (
     construction,
     execution,
@@ -19,7 +20,6 @@ from keras_losses_ref.conformance.laws import (
 from keras_losses_ref.conformance.laws.law import LAWS, Finding
 from keras_losses_ref.conformance.laws.subject import Subject
 from keras_losses_ref.conformance.report import Report
-from keras_losses_ref.losses import host
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
 for _module in (construction, reductions, gradients, execution, fresh_process):
@@ -185,15 +185,11 @@ def _enough(subject, findings):
 
 
 def _environment(subject):
-    import numpy
-
     return {
+        **environment(),
         "subject": subject.name,
         "domain": None if subject.problem else subject.domain.name,
         "domain_chosen": None if subject.problem else subject.domain_reason,
-        "tensorflow": tf.__version__,
-        host.PACKAGE: host.VERSION,
-        "numpy": numpy.__version__,
     }
 
 

@@ -1,0 +1,410 @@
+"""What changed between two records, and what explains it. No TensorFlow.
+
+A change is `semantic` where a program sees another answer, `rounding` where both
+answers are within the tolerance of one truth, `added` or `removed` where a public name,
+an argument or a way to call it is in one environment only. A question that only one of
+the environments could be asked is no change: the missing name or argument is.
+
+Which part of the environment changed it, Keras or TensorFlow? Where only one of them
+was replaced, that one. Where both were: what a ledger entry explains is Keras's; where
+ours changed likewise it is TensorFlow's, for ours runs on TensorFlow's kernels and on
+none of Keras's code. A third record, of the new TensorFlow under the old Keras, tells
+without inference.
+"""
+
+import collections
+import dataclasses
+import fnmatch
+from typing import Any, Optional
+
+import numpy as np
+
+from keras_losses_ref.conformance import snapshot, tolerance
+
+SEMANTIC, REMOVED, ADDED, ROUNDING = "semantic", "removed", "added", "rounding"
+#: Worst first.
+KINDS = (SEMANTIC, REMOVED, ADDED, ROUNDING)
+
+#: Both sides may be off by the tolerance; in a training the errors of all steps add up.
+_SLACK = {None: 2.0, "training": 128.0}
+
+_ARRAYS = ("value", "gradient", "second")
+
+#: What an answer says about itself, and not about the loss.
+_ABOUT = ("loss", "matches", "kind", "is_class", "absent", "dtype")
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One aspect of one answer that is not what it was."""
+
+    id: str
+    loss: str
+    aspect: str
+    kind: str
+    old: Any
+    new: Any
+    ulp: float = float("nan")
+    #: Where in the array `old` and `new` stand: its worst element.
+    at: Optional[list] = None
+    #: The ledger entries that one side matches and the other does not.
+    explained_by: Optional[str] = None
+    #: "Keras", "TensorFlow" or, where nothing tells, "Keras or TensorFlow".
+    part: str = ""
+
+    @property
+    def implementation(self):
+        return self.id.partition(":")[0]
+
+    @property
+    def question(self):
+        return self.id.partition(":")[2]
+
+    @property
+    def full_id(self):
+        """What `--accept` takes: the answer and the aspect."""
+        return f"{self.id} {self.aspect}"
+
+    @property
+    def matters(self):
+        """Whether a program that ran before may now do something else."""
+        return self.kind in (SEMANTIC, REMOVED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two records, side by side."""
+
+    old: dict
+    new: dict
+    changes: list
+    same: int
+    #: Questions that only one of the environments could answer.
+    alone: int
+    #: What the ledger says about the entries that explain something.
+    ledger: dict
+    accepted: tuple = ()
+    #: Patterns that were accepted and match no change.
+    stale: tuple = ()
+
+    @property
+    def counts(self):
+        found = collections.Counter(change.kind for change in self.changes)
+        return {
+            "same": self.same,
+            "rounding": found[ROUNDING],
+            "changed": found[SEMANTIC],
+            "added": found[ADDED],
+            "removed": found[REMOVED],
+        }
+
+    @property
+    def pending(self):
+        """The changes that matter and that nobody has accepted."""
+        return [
+            change
+            for change in self.changes
+            if change.matters and not is_accepted(change, self.accepted)
+        ]
+
+    @property
+    def ok(self):
+        return not self.pending and not self.stale
+
+
+def compare(old, new, accepted=(), between=None):
+    """The `Comparison` of two records.
+
+    accepted   patterns over `Change.full_id`: changes that a person has looked at
+    between    a record of the new TensorFlow under the old Keras, if there is one
+    """
+    changes, same, alone = _changes(old, new)
+    changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
+    changes = [
+        dataclasses.replace(change, part=part)
+        for change, part in zip(changes, _parts(changes, old, new, between))
+    ]
+    changes.sort(key=_rank)
+    used = {
+        name
+        for change in changes
+        if change.explained_by
+        for name in change.explained_by.split(", ")
+    }
+    ledger = {**old.ledger, **new.ledger}
+    stale = [
+        pattern
+        for pattern in accepted
+        if not any(
+            change.matters and is_accepted(change, [pattern]) for change in changes
+        )
+    ]
+    return Comparison(
+        old.environment,
+        new.environment,
+        changes,
+        same,
+        alone,
+        {name: ledger[name] for name in sorted(used) if name in ledger},
+        tuple(accepted),
+        tuple(stale),
+    )
+
+
+def is_accepted(change, patterns):
+    """Whether any of the patterns names the change; brackets belong to ids."""
+    return any(
+        fnmatch.fnmatchcase(change.full_id, pattern.replace("[", "[[]"))
+        for pattern in patterns
+    )
+
+
+def read_accepted(path):
+    """The patterns in a file: one a line, `#` begins a comment."""
+    with open(path, encoding="utf-8") as file:
+        lines = [line.partition("#")[0].strip() for line in file]
+    return [line for line in lines if line]
+
+
+def _rank(change):
+    """Worst first: unexplained, then by how far the answer moved."""
+    ulp = np.inf if np.isnan(change.ulp) else change.ulp
+    return (
+        KINDS.index(change.kind),
+        change.explained_by is not None,
+        -ulp,
+        change.full_id,
+    )
+
+
+def _changes(old, new):
+    changes, same, alone = [], 0, 0
+    for identifier in sorted({*old.answers, *new.answers}):
+        a, b = old.answers.get(identifier), new.answers.get(identifier)
+        if a is None or b is None:
+            only = a or b
+            if "is_class" not in only and "alias_of" not in only:
+                alone += 1
+                continue
+            kind = ADDED if a is None else REMOVED
+            said = "class" if only.get("is_class") else "function"
+            said = f"alias of {only['alias_of']}" if "alias_of" in only else said
+            before, after = (None, said) if a is None else (said, None)
+            changes.append(
+                Change(identifier, only["loss"], "name", kind, before, after)
+            )
+            continue
+        if "absent" in a or "absent" in b:
+            same += "absent" in a and "absent" in b
+            alone += ("absent" in a) != ("absent" in b)
+            continue
+        found = list(_of_answer(identifier, a, b))
+        changes += found
+        same += not found
+    names = {change.question for change in changes if change.aspect == "name"}
+    return [c for c in changes if _is_news(c, names)], same, alone
+
+
+def _is_news(change, names):
+    """Not that a new name can be asked for by name too."""
+    asked = change.question.startswith("get(")
+    return not (asked and change.question[len("get('") : -len("')")] in names)
+
+
+def _of_answer(identifier, a, b):
+    """The changes between two answers to one question."""
+    loss = b["loss"]
+
+    def change(aspect, kind, old, new, **more):
+        return Change(identifier, loss, aspect, kind, old, new, **more)
+
+    if a.get("error") != b.get("error"):
+        old, new = (x.get("error", "an answer") for x in (a, b))
+        explained = _explanation(a, b, "error")
+        if "/" not in identifier and "[" not in identifier:  # a name or an argument
+            kind = ADDED if "error" in a else REMOVED
+            kind = SEMANTIC if "error" in a and "error" in b else kind
+            yield change("accepts", kind, old, new)
+        else:
+            yield change("error", SEMANTIC, old, new, explained_by=explained)
+        return
+    for aspect in sorted({*a, *b} - {*_ABOUT}):
+        old, new = a.get(aspect), b.get(aspect)
+        if old == new:
+            continue
+        if aspect == "arguments":
+            yield from _of_arguments(change, old or [], new or [])
+        elif aspect == "config" and isinstance(old, dict) and isinstance(new, dict):
+            named = {name for name, _ in (a.get("arguments") or [])}
+            named ^= {name for name, _ in (b.get("arguments") or [])}
+            explained = _explanation(a, b, aspect)
+            yield from _of_config(change, old, new, named, explained)
+        elif aspect not in _ARRAYS or old is None or new is None:
+            explained = _explanation(a, b, aspect)
+            yield change(aspect, SEMANTIC, old, new, explained_by=explained)
+        else:
+            yield _of_array(change, aspect, a, b)
+    if a.get("dtype") != b.get("dtype"):
+        explained = _explanation(a, b, "dtype")
+        yield change(
+            "dtype", SEMANTIC, a.get("dtype"), b.get("dtype"), explained_by=explained
+        )
+
+
+def _of_arguments(change, old, new):
+    before, after = dict(old), dict(new)
+    names = list(after)
+    for name in sorted({*before, *after}):
+        if name not in before:
+            said = f"{name}={after[name]}"
+            behind = [n for n in names[names.index(name) + 1 :] if n in before]
+            if behind:  # who names no arguments meets it
+                said += f", before {', '.join(behind)}"
+            yield change(f"argument {name}", ADDED, None, said)
+        elif name not in after:
+            yield change(f"argument {name}", REMOVED, before[name], None)
+        elif before[name] != after[name]:
+            yield change(f"default of {name}", SEMANTIC, before[name], after[name])
+    orders = [[n for n, _ in x if n in before and n in after] for x in (old, new)]
+    if orders[0] != orders[1]:
+        old, new = map(", ".join, orders)
+        yield change("order of arguments", SEMANTIC, old, new)
+
+
+def _of_config(change, old, new, named, explained):
+    """Per key; an argument that came or went has been named already."""
+    for key in sorted({*old, *new} - named):
+        if key not in old:
+            yield change(f"config {key}", ADDED, None, new[key], explained_by=explained)
+        elif key not in new:
+            yield change(
+                f"config {key}", REMOVED, old[key], None, explained_by=explained
+            )
+        elif old[key] != new[key]:
+            yield change(
+                f"config {key}", SEMANTIC, old[key], new[key], explained_by=explained
+            )
+
+
+def _of_array(change, aspect, a, b):
+    old, new = snapshot.array(a[aspect]), snapshot.array(b[aspect])
+    shapes = snapshot.shape(a[aspect]), snapshot.shape(b[aspect])
+    explained = _explanation(a, b, aspect)
+    if shapes[0] != shapes[1]:
+        return change(
+            aspect, SEMANTIC, f"shape {list(shapes[0])}", f"shape {list(shapes[1])}",
+            explained_by=explained,
+        )  # fmt: skip
+    dtype = b.get("dtype", "float32")
+    dtype = dtype if dtype in tolerance.FORMATS else "float32"
+    far = tolerance.difference(
+        new, old, dtype, aspect, loss=b["loss"], slack=_SLACK[b.get("kind")]
+    )
+    distance = tolerance.ulps(new, old, dtype)
+    if aspect != "value":  # a gradient is one vector
+        finite = np.abs(old[np.isfinite(old)])
+        scale = np.full_like(old, finite.max() if finite.size else 0.0)
+        with np.errstate(invalid="ignore"):
+            distance = tolerance.ulps(new - old + scale, scale, dtype)
+        distance = np.where((new == old) | (np.isnan(new) & np.isnan(old)), 0, distance)
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    at = np.unravel_index(np.argmax(distance), distance.shape)
+    return change(
+        aspect,
+        ROUNDING if far is None else SEMANTIC,
+        snapshot.plain(old[at], dtype),
+        snapshot.plain(new[at], dtype),
+        ulp=float(distance[at]),
+        at=[int(i) for i in at],
+        explained_by=None if far is None else explained,
+    )
+
+
+def _explanation(a, b, aspect):
+    """The ledger entries that one side matches and the other does not, or None."""
+    if "matches" not in a or "matches" not in b:
+        return None
+    whose = [x["matches"].get(aspect, "definition") for x in (a, b)]
+    if None in whose or whose[0] == whose[1]:
+        return None
+    return ", ".join(name for name in whose if name != "definition")
+
+
+def _seen_in_other_dtypes(changes):
+    """A change in float64 is the same change in bfloat16, where it passes as rounding.
+
+    The tolerance of 16 bit is wide enough to hide a change of a few percent; that the
+    other dtypes show the change tells it from rounding, if it is more than an ulp.
+    """
+
+    def question(change):
+        name, _, rest = change.id.partition("[")
+        return name, rest.partition(",")[2], change.aspect
+
+    seen = {
+        question(change): change.explained_by
+        for change in changes
+        if change.kind == SEMANTIC and change.aspect in _ARRAYS and "/" in change.id
+    }
+    for change in changes:
+        if change.kind == ROUNDING and change.ulp > 1 and question(change) in seen:
+            explained = seen[question(change)]
+            change = dataclasses.replace(
+                change, kind=SEMANTIC, explained_by=explained
+            )
+        yield change
+
+
+def _explained_by_the_corpus(changes):
+    """What the corpus says of a saved loss holds for the losses saved in a file too."""
+    changes, known = list(changes), collections.defaultdict(set)
+    for change in changes:
+        if change.explained_by and ",reloaded]" in change.id:
+            known[change.implementation, change.loss].add(change.explained_by)
+    for change in changes:
+        saved = change.id.endswith(("[config]", "[.keras]", "[pickle]"))
+        entries = known[change.implementation, change.loss]
+        if saved and change.kind == SEMANTIC and len(entries) == 1:
+            change = dataclasses.replace(change, explained_by=min(entries))
+        yield change
+
+
+def _parts(changes, old, new, between):
+    """For each change, which part of the environment it came with."""
+    replaced = [
+        name
+        for name, keys in (
+            ("Keras", ("keras_package", "keras")),
+            ("TensorFlow", ("tensorflow",)),
+        )
+        if any(old.environment.get(k) != new.environment.get(k) for k in keys)
+    ]
+    if len(replaced) < 2:
+        return ["".join(replaced)] * len(changes)
+    if between is not None:
+        with_tensorflow = {c.full_id for c in _changes(old, between)[0]}
+        with_keras = {c.full_id for c in _changes(between, new)[0]}
+        return [
+            " and ".join(
+                name
+                for name, found in (
+                    ("Keras", with_keras),
+                    ("TensorFlow", with_tensorflow),
+                )
+                if change.full_id in found
+            )
+            for change in changes
+        ]
+    ours = {(c.question, c.aspect, c.kind) for c in changes
+            if c.implementation == "ours"}  # fmt: skip
+    return [_inferred(change, ours) for change in changes]
+
+
+def _inferred(change, ours):
+    if change.explained_by or change.kind in (ADDED, REMOVED):
+        return "Keras"
+    if change.aspect not in (*_ARRAYS, "error", "dtype"):
+        return "Keras"  # TensorFlow has no say in names, defaults and configs
+    if (change.question, change.aspect, change.kind) in ours:
+        return "TensorFlow"
+    return "Keras or TensorFlow"

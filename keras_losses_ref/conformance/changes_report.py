@@ -1,0 +1,278 @@
+"""A comparison of two records, as a person, a program or a pull request reads it."""
+
+import collections
+import json
+import math
+from xml.etree import ElementTree
+
+from keras_losses_ref.conformance import changes
+from keras_losses_ref.conformance.snapshot import SCHEMA
+
+#: How many groups a comment on a pull request shows in full.
+_MARKDOWN_LIMIT = 20
+
+_WHOSE = {"keras": "Keras's", "ours": "our", "user": "your"}
+
+
+def render(comparison, style="text"):
+    """The comparison as one string, in one of `STYLES`."""
+    return STYLES[style](comparison)
+
+
+def groups(comparison):
+    """The changes by loss and cause, worst first: [[change, ...], ...].
+
+    The cause is the ledger entry; without one, the aspect, as all values of a loss that
+    move unexplained are likely to have moved for one reason.
+    """
+    found = collections.defaultdict(list)
+    for change in comparison.changes:  # these stand worst first
+        cause = change.explained_by or (
+            "answers" if not math.isnan(change.ulp) else change.aspect
+        )
+        loss = change.loss if change.kind != changes.ROUNDING else ""
+        cause = cause if change.kind != changes.ROUNDING else ""
+        found[change.implementation, loss, change.kind, cause].append(change)
+    return list(found.values())
+
+
+def title(comparison):
+    """Which environments these are, in one line."""
+    old, new = comparison.old, comparison.new
+    parts = []
+    for name, key in (("TensorFlow", "tensorflow"), ("Keras", "keras")):
+        a, b = old.get(key), new.get(key)
+        if key == "keras":
+            a, b = (f"{_package(x)}{x.get('keras')}" for x in (old, new))
+        parts.append(f"{name} {a}" if a == b else f"{name} {a} -> {b}")
+    return ", ".join(parts)
+
+
+def _package(environment):
+    package = environment.get("keras_package", "keras")
+    return "" if package == "keras" else f"{package} "
+
+
+def summary(comparison):
+    """One line: how much changed, and how much of it is known."""
+    counts = comparison.counts
+    semantic = [c for c in comparison.changes if c.kind == changes.SEMANTIC]
+    known = sum(change.explained_by is not None for change in semantic)
+    verdict = "same" if comparison.ok else "CHANGED"
+    words = [
+        f"{len(semantic)} answers changed ({known} as the ledger says, "
+        f"{len(semantic) - known} not in it)",
+        f"{counts['removed']} removed",
+        f"{counts['added']} added",
+        f"{counts['rounding']} moved by rounding",
+        f"{counts['same']} the same",
+        f"{comparison.alone} that only one side could be asked",
+    ]
+    if comparison.accepted:
+        taken = sum(
+            change.matters and changes.is_accepted(change, comparison.accepted)
+            for change in comparison.changes
+        )
+        words.append(f"{taken} accepted")
+    return f"{verdict}: {title(comparison)}: {', '.join(words)}"
+
+
+# --- text -----------------------------------------------------------------------------
+
+
+def _text(comparison):
+    lines = [title(comparison), ""]
+    for group in groups(comparison):
+        lines += [*_group(group, comparison), ""]
+    for pattern in comparison.stale:
+        lines += [_stale(pattern), ""]
+    return "\n".join([*lines, summary(comparison)]) + "\n"
+
+
+def _stale(pattern):
+    return (
+        f"ACCEPTED, BUT DID NOT CHANGE  {pattern}\n"
+        "  Take it off the list: what is accepted without need hides the next change."
+    )
+
+
+def _group(group, comparison):
+    """What one loss does otherwise for one reason, as lines."""
+    worst = group[0]
+    yield f"{worst.kind.upper()}  {heading(group)}"
+    if worst.kind == changes.ROUNDING:
+        yield f"  worst: {worst.id}  {worst.aspect}{_at(worst)}"
+        yield f"    old {worst.old}   new {worst.new}   {worst.ulp:.3g} ulp"
+        return
+    for name in (worst.explained_by or "").split(", "):
+        entry = comparison.ledger.get(name)
+        if entry:
+            yield f"  {name}: {entry['sentence']}"
+            yield f"    {entry['thread']}"
+    if math.isnan(worst.ulp):
+        for change in group[:8]:
+            yield f"  {change.id}: {change.aspect}: {told(change)}"
+        if len(group) > 8:
+            yield f"  and {len(group) - 8} more"
+        return
+    yield f"  {spread(group)}"
+    yield f"  worst: {worst.id}  {worst.aspect}{_at(worst)}"
+    yield f"    old {worst.old}   new {worst.new}   {worst.ulp:.3g} ulp"
+
+
+def heading(group):
+    """Whose loss it is, how many answers, and why."""
+    worst = group[0]
+    loss = f"{_WHOSE[worst.implementation]} {worst.loss}".strip()
+    number = f"{len(group)} answer{'s' * (len(group) > 1)}"
+    if worst.kind == changes.ROUNDING:
+        ulp = max(change.ulp for change in group)
+        return f"{loss} losses: {number}, at most {ulp:.3g} ulp"
+    if worst.kind != changes.SEMANTIC:
+        number = f"{len(group)} name{'s' * (len(group) > 1)}"
+        number = worst.aspect if worst.aspect != "name" else number
+    cause = "not in the ledger"
+    if worst.explained_by:
+        cause = f"as the ledger says: {worst.explained_by}"
+    elif math.isnan(worst.ulp) and worst.aspect != "error":
+        cause = worst.aspect
+    parts = sorted({change.part for change in group} - {""})
+    by = f" [{', '.join(parts)}]" if parts else ""
+    if worst.kind != changes.SEMANTIC:
+        return f"{loss}: {number}{by}"
+    return f"{loss}: {number}, {cause}{by}"
+
+
+def spread(group):
+    """How often each aspect changed: "value 12, gradient 8"."""
+    found = collections.Counter(change.aspect for change in group)
+    return ", ".join(f"{aspect} {n}" for aspect, n in found.most_common())
+
+
+def told(change):
+    """The old answer and the new one, in a few words."""
+    if change.kind == changes.ADDED:
+        return _short(change.new)
+    if change.kind == changes.REMOVED:
+        return f"was {_short(change.old)}"
+    return f"{_short(change.old)} -> {_short(change.new)}"
+
+
+def _short(value):
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _at(change):
+    return f" at {change.at}" if change.at else ""
+
+
+# --- for programs ---------------------------------------------------------------------
+
+
+def document(comparison):
+    """The comparison as JSON holds it."""
+    return {
+        "schema": SCHEMA,
+        "old": comparison.old,
+        "new": comparison.new,
+        "verdict": "same" if comparison.ok else "changed",
+        "counts": comparison.counts,
+        "only_one_side": comparison.alone,
+        "accepted": list(comparison.accepted),
+        "accepted_but_unchanged": list(comparison.stale),
+        "ledger": comparison.ledger,
+        "changes": [
+            {
+                "id": change.full_id,
+                "loss": change.loss,
+                "implementation": change.implementation,
+                "aspect": change.aspect,
+                "kind": change.kind,
+                "old": change.old,
+                "new": change.new,
+                "at": change.at,
+                "ulp": change.ulp if math.isfinite(change.ulp) else str(change.ulp),
+                "explained_by": change.explained_by,
+                "part": change.part,
+            }
+            for change in comparison.changes
+        ],
+    }
+
+
+def _json(comparison):
+    return json.dumps(document(comparison), indent=1, sort_keys=True) + "\n"
+
+
+def _junit(comparison):
+    """One suite per loss, one test per change that matters, and one for the rest."""
+    suites = ElementTree.Element("testsuites", name="keras-losses-ref compare")
+    by_loss = collections.defaultdict(list)
+    for change in comparison.changes:
+        if change.matters:
+            by_loss[change.loss].append(change)
+    pending = set(map(id, comparison.pending))
+    for loss, found in sorted(by_loss.items()):
+        suite = ElementTree.SubElement(suites, "testsuite", name=loss)
+        for change in found:
+            test = ElementTree.SubElement(
+                suite,
+                "testcase",
+                classname=f"keras_losses_ref.{loss}",
+                name=change.full_id,
+            )
+            if id(change) in pending:
+                message = change.explained_by or "not in the ledger"
+                failure = ElementTree.SubElement(test, "failure", message=message)
+                failure.text = told(change)
+        suite.set("tests", str(len(found)))
+        suite.set("failures", str(sum(id(change) in pending for change in found)))
+    suite = ElementTree.SubElement(suites, "testsuite", name="comparison")
+    test = ElementTree.SubElement(
+        suite, "testcase", classname="keras_losses_ref", name=title(comparison)
+    )
+    for pattern in comparison.stale:
+        failure = ElementTree.SubElement(test, "failure", message="did not change")
+        failure.text = _stale(pattern)
+    suite.set("tests", "1")
+    suite.set("failures", str(int(bool(comparison.stale))))
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+# --- for a pull request ---------------------------------------------------------------
+
+
+def _markdown(comparison):
+    """Short enough for a comment: what matters as a table, the rest as a line."""
+    mark = "nothing changed" if comparison.ok else "**changed**"
+    lines = [f"### keras-losses-ref: {mark}", "", summary(comparison), ""]
+    found = [g for g in groups(comparison) if g[0].kind != changes.ROUNDING]
+    if found:
+        lines.append("| | loss | what | worst, old -> new | ulp | why | part |")
+        lines.append("|---|---|---|---|---:|---|---|")
+    for group in found[:_MARKDOWN_LIMIT]:
+        worst = group[0]
+        cells = [
+            worst.kind,
+            f"{worst.implementation} {worst.loss}",
+            spread(group),
+            f"`{worst.question}`: {told(worst)}",
+            "" if math.isnan(worst.ulp) else f"{worst.ulp:.3g}",
+            worst.explained_by or "",
+            worst.part,
+        ]
+        escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        lines.append(f"| {' | '.join(escaped)} |")
+    if len(found) > _MARKDOWN_LIMIT:
+        lines += ["", f"and {len(found) - _MARKDOWN_LIMIT} groups more."]
+    if comparison.ledger:
+        lines.append("")
+    for name, entry in comparison.ledger.items():
+        lines.append(f"- `{name}`: {entry['sentence']} ({entry['thread']})")
+    for pattern in comparison.stale:
+        lines += ["", f"Accepted, but did not change: `{pattern}`"]
+    return "\n".join(lines) + "\n"
+
+
+STYLES = {"text": _text, "json": _json, "md": _markdown, "junit": _junit}

@@ -1,0 +1,83 @@
+"""What the families of the ledger share: conditions on a case, and its labels."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_losses_ref.conformance.evaluate import Outcome, consult, recovers, rounded
+
+#: Every release of the second generation, tf.keras and tf_keras.
+KERAS_2 = ("2.12.0", None)
+
+KERAS = "https://github.com/keras-team/keras/blob"
+LOSSES_3 = f"{KERAS}/v3.12.0/keras/src/losses/losses.py"
+
+
+def half(case):
+    return case.dtype in ("float16", "bfloat16")
+
+
+def given(case, **changes):
+    """The definition's answer to a changed question."""
+    return consult(dataclasses.replace(case, **changes))
+
+
+def accepted(case):
+    return case.refused is None
+
+
+def rounded_labels(case):
+    wide = dataclasses.replace(case, y_true=case.y_true.astype(np.float64))
+    pred_as_labels = dataclasses.replace(wide, y_pred=wide.y_true)
+    return rounded(pred_as_labels)[1]
+
+
+def labels_change(case):
+    if case.y_true.dtype.kind != "i" or case.refused:
+        return False
+    return not np.array_equal(rounded_labels(case), case.y_true)
+
+
+def with_rounded_labels(case):
+    with np.errstate(invalid="ignore"):  # 2^24 is infinite in float16, one for all
+        labels = rounded_labels(case).astype(np.int64)
+    classes = case.y_pred.shape[case.config.get("axis", -1)]
+    if case.loss == "SparseCategoricalCrossentropy" and labels.max() >= classes:
+        return Outcome(error="InvalidArgumentError")  # 2999 became 3000, of 3000
+    return given(case, y_true=labels)
+
+
+def smoothing_of(case):
+    return case.config.get("label_smoothing") or 0.0
+
+
+def smoothed(case, classes):
+    """The case with its labels smoothed over `classes` beforehand."""
+    smoothing = smoothing_of(case)
+    y_true = case.y_true * (1.0 - smoothing) + smoothing / classes
+    config = {k: v for k, v in case.config.items() if k != "label_smoothing"}
+    return given(case, y_true=y_true, config=config, refused=None)
+
+
+def class_axis_is_not_last(case):
+    return case.config.get("axis", -1) not in (-1, case.y_pred.ndim - 1)
+
+
+def from_probabilities(case):
+    if case.config.get("from_logits"):
+        return False
+    return case.activation is None or not recovers(case)
+
+
+def half_bounds(dtype):
+    """Keras's clip bounds in 16 bit: 1 - 1e-7 rounds to 1."""
+    return {"float16": 2.0**-23, "bfloat16": 1.0011717677116394e-07}[dtype], 1.0
+
+
+def machine_epsilon(dtype):
+    return {
+        "float64": 2.0**-52,
+        "float32": 2.0**-23,
+        "float16": 2.0**-10,
+        "bfloat16": 2.0**-7,
+    }[dtype]

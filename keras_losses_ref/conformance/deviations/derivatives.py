@@ -1,0 +1,43 @@
+"""Gradients that are right, and that have no derivative of their own."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_losses_ref.conformance.deviations.deviation import Deviation
+from keras_losses_ref.conformance.evaluate import consult
+
+_KERAS = "https://github.com/keras-team/keras/blob/v3.15.1/keras/src"
+
+
+def _asked_twice(case):
+    return case.second
+
+
+def _nan(case):
+    truth = consult(case)
+    return dataclasses.replace(truth, second=np.full_like(truth.gradient, np.nan))
+
+
+DEVIATIONS = (
+    Deviation(
+        "circle-second-derivative-nan",
+        ("Circle",),
+        (("3.6.0", None),),
+        "Pairs that do not count are masked by infinities, which the second "
+        "derivative multiplies by 0: it is NaN everywhere.",
+        f"{_KERAS}/losses/losses.py",
+        _asked_twice,
+        _nan,
+    ),
+    Deviation(
+        "ctc-second-derivative-nan",
+        ("CTC",),
+        (("3.4.0", None),),
+        "Paths that cannot be are masked by infinities, which the second derivative "
+        "multiplies by 0: it is NaN.",
+        f"{_KERAS}/backend/tensorflow/nn.py",
+        _asked_twice,
+        _nan,
+    ),
+)

@@ -1,0 +1,53 @@
+"""A deviation is data: one way in which released Kerases differ."""
+
+import dataclasses
+import re
+from typing import Callable, Optional
+
+from keras_losses_ref.conformance.evaluate import with_second
+
+
+@dataclasses.dataclass(frozen=True)
+class Deviation:
+    """One way in which released Kerases differ from the definition."""
+
+    id: str
+    losses: tuple[str, ...]
+    #: Ranges of Keras versions, both ends included; None where there is no end yet. A
+    #: range ends with its generation: tf_keras 2 and Keras 3 are released side by side.
+    versions: tuple[tuple[str, Optional[str]], ...]
+    sentence: str
+    #: The upstream thread or source that shows it.
+    thread: str
+    #: Whether a case of one of the losses meets the condition.
+    condition: Callable
+    #: What a deviating Keras gives for such a case.
+    outcome: Callable
+    #: How much of an absolute error (case, aspect) explains on top of the tolerance:
+    #: for formulas that cancel, whose rounding errors no other formula repeats.
+    allowed: Callable = lambda case, aspect: 0.0
+
+    def applies(self, case):
+        return case.loss in self.losses and bool(self.condition(case))
+
+    def answer(self, case):
+        """`outcome`, with the second derivative where the case asks for it."""
+        outcome = self.outcome(case)
+        if not case.second or outcome.error or outcome.second is not None:
+            return outcome
+        return with_second(outcome, case, self.outcome)
+
+    def covers(self, version):
+        """Whether a Keras of this version deviates so."""
+        number = _number(version)
+        return any(
+            _number(first)[0] == number[0]
+            and _number(first) <= number
+            and (last is None or number <= _number(last))
+            for first, last in self.versions
+        )
+
+
+def _number(version):
+    """(3, 15, 1) of "3.15.1"; a development version counts as its release."""
+    return tuple(int(n) for n in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,106 @@
+"""Losses that are others once they were saved and loaded."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_losses_ref.conformance.cases import HAND
+from keras_losses_ref.conformance.deviations._common import given
+from keras_losses_ref.conformance.deviations.deviation import Deviation
+from keras_losses_ref.conformance.evaluate import Outcome, asked, rounded
+from keras_losses_ref.losses import host
+
+_SOURCE = "https://github.com/keras-team/keras/blob/v3.15.1/keras/src/losses/losses.py"
+
+
+def _reloaded_with(*names):
+    def condition(case):
+        return case.path == "reloaded" and bool(set(names) & set(asked(case)))
+
+    return condition
+
+
+def _without(name):
+    """The loss with the default of an argument that its config forgets."""
+
+    def outcome(case):
+        config = {key: value for key, value in case.config.items() if key != name}
+        return _forgotten(given(case, config=config), case, name)
+
+    return outcome
+
+
+def _forgotten(outcome, case, name):
+    kept = {key: value for key, value in asked(case).items() if key != name}
+    return dataclasses.replace(outcome, config=kept)
+
+
+def _in_floatx(case):
+    """The same numbers, asked of a loss in Keras's default dtype."""
+    y_true, y_pred = rounded(case)
+    wide = given(case, y_true=y_true, y_pred=y_pred, dtype=host.floatx())
+    return _forgotten(wide, case, "dtype")
+
+
+def _single(case, aspect):
+    """The rounding of float32, where a float64 loss came back as one."""
+    if case.dtype != "float64" or aspect not in ("value", "gradient"):
+        return 0.0
+    return 8 * 2.0**-23 * np.max(np.abs(getattr(_in_floatx(case), aspect)))
+
+
+def _unloadable(case):
+    return Outcome(error="TypeError", message="'str' object is not callable")
+
+
+DEVIATIONS = (
+    Deviation(
+        "config-forgets-dtype",
+        tuple(HAND),
+        (("3.0.0", None),),
+        "The config has no dtype: a loss that was saved in half or double precision "
+        "is a float32 one when it is loaded.",
+        "https://github.com/keras-team/keras/blob/v3.15.1/keras/src/losses/loss.py",
+        _reloaded_with("dtype"),
+        _in_floatx,
+        _single,
+    ),
+    Deviation(
+        "huber-config-forgets-delta",
+        ("Huber",),
+        (("3.0.0", "3.15.1"),),
+        "The config has no delta: any Huber loss has delta = 1 when it is loaded.",
+        _SOURCE,
+        _reloaded_with("delta"),
+        _without("delta"),
+    ),
+    Deviation(
+        "cosine-similarity-config-forgets-axis",
+        ("CosineSimilarity",),
+        (("3.0.0", "3.15.1"),),
+        "The config has no axis: the loss is taken along the last one when it is "
+        "loaded.",
+        _SOURCE,
+        _reloaded_with("axis"),
+        _without("axis"),
+    ),
+    Deviation(
+        "sparse-config-forgets-axis",
+        ("SparseCategoricalCrossentropy",),
+        (("3.10.0", "3.15.1"),),
+        "The config has no axis: classes are along the last one when it is loaded.",
+        _SOURCE,
+        _reloaded_with("axis"),
+        _without("axis"),
+    ),
+    Deviation(
+        "generalized-crossentropy-unloadable",
+        ("CategoricalGeneralizedCrossEntropy",),
+        (("3.10.0", "3.15.1"),),
+        "The config holds the name of a function where the constructor takes q: the "
+        "loss loads, and fails at its first call.",
+        _SOURCE,
+        lambda case: case.path == "reloaded",
+        _unloadable,
+    ),
+)

@@ -1,0 +1,88 @@
+"""For a comment on a pull request: what failed, then the tables, folded."""
+
+from keras_losses_ref.conformance.report.result import (
+    coverage,
+    explained,
+    known,
+    skips,
+    summary,
+)
+
+#: How many failures a comment shows in full, and how many characters of them: GitHub
+#: takes 65,536 in all.
+_FAILURES, _CHARACTERS = 20, 30_000
+#: How many rows a folded table has at most.
+_ROWS = 60
+
+
+def render(report, everything=False):
+    mark = "conforms" if report.ok else "**deviates**"
+    lines = [f"### keras-losses-ref: {mark}", "", summary(report), ""]
+    shown = report.results if everything else report.failures
+    left = _CHARACTERS
+    for number, result in enumerate(shown):
+        text = explained(report, result)
+        left -= len(text)
+        if number == _FAILURES or left < 0:
+            lines += [f"... and {len(shown) - number} more.", ""]
+            break
+        lines += ["```text", text, "```", ""]
+
+    names = [name.replace("_", " ") for name in report.counts()]
+    covered = coverage(report)
+    lines += table(
+        ["loss", "cases", *names],
+        [
+            (loss, covered[loss]["cases"], *report.counts(results).values())
+            for loss, results in report.by_loss().items()
+        ],
+    )
+    seen = known(report)
+    if seen:
+        lines += ["", "Known deviations of this Keras, seen and matched:", ""]
+        lines += [
+            f"- [`{entry.id}`]({entry.thread}) ({number})"
+            for entry, number in seen.items()
+        ]
+    missing = skips(report)
+    lines += folded(
+        f"Skipped or not compared with tf.keras: {sum(row[2] for row in missing)}",
+        ["cases", "loss", "why"],
+        [(number, loss, reason) for reason, loss, number, _ in missing],
+    )
+    kinds = list(next(iter(covered.values()), {}))
+    lines += folded(
+        "What ran",
+        ["loss", *kinds],
+        [(loss, *(_words(found[k]) for k in kinds)) for loss, found in covered.items()],
+    )
+    return "\n".join(lines) + "\n"
+
+
+def folded(title, columns, rows):
+    """A table that a click opens, or nothing if it is empty."""
+    if not rows:
+        return []
+    if len(rows) > _ROWS:
+        rows = [*rows[:_ROWS], (f"... and {len(rows) - _ROWS} more",)]
+    lines = ["", f"<details><summary>{title}</summary>", ""]
+    return [*lines, *table(columns, rows), "", "</details>"]
+
+
+def table(columns, rows):
+    """A table's lines; columns of numbers are aligned right."""
+    numeric = [
+        all(isinstance(row[i], int) for row in rows if i < len(row))
+        for i in range(len(columns))
+    ]
+    rule = ["---:" if number else "---" for number in numeric]
+    cells = [columns, rule, *rows]
+    return ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in cells]
+
+
+def _words(found):
+    return found if isinstance(found, int) else ", ".join(found)
+
+
+def _cell(value):
+    return str(value).replace("|", "\\|").replace("\n", " ")

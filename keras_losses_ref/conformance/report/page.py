@@ -1,0 +1,93 @@
+"""For a browser: one file that opens offline, with pictures. Needs the extra `html`."""
+
+import collections
+from pathlib import Path
+
+from keras_losses_ref.conformance.report.result import (
+    coverage,
+    explained,
+    known,
+    skips,
+    summary,
+)
+
+#: How many failures the page shows in full, and how many with a curve, so that it stays
+#: a page and is there in seconds.
+_FAILURES, _CURVES = 200, 20
+
+
+def render(report, everything=False):
+    from keras_losses_ref.conformance.report.text import worst
+
+    of_check = all(hasattr(result, "case") for result in report.results)
+    plots = _plots()
+    shown = report.results if everything else report.failures
+    if not of_check and not everything:
+        shown = [result for result in shown if result.verdict != "passed"]
+        shown += [r for r in report.results if r.verdict in ("advice", "expected")]
+    numeric = [r for r in shown if r.failed and r.aspect in ("value", "gradient")]
+    curved = spread(numeric, _CURVES)
+    details = []
+    for result in spread(shown, _FAILURES):
+        picture = caption = None
+        if of_check and result in curved:
+            picture, caption = plots.curve(result)
+        details.append((result, explained(report, result), picture, caption))
+    return page(
+        "check.html",
+        title="keras-losses-ref check",
+        report=report,
+        summary=summary(report),
+        losses=[
+            (loss, results, report.counts(results), worst(results) if of_check else "")
+            for loss, results in report.by_loss().items()
+        ],
+        coverage=coverage(report),
+        known=known(report),
+        skips=skips(report),
+        details=details,
+        more=len(shown) - len(details),
+        errors=plots.errors(report) if of_check else None,
+    )
+
+
+def spread(results, number):
+    """So many of the results, from each loss in turn, in the order they came in."""
+    turns = collections.Counter()
+    ranked = []
+    for index, result in enumerate(results):
+        turns[result.loss] += 1
+        ranked.append((turns[result.loss], index, result))
+    chosen = sorted(ranked, key=lambda item: item[:2])[:number]
+    return [result for _, _, result in sorted(chosen, key=lambda item: item[1])]
+
+
+def page(template, **context):
+    """A page out of a template beside this file; `base.html` has the style."""
+    _plots()  # both parts of the extra are missed by the same line
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**context)
+
+
+def _plots():
+    try:
+        import jinja2  # noqa: F401
+
+        from keras_losses_ref.conformance.report import plots
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "matplotlib"):
+            raise
+        raise ModuleNotFoundError(
+            f"The HTML report needs {error.name}. Install it with pip install "
+            "'keras-losses-ref[html]', or ask for --format md.",
+            name=error.name,
+        ) from None
+    return plots

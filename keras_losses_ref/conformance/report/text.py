@@ -1,0 +1,135 @@
+"""For a terminal: the losses, what this Keras is known for, and every failure."""
+
+import io
+import math
+
+from keras_losses_ref.conformance.report.result import (
+    coverage,
+    explained,
+    known,
+    skips,
+    summary,
+)
+
+#: Wide enough for the longest name of a loss and every count beside it.
+_WIDTH = 114
+
+
+def render(report, everything=False):
+    if all(hasattr(result, "case") for result in report.results):
+        return _of_check(report, everything)
+    return _of_check_loss(report, everything)
+
+
+def _of_check_loss(report, everything):
+    """Every finding that is not simply passed, then one line that counts them."""
+    shown = [r for r in report.results if everything or r.verdict != "passed"]
+    lines = [result.text() for result in shown]
+    return "\n".join([*lines, summary(report)]) + "\n"
+
+
+def _of_check(report, everything):
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "The text report needs rich. Install it with pip install "
+            "'keras-losses-ref[cli]', or ask for --format json.",
+            name="rich",
+        ) from None
+    stream = io.StringIO()
+    console = Console(file=stream, width=_WIDTH, highlight=False)
+
+    def show(title, columns, rows, right=()):
+        table = Table(title=title, title_justify="left")
+        for column in columns:
+            justify = "right" if column in right else "left"
+            table.add_column(column, justify=justify, no_wrap=column == columns[0])
+        for row in rows:
+            table.add_row(*map(str, row))
+        console.print(table)
+        console.print()
+
+    names = list(report.counts())
+    heads = [name.replace("_", "\n") for name in names]
+    covered = coverage(report)
+    show(
+        "Ours, tf.keras and the definition",
+        ["loss", "cases", *heads, "worst\nulp"],
+        [
+            (
+                loss,
+                covered[loss]["cases"],
+                *(n or "." for n in report.counts(results).values()),
+                worst(results),
+            )
+            for loss, results in report.by_loss().items()
+        ],
+        right=["cases", *heads, "worst\nulp"],
+    )
+    console.print(
+        "Each case counts once per aspect: value, gradient, shape, dtype, error. "
+        "Worst ulp: ours against the oracle, float32 values.\n",
+        style="dim",
+    )
+    seen = known(report)
+    if seen:
+        show(
+            "Where this Keras is known to deviate, and does",
+            ["ledger", "seen", "what it does"],
+            [(entry.id, number, entry.sentence) for entry, number in seen.items()],
+            right=["seen"],
+        )
+    common, own = factored(covered)
+    console.print("Covered", style="italic")
+    for kind, entries in common.items():
+        console.print(f"  {kind}, for every loss: {', '.join(entries)}")
+    console.print()
+    kinds = [kind for kind in next(iter(own.values()), {}) if kind != "cases"]
+    show(
+        None,
+        ["loss", *kinds],
+        [(loss, *(", ".join(found[k]) for k in kinds)) for loss, found in own.items()],
+    )
+    missing = skips(report)
+    if missing:
+        show(
+            "Skipped, and not compared with tf.keras",
+            ["loss", "cases", "why"],
+            [(loss, number, reason) for reason, loss, number, _ in missing],
+            right=["cases"],
+        )
+
+    lines = [stream.getvalue()]
+    for result in report.results if everything else report.failures:
+        lines += [explained(report, result), ""]
+    lines.append(summary(report))
+    return "\n".join(lines) + "\n"
+
+
+def factored(covered):
+    """Coverage as ({kind: what is the same for every loss}, {loss: the rest})."""
+    kinds = [kind for kind in next(iter(covered.values()), {}) if kind != "cases"]
+    common = {}
+    for kind in kinds:
+        found = {tuple(loss[kind]) for loss in covered.values()}
+        if len(found) == 1 and len(covered) > 1:
+            common[kind] = list(found.pop())
+    own = {
+        loss: {kind: found[kind] for kind in kinds if kind not in common}
+        for loss, found in covered.items()
+    }
+    return common, own
+
+
+def worst(results):
+    """The largest error of our float32 values, where the definition is finite."""
+    found = [
+        result.ulp
+        for result in results
+        if result.aspect == "value"
+        and result.case.dtype == "float32"
+        and math.isfinite(result.ulp)
+    ]
+    return f"{max(found):.3g}" if found else ""
