@@ -169,6 +169,67 @@ def _add_parity_commands(commands):
     _add_comparison_options(compare)
     compare.set_defaults(command=_compare)
 
+    upgrade = commands.add_parser(
+        "upgrade",
+        help="build two environments, record in each, compare",
+        epilog='for example: upgrade "tensorflow-cpu==2.15.1" '
+        f'"tensorflow-cpu==2.21.0 keras==3.15.1". {_EPILOG}',
+    )
+    words = "requirements in one string, or a file of them"
+    upgrade.add_argument("old", metavar="OLD", help=words)
+    upgrade.add_argument("new", metavar="NEW", help=words)
+    upgrade.add_argument("--loss", action="append", default=[], help=own)
+    upgrade.add_argument("--model", action="append", default=[], help="as in record")
+    upgrade.add_argument("--data", action="append", default=[], help="as in record")
+    upgrade.add_argument(
+        "--case", action="append", metavar="ID", help="only these, an id or a glob"
+    )
+    upgrade.add_argument("--path", action="append", help="only these paths of execution")
+    upgrade.add_argument(
+        "--apart",
+        action="store_true",
+        help="also record the new TensorFlow under the old Keras: tells their parts "
+        "apart",
+    )
+    upgrade.add_argument("--html", metavar="FILE", help="the report as a page, besides")
+    upgrade.add_argument("--keep", metavar="FOLDER", help="leave the records there")
+    _add_environment_options(upgrade)
+    _add_comparison_options(upgrade)
+    upgrade.set_defaults(command=_upgrade)
+
+    bisect = commands.add_parser(
+        "bisect",
+        help="the first release of Keras or TensorFlow that changed an answer",
+        epilog="for example: bisect 'huber/documented[float32,sum,eager]' keras==3.4.1 "
+        f"keras==3.15.1. {_EPILOG}",
+    )
+    bisect.add_argument("id", metavar="ID", help="as compare prints it")
+    bisect.add_argument("old", metavar="OLD", help=words)
+    bisect.add_argument("new", metavar="NEW", help="the same but for one package")
+    _add_environment_options(bisect)
+    bisect.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    bisect.set_defaults(command=_bisect)
+
+
+def _add_environment_options(parser):
+    parser.add_argument("--python", default="", help="a version or a path; this one")
+    parser.add_argument(
+        "--requirements",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="more requirements for every environment",
+    )
+    parser.add_argument(
+        "--find-links", action="append", default=[], help="a folder of packages"
+    )
+    parser.add_argument(
+        "--cache", default="", metavar="FOLDER", help="where environments are kept"
+    )
+    parser.add_argument(
+        "--installer", default="", choices=("uv", "pip"), help="uv if it is installed"
+    )
+
 
 def _add_comparison_options(parser):
     parser.add_argument(
@@ -314,6 +375,73 @@ def _compare(arguments):
     result = changes.compare(old, new, _accepted(arguments), between)
     _write(changes_report.render(result, arguments.format), arguments.output)
     return OK if result.ok else DIFFERENCE
+
+
+def _upgrade(arguments):
+    from keras_losses_ref.conformance import changes_report, snapshot, upgrade
+
+    options = [
+        word
+        for name in ("loss", "model", "data", "case", "path")
+        for value in getattr(arguments, name) or []
+        for word in (f"--{name}", value)
+    ]
+    try:
+        with upgrade.Display() as display:
+            result = upgrade.upgrade(
+                arguments.old,
+                arguments.new,
+                _tools(arguments),
+                options,
+                _accepted(arguments),
+                arguments.apart,
+                display,
+            )
+    except (upgrade.Failed, snapshot.Unreadable) as error:
+        raise UsageError(error) from None
+    if arguments.keep:
+        os.makedirs(arguments.keep, exist_ok=True)
+        for side, found in result.records.items():
+            path = os.path.join(arguments.keep, f"{side}.json")
+            _write(snapshot.dumps(found), path)
+    if arguments.html:
+        _write(changes_report.render(result.comparison, "html"), arguments.html)
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    _write(
+        changes_report.render(result.comparison, arguments.format), arguments.output
+    )
+    return OK if result.comparison.ok else DIFFERENCE
+
+
+def _bisect(arguments):
+    from keras_losses_ref.conformance import bisect, upgrade
+
+    try:
+        with upgrade.Display() as display:
+            found = bisect.bisect(
+                arguments.id,
+                arguments.old,
+                arguments.new,
+                _tools(arguments),
+                display,
+            )
+    except upgrade.Failed as error:
+        raise UsageError(error) from None
+    _write(found.text(), arguments.output)
+    return DIFFERENCE
+
+
+def _tools(arguments):
+    from keras_losses_ref.conformance import environments
+
+    return environments.Tools(
+        arguments.python,
+        tuple(arguments.requirements),
+        tuple(arguments.find_links),
+        arguments.cache,
+        arguments.installer,
+    )
 
 
 def _accepted(arguments):

@@ -95,7 +95,11 @@ def record(cases, names, targets=(), models=(), progress=None):
             progress(done, what)
 
     given = {target: laws.load_target(target) for target in targets}
-    result = check.check(cases, lambda _, case: step(f"{case.loss} {case.path}"))
+    result = check.check(
+        cases,
+        lambda _, case: step(f"{case.loss} {case.path}"),
+        jobs=check.jobs_for(cases),
+    )
     answers.update(_of_cases(result.results))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

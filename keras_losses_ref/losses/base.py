@@ -478,6 +478,13 @@ def together(y_true, y_pred):
     return tf.broadcast_to(y_true, shape), tf.broadcast_to(y_pred, shape)
 
 
+def difference(a, b):
+    """(a - b, what it was rounded by), by Knuth's TwoSum; NaN by where infinite."""
+    rounded = a - b
+    back = rounded - a
+    return rounded, (a - (rounded - back)) - (b + back)
+
+
 def total(values, axis=None, keepdims=False):
     """The sum along `axis`, added up in float64 and given in the dtype of `values`."""
     exact = tf.reduce_sum(tf.cast(values, tf.float64), axis=axis, keepdims=keepdims)

@@ -15,6 +15,7 @@ from keras_losses_ref.losses.base import (
     check_label_smoothing,
     check_number,
     constant,
+    difference,
     in_float64,
     log_ratio,
     loss_function,
@@ -27,7 +28,7 @@ from keras_losses_ref.losses.base import (
 
 
 def clip_bounds(dtype):
-    """Epsilon and 1 - epsilon, each rounded to `dtype`: Keras's bounds of a probability.
+    """Keras's bounds of a probability: epsilon and 1 - epsilon, rounded to `dtype`.
 
     Beyond them its logarithm has no gradient. As numbers, which no graph rewrites.
     """
@@ -315,10 +316,7 @@ def exponentials(x):
     """
     x = tf.minimum(x, x.dtype.max)  # one infinite logit is a large one
     top = tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True))
-    below = x - top
-    # What the difference was rounded by (Knuth's TwoSum); exp would magnify it.
-    back = below - x
-    error = (x - (below - back)) - (top + back)
+    below, error = difference(x, top)  # exp would magnify the error
     e = tf.exp(below)
     e += tf.math.multiply_no_nan(tf.stop_gradient(error), e)
     largest = tf.cast(tf.equal(x, top), x.dtype)
@@ -335,7 +333,7 @@ def surprise_of_shares(y, x):
     bounds = clip_bounds(x.dtype)
 
     def terms(y, x):
-        (q, _, size), (_, _, cost, kept) = shares(x, bounds)
+        _, (_, _, cost, kept) = shares(x, bounds)
         values = tf.reduce_sum(y * cost, axis=-1)
 
         def gradient(upstream):
@@ -344,8 +342,8 @@ def surprise_of_shares(y, x):
             z, wide_x = in_float64(tf.where(kept, y, tf.zeros_like(y)), x)
             whole = tf.reduce_sum(wide_x, axis=-1, keepdims=True)
             labels = tf.reduce_sum(z, axis=-1, keepdims=True)
-            apart = tf.cast(labels * wide_x - z * whole, x.dtype)
-            apart /= tf.where(kept, x, tf.ones_like(x)) * size
+            apart = (labels * wide_x - z * whole) / whole
+            apart = tf.cast(apart, x.dtype) / tf.where(kept, x, tf.ones_like(x))
             slope = tf.where(kept, apart, tf.cast(labels / whole, x.dtype))
             return upstream * cost, upstream * slope
 
@@ -361,11 +359,13 @@ def shares(x, bounds):
     Only the largest share can be nearly 1: its 1 - q is the sum of the others.
     """
     low, high = bounds
-    size = total(x, axis=-1, keepdims=True)
     top = tf.reduce_max(x, axis=-1, keepdims=True)
     largest = tf.equal(x, top)
     rest = total(tf.where(largest, tf.zeros_like(x), x), axis=-1, keepdims=True)
-    most = largest & (2.0 * rest < size)
+    ties = tf.reduce_sum(tf.cast(largest, x.dtype), axis=-1, keepdims=True) - 1.0
+    rest += ties * top
+    size = rest + top
+    most = largest & (rest < top)
     q, not_q = x / size, tf.where(most, rest, size - x) / size
     clipped, not_clipped, kept = clip_share(q, not_q, bounds)
     odds = tf.clip_by_value(rest / top, (1.0 - high) / high, 1.0)
@@ -374,7 +374,10 @@ def shares(x, bounds):
 
 
 def clip_share(q, not_q, bounds):
-    """q clipped and 1 - q with it, each bound acting where it is sharp; and where not."""
+    """q clipped, 1 - q with it, and where both were left alone.
+
+    Each bound acts where it is sharp: the lower on q, the upper on 1 - q.
+    """
     low, high = bounds
     below, above = q < low, not_q < 1.0 - high
 

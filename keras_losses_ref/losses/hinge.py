@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.base import Loss, difference, loss_function
 
 
 def signed(y_true):
@@ -77,7 +77,7 @@ def categorical_hinge(y_true, y_pred):
 
     Shapes:    y_true, y_pred (*batch, classes) -> (*batch,)
     Domain:    y_true one-hot; y_pred all reals
-    Formula:   max(max((1 - y_true) y_pred) + (1 - sum(y_true y_pred)), 0)
+    Formula:   max(max((1 - y_true) y_pred) - sum(y_true y_pred) + 1, 0)
     Gradient:  d/dy_pred = (1 - y_true) at the largest, shared evenly by ties, minus
                y_true; 0 where the margin is negative
     Edges:     the true class takes part in the inner maximum as 0, so that negative
@@ -89,7 +89,10 @@ def categorical_hinge(y_true, y_pred):
     """
     right = tf.reduce_sum(y_true * y_pred, axis=-1)
     best_wrong = tf.reduce_max((1.0 - y_true) * y_pred, axis=-1)
-    return tf.maximum(best_wrong + (1.0 - right), 0.0)
+    # The margin may cancel to nearly nothing, of scores or against the 1.
+    lead, error = difference(best_wrong, right)
+    error = tf.where(tf.math.is_finite(error), error, tf.zeros_like(error))
+    return tf.maximum((lead + 1.0) + tf.stop_gradient(error), 0.0)
 
 
 @host.register

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import host
@@ -291,7 +292,18 @@ def cosine_similarity(y_true, y_pred, axis=-1):
 
         return -tf.squeeze(dot * factor, axis), gradient
 
+    if not _same_length(y_true, y_pred, axis):
+        return terms(y_true, y_pred)[0]  # each has its own norm: left to autodiff
     return written_out(terms, *together(y_true, y_pred))
+
+
+def _same_length(y_true, y_pred, axis):
+    """Whether no vector is stretched to the length of the other, as far as known."""
+    true, pred = y_true.shape, y_pred.shape
+    if None in (true.rank, pred.rank):
+        return False
+    axes = range(true.rank) if axis is None else np.atleast_1d(axis)
+    return all(true[a] is not None and true[a] == pred[a] for a in axes)
 
 
 def _scaled(x, axis):

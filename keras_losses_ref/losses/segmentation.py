@@ -8,7 +8,9 @@ from keras_losses_ref.losses.base import (
     check_axes,
     check_number,
     constant,
+    in_float64,
     loss_function,
+    written_out,
 )
 
 
@@ -30,10 +32,30 @@ def dice(y_true, y_pred, axis=None):
     Example:   >>> float(dice([0., 1.], [0.3, 0.6]))  # 0.36842
     """
     axis = check_axes("dice", axis, y_pred.shape.rank)
-    epsilon = tf.constant(host.epsilon(), y_pred.dtype)
-    apart = y_true * (1.0 - y_pred) + y_pred * (1.0 - y_true)
-    size = tf.reduce_sum(y_true + y_pred, axis=axis) + epsilon
-    return (tf.reduce_sum(apart, axis=axis) + epsilon) / size
+    (epsilon,) = in_float64(tf.constant(host.epsilon(), y_pred.dtype))
+
+    def terms(y, p):
+        apart = _sum(y * (1.0 - p) + p * (1.0 - y), axis) + epsilon
+        size = _sum(y, axis) + _sum(p, axis) + epsilon
+
+        def gradient(upstream):
+            factor = 2.0 * tf.reshape(in_float64(upstream)[0], tf.shape(size)) / size
+            hit = tf.cast(factor * _sum(y * p, axis) / size, y.dtype)
+            factor = tf.cast(factor, y.dtype)
+            return hit - factor * p, hit - factor * y
+
+        return _narrow(apart / size, axis, y.dtype), gradient
+
+    return written_out(terms, y_true, y_pred)
+
+
+def _sum(x, axis):
+    """The sum over `axis`, in float64: a batch of masks is millions of elements."""
+    return tf.reduce_sum(in_float64(x)[0], axis=axis, keepdims=True)
+
+
+def _narrow(values, axis, dtype):
+    return tf.cast(tf.squeeze(values, axis), dtype)
 
 
 @host.register
@@ -69,14 +91,30 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     Example:   >>> float(tversky([0., 1.], [0.3, 0.6], alpha=0.2, beta=0.8))  # 0.38776
     """
     axis = check_axes("tversky", axis, y_pred.shape.rank)
-    alpha = constant(check_number("tversky", "alpha", alpha), y_pred.dtype)
-    beta = constant(check_number("tversky", "beta", beta), y_pred.dtype)
-    epsilon = tf.constant(host.epsilon(), y_pred.dtype)
-    hit = tf.reduce_sum(y_true * y_pred, axis=axis)
-    false_positive = tf.reduce_sum((1.0 - y_true) * y_pred, axis=axis)
-    false_negative = tf.reduce_sum(y_true * (1.0 - y_pred), axis=axis)
-    error = alpha * false_positive + beta * false_negative + epsilon
-    return error / (hit + error)
+    alpha = constant(check_number("tversky", "alpha", alpha), tf.float64)
+    beta = constant(check_number("tversky", "beta", beta), tf.float64)
+    (epsilon,) = in_float64(tf.constant(host.epsilon(), y_pred.dtype))
+
+    def terms(y, p):
+        hit = _sum(y * p, axis)
+        false_positive = _sum((1.0 - y) * p, axis)
+        false_negative = _sum(y * (1.0 - p), axis)
+        error = alpha * false_positive + beta * false_negative + epsilon
+        size = hit + error
+
+        def gradient(upstream):
+            factor = tf.reshape(in_float64(upstream)[0], tf.shape(size)) / size
+
+            def slope(other, alone, missed):
+                more = tf.cast(factor * alone * (hit / size), y.dtype)
+                less = tf.cast(factor * (missed * hit + error) / size, y.dtype)
+                return more * (1.0 - other) - less * other
+
+            return slope(p, beta, alpha), slope(y, alpha, beta)
+
+        return _narrow(error / size, axis, y.dtype), gradient
+
+    return written_out(terms, y_true, y_pred)
 
 
 @host.register

@@ -28,7 +28,7 @@ def binary_crossentropy(
     x = c.wide(p)
     if from_logits:
         values = c.weighted(y, c.softplus(-x)) + c.weighted(not_y, c.softplus(x))
-        slope = not_y * c.sigmoid(x) - y * c.sigmoid(-x)
+        slope = _sigmoid_minus(x, y, not_y)
     else:
         low, high = c.constants(dtype)
         q = np.clip(x, low, high)
@@ -68,9 +68,9 @@ def binary_focal_crossentropy(
     x, gamma = c.wide(p), c.WIDE(gamma)
     if from_logits:
         cost, cost_not = c.softplus(-x), c.softplus(x)
+        inner = _sigmoid_minus(x, y, not_y)  # d(bce)/d(logit)
         x, not_x = c.sigmoid(x), c.sigmoid(-x)
         chain = x * not_x
-        inner = not_y * x - y * not_x  # d(bce)/d(logit)
     else:
         low, high = c.constants(dtype)
         not_x = 1 - x
@@ -332,6 +332,13 @@ def _smooth_binary(y, s):
     """(y, 1 - y) smoothed; each for itself, as 1 - y would cancel."""
     y, s = c.wide(y), c.WIDE(s)
     return y * (1 - s) + s / 2, (1 - y) * (1 - s) + s / 2
+
+
+def _sigmoid_minus(x, y, not_y):
+    """sigmoid(x) - y; for a small x beside y = 1/2 by what e^x lacks of 1."""
+    near = (not_y * np.expm1(np.clip(x, -1, 1)) + (not_y - y)) * c.sigmoid(-x)
+    far = not_y * c.sigmoid(x) - y * c.sigmoid(-x)
+    return np.where(np.abs(x) < 1, near, far)
 
 
 def _smooth_classes(y, s):

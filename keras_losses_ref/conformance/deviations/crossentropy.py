@@ -196,7 +196,7 @@ DEVIATIONS = (
         "ignore_class picks the rows that count by a mask, a shape that XLA cannot "
         "know: jit_compile=True raises.",
         "https://github.com/keras-team/keras/pull/16712",
-        lambda case: case.path == "xla" and "ignore_class" in case.config,
+        lambda case: case.path in ("xla", "nested") and "ignore_class" in case.config,
         lambda case: Outcome(error="InvalidArgumentError"),
     ),
     Deviation(

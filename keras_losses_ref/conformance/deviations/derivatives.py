@@ -23,7 +23,7 @@ DEVIATIONS = (
     Deviation(
         "circle-second-derivative-nan",
         ("Circle",),
-        (("3.6.0", None),),
+        (("3.7.0", None),),
         "Pairs that do not count are masked by infinities, which the second "
         "derivative multiplies by 0: it is NaN everywhere.",
         f"{_KERAS}/losses/losses.py",
@@ -33,7 +33,7 @@ DEVIATIONS = (
     Deviation(
         "ctc-second-derivative-nan",
         ("CTC",),
-        (("3.4.0", None),),
+        (("3.0.2", None),),
         "Paths that cannot be are masked by infinities, which the second derivative "
         "multiplies by 0: it is NaN.",
         f"{_KERAS}/backend/tensorflow/nn.py",

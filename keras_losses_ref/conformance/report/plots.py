@@ -149,8 +149,7 @@ def curve(result):
     if index is None:
         return None, "No curve: no element of y_pred is finite there."
     x = float(case.y_pred[index])
-    reach = 0.5 * abs(x) if x else 0.5
-    at = np.linspace(x - reach, x + reach, _POINTS)
+    at = around(x)
     cases = []
     for value in at:
         y_pred = case.y_pred.copy()
@@ -189,6 +188,12 @@ def curve(result):
     if aspect == "value" and np.size(result.oracle.value) == 1:
         caption += "; the element is the one whose gradient is the largest"
     return picture, caption + "."
+
+
+def around(x):
+    """The points of a curve: half of x to either side, or half of 1 about 0."""
+    reach = 0.5 * abs(x) if x else 0.5
+    return np.linspace(x - reach, x + reach, _POINTS)
 
 
 def _element(result):

@@ -122,10 +122,10 @@ def where(report):
     package = env["keras_package"]
     package = "Keras" if package == "keras" else package
     devices = dict.fromkeys(name.split(":")[0] for name in env["device"].split(", "))
-    return (
-        f"TensorFlow {env['tensorflow']}, {package} {env['keras']}, "
-        f"{' and '.join(devices)}"
-    )
+    words = f"TensorFlow {env['tensorflow']}, {package} {env['keras']}, "
+    words += " and ".join(devices)
+    # What a loss of the user's own was asked with.
+    return f"{words}, domain {env['domain']}" if "domain" in env else words
 
 
 def rerun(result):

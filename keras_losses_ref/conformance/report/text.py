@@ -45,7 +45,8 @@ def _of_check(report, everything):
         table = Table(title=title, title_justify="left")
         for column in columns:
             justify = "right" if column in right else "left"
-            table.add_column(column, justify=justify, no_wrap=column == columns[0])
+            name = column == columns[0]
+            table.add_column(column, justify=justify, no_wrap=name, overflow="fold")
         for row in rows:
             table.add_row(*map(str, row))
         console.print(table)
@@ -69,7 +70,7 @@ def _of_check(report, everything):
         right=["cases", *heads, "worst\nulp"],
     )
     console.print(
-        "Each case counts once per aspect: value, gradient, shape, dtype, error. "
+        "Each case counts once per aspect: value, gradient, shape, dtype and so on. "
         "Worst ulp: ours against the oracle, float32 values.\n",
         style="dim",
     )
@@ -82,16 +83,21 @@ def _of_check(report, everything):
             right=["seen"],
         )
     common, own = factored(covered)
-    console.print("Covered", style="italic")
-    for kind, entries in common.items():
-        console.print(f"  {kind}, for every loss: {', '.join(entries)}")
-    console.print()
-    kinds = [kind for kind in next(iter(own.values()), {}) if kind != "cases"]
-    show(
-        None,
-        ["loss", *kinds],
-        [(loss, *(", ".join(found[k]) for k in kinds)) for loss, found in own.items()],
-    )
+    if common:
+        console.print("Covered, for every loss")
+        for kind, entries in common.items():
+            console.print(f"  {kind}: {', '.join(entries)}")
+        console.print()
+    kinds = list(next(iter(own.values()), {}))
+    if kinds:
+        show(
+            "Covered, loss by loss",
+            ["loss", *kinds],
+            [
+                (loss, *(", ".join(found[kind]) for kind in kinds))
+                for loss, found in own.items()
+            ],
+        )
     missing = skips(report)
     if missing:
         show(

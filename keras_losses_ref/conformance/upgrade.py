@@ -1,0 +1,209 @@
+"""The parity check of an upgrade: two environments built, asked and compared.
+
+Both run this very package: a copy of it is put on the path of each, so that nothing
+but TensorFlow, Keras and what they bring differs.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import keras_losses_ref
+from keras_losses_ref.conformance import changes, environments, snapshot
+from keras_losses_ref.conformance.environments import KERASES, Failed
+
+#: The packages that bring `import tensorflow`.
+TENSORFLOWS = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf-nightly",
+    "tf-nightly-cpu",
+    "tensorflow-macos",
+    "tensorflow-intel",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Upgrade:
+    """The comparison, the records that it is of, and what could not be done."""
+
+    comparison: changes.Comparison
+    records: dict
+    notes: tuple = ()
+
+
+def upgrade(old, new, tools, options=(), accepted=(), apart=False, say=None):
+    """Compare what the losses do in the environments of two sets of words.
+
+    old, new  requirements, in one string each
+    options   more for `record`, such as ["--loss", "my.module:MyLoss"]
+    apart     also record the new TensorFlow under the old Keras, to tell their parts
+    say       called with (side, what is being done, part done of 0 to 1)
+    """
+    say = say or (lambda side, what, part: None)
+    asked = {"old": shlex.split(old), "new": shlex.split(new)}
+    notes = []
+    with Children() as children:
+
+        def on_side(side, keras_of=None):
+            words = asked["new"] if side == "between" else asked[side]
+            try:
+                built = environments.build(
+                    words, tools, lambda what: say(side, what, 0.0), keras_of
+                )
+                found = children.record(
+                    built, options, lambda what, part: say(side, what, part)
+                )
+            except Failed as error:
+                raise Failed(f"{side} ({' '.join(words)}): {error}") from None
+            say(side, "done", 1.0)
+            return built, found
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            running = {side: pool.submit(on_side, side) for side in asked}
+            try:
+                for finished in concurrent.futures.as_completed(running.values()):
+                    finished.result()  # whichever fails first is told first
+            except BaseException:
+                children.stop()
+                raise
+            done = {side: future.result() for side, future in running.items()}
+        between = None
+        built = {side: environment for side, (environment, _) in done.items()}
+        if apart and _both_replaced(built["old"], built["new"]):
+            try:
+                _, between = on_side("between", built["old"].lock)
+            except Failed as error:
+                notes.append(
+                    "the new TensorFlow does not run the old Keras, so that whose part "
+                    f"a change is, is inferred; {str(error).splitlines()[-1].strip()}"
+                )
+    records = {side: found for side, (_, found) in done.items()}
+    comparison = changes.compare(records["old"], records["new"], accepted, between)
+    if between is not None:
+        records["between"] = between
+    return Upgrade(comparison, records, tuple(notes))
+
+
+def _both_replaced(old, new):
+    return all(
+        [old.lock.get(name) for name in names] != [new.lock.get(name) for name in names]
+        for names in (KERASES, TENSORFLOWS)
+    )
+
+
+class Children:
+    """The processes that ask the losses, and the copy of this package they all use."""
+
+    def __init__(self):
+        self._running = []
+
+    def __enter__(self):
+        self._folder = tempfile.mkdtemp(prefix="klr-upgrade-")
+        package = os.path.dirname(keras_losses_ref.__file__)
+        shutil.copytree(
+            package,
+            os.path.join(self._folder, "source", "keras_losses_ref"),
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def stop(self):
+        """End every process that still runs."""
+        for process in self._running:
+            if process.poll() is None:
+                process.terminate()
+
+    def record(self, environment, options=(), say=lambda what, part: None):
+        """The record that this package writes in an environment."""
+        handle, path = tempfile.mkstemp(dir=self._folder, suffix=".json")
+        os.close(handle)
+        say("starting", 0.0)
+        self.run(
+            environment,
+            ["-m", "keras_losses_ref", "record", path, "--progress", *options],
+            say,
+        )
+        return snapshot.load(path)
+
+    def run(self, environment, arguments, say=lambda what, part: None):
+        """The output of the environment's Python; `Failed` with its last words."""
+        variables = {
+            **{k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"},
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment.variables,
+        }
+        path = [os.path.join(self._folder, "source"), os.environ.get("PYTHONPATH")]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        process = subprocess.Popen(
+            [environment.python, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=variables,
+        )
+        self._running.append(process)
+        last = []
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            output = pool.submit(process.stdout.read)
+            for line in process.stderr:
+                found = re.match(r"(\d+)/(\d+) (.*)", line)
+                if found:
+                    say(found[3], int(found[1]) / max(1, int(found[2])))
+                elif line.strip():
+                    last = [*last[-11:], line.rstrip()]
+            output = output.result()
+        if process.wait():
+            raise Failed(
+                f"its Python ended with {process.returncode}:\n  " + "\n  ".join(last)
+            )
+        return output
+
+
+class Display:
+    """What is being done on each side, on stderr: bars, or a line now and then."""
+
+    def __init__(self):
+        self._bars, self._tasks, self._said = None, {}, {}
+
+    def __enter__(self):
+        if sys.stderr.isatty():
+            with contextlib.suppress(ModuleNotFoundError):
+                from rich.console import Console
+                from rich.progress import Progress
+
+                self._bars = Progress(console=Console(stderr=True), transient=True)
+                self._bars.start()
+        return self
+
+    def __exit__(self, *_):
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, side, what, part):
+        if self._bars is not None:
+            if side not in self._tasks:
+                self._tasks[side] = self._bars.add_task(side, total=1.0)
+            self._bars.update(
+                self._tasks[side], completed=part, description=f"{side}: {what}"
+            )
+            return
+        # A line for each step of the work, and for each quarter of the recording.
+        step = what if part in (0.0, 1.0) else f"recording, {int(part * 4) * 25} %"
+        if self._said.get(side) != step:
+            self._said[side] = step
+            print(f"{side}: {step}", file=sys.stderr, flush=True)
