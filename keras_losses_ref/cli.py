@@ -117,6 +117,14 @@ def _parser():
     )
     check.set_defaults(command=_check)
 
+    plot = commands.add_parser(
+        "plot", help="the curve of each loss and of its gradient, as a picture"
+    )
+    plot.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
+    plot.add_argument("--format", default="svg", choices=("svg", "png"))
+    plot.add_argument("--output", default=".", metavar="FOLDER", help="written there")
+    plot.set_defaults(command=_plot)
+
     list_ = commands.add_parser("list", help="losses, cases, or the ledger")
     list_.add_argument("--cases", action="store_true", help="every case and its why")
     list_.add_argument("--deviations", action="store_true", help="the ledger")
@@ -264,13 +272,13 @@ def _check(arguments):
     from keras_losses_ref.conformance import check, report
     from keras_losses_ref.conformance.cases import HAND
 
-    for name in arguments.loss:
-        if name not in HAND:
-            close = difflib.get_close_matches(name, HAND, n=3, cutoff=0.4)
-            raise UsageError(
-                f"unknown loss. Received: {name!r}. Expected one of: "
-                f"{', '.join(close or HAND)}."
-            )
+    _known(arguments.loss, HAND)
+    if arguments.domain:
+        raise UsageError(
+            "--domain is for a loss of your own, like my_package.losses:MyLoss. "
+            f"Received: --domain {arguments.domain}. Leave it away."
+        )
+    report.require(arguments.format)
     try:
         cases = check.select(
             arguments.loss,
@@ -291,8 +299,18 @@ def _check(arguments):
 
 def _check_own(targets, arguments):
     """What must hold for any loss, asked of the user's."""
+    selecting = ("case", "path", "dtype", "full", "jobs")
+    given = [f"--{name}" for name in selecting if getattr(arguments, name)]
+    given += ["--device"] if arguments.device != "CPU:0" else []
+    if given:
+        raise UsageError(
+            "a loss of your own is asked every check there is, where it runs. "
+            f"Received: {', '.join(given)}. Leave that away."
+        )
     from keras_losses_ref.conformance import laws, report
 
+    if arguments.format != "text":
+        report.require(arguments.format)
     results = []
     for target in targets:
         try:
@@ -312,6 +330,28 @@ def _check_own(targets, arguments):
     result = report.merged(results)
     _write(report.render(result, arguments.format, arguments.all), arguments.output)
     return OK if result.ok else DIFFERENCE
+
+
+def _known(names, losses):
+    """Refuse a name that is none of `losses`."""
+    for name in names:
+        if name not in losses:
+            close = difflib.get_close_matches(name, losses, n=3, cutoff=0.4)
+            raise UsageError(
+                f"unknown loss. Received: {name!r}. Expected one of: "
+                f"{', '.join(close or losses)}."
+            )
+
+
+def _plot(arguments):
+    from keras_losses_ref.conformance import plot
+
+    _known(arguments.loss, plot.SWEEPS)
+    for path in plot.write(
+        arguments.loss or plot.SWEEPS, arguments.output, arguments.format
+    ):
+        print(path)
+    return OK
 
 
 def _list(arguments):

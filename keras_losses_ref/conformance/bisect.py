@@ -7,6 +7,7 @@ change between the two is assumed: of several, one is found.
 
 import ast
 import dataclasses
+import difflib
 import json
 import math
 import os
@@ -97,6 +98,7 @@ def bisect(identifier, old, new, tools, say=None):
     say = say or (lambda side, what, part: None)
     identifier, aspect = _parsed(identifier)
     question = identifier.partition(":")[2]
+    _check_known(question)
     package, steps = _releases(shlex.split(old), shlex.split(new), tools)
     skipped, answers = [], {}
     with upgrade.Children() as children:
@@ -142,8 +144,11 @@ def bisect(identifier, old, new, tools, say=None):
             low, high = (low, middle) if later else (middle, high)
             open_ = [index for index in open_ if low < index < high]
         result = changes.compare(ask(low)[1], ask(high)[1])
-        (change, *_) = [c for c in result.changes if c.id == identifier
-                        and aspect in (None, c.aspect)]  # fmt: skip
+        wanted = {c.full_id for c in changed(high)}
+        change = min(
+            (c for c in result.changes if c.full_id in wanted),
+            key=lambda c: c.aspect != "value",
+        )
         say("snippet", "shrinking", 0.0)
         snippet, prints = _shortest(change, children, [ask(low)[0], ask(high)[0]])
     entries = (change.explained_by or "").split(", ")
@@ -166,6 +171,19 @@ def _parsed(identifier):
     # An aspect follows the last bracket; arguments may hold spaces of their own.
     found = re.match(r"(.*[\])]|[^ ]+)(?: (.+))?$", identifier)
     return found[1], found[2]
+
+
+def _check_known(question):
+    """Before anything is built: whether there is such a case."""
+    if "/" not in question:
+        return
+    known = [case.id for case in cases.corpus(full=True)]
+    if question not in known:
+        close = difflib.get_close_matches(question, known, n=3)
+        raise Failed(
+            f"no case has this id. Received: {question!r}. Expected one of those that "
+            f"`keras-losses-ref list --cases` shows, such as {', '.join(close)}."
+        )
 
 
 # --- releases -------------------------------------------------------------------------

@@ -356,16 +356,27 @@ def _seen_in_other_dtypes(changes):
 
 
 def _explained_by_the_corpus(changes):
-    """What the corpus says of a saved loss holds for the losses saved in a file too."""
-    changes, known = list(changes), collections.defaultdict(set)
+    """What all cases of a loss say holds for the same loss saved or in training too.
+
+    The ledger judges cases of the corpus. An answer beside it is explained where every
+    explained case of that loss, saved ones apart, names the same entry.
+    """
+    changes, known = list(changes), {}
+
+    def kind(change):
+        saved = ",reloaded]" in change.id
+        saved |= change.id.endswith(("[config]", "[.keras]", "[pickle]"))
+        return change.implementation, change.loss, saved
+
     for change in changes:
-        if change.explained_by and ",reloaded]" in change.id:
-            known[change.implementation, change.loss].add(change.explained_by)
+        if change.explained_by:
+            names = set(change.explained_by.split(", "))
+            known[kind(change)] = known.get(kind(change), names) & names
     for change in changes:
-        saved = change.id.endswith(("[config]", "[.keras]", "[pickle]"))
-        entries = known[change.implementation, change.loss]
-        if saved and change.kind == SEMANTIC and len(entries) == 1:
-            change = dataclasses.replace(change, explained_by=min(entries))
+        beside = "[" in change.id and "/" not in change.id
+        if beside and change.kind == SEMANTIC and len(known.get(kind(change), ())) == 1:
+            (name,) = known[kind(change)]
+            change = dataclasses.replace(change, explained_by=name)
         yield change
 
 

@@ -10,6 +10,8 @@ from keras_losses_ref.conformance.snapshot import SCHEMA
 
 #: How many groups a comment on a pull request shows in full.
 _MARKDOWN_LIMIT = 20
+#: How many changes of a group a page shows.
+_PAGE_LIMIT = 50
 
 _WHOSE = {"keras": "Keras's", "ours": "our", "user": "your"}
 
@@ -275,4 +277,40 @@ def _markdown(comparison):
     return "\n".join(lines) + "\n"
 
 
-STYLES = {"text": _text, "json": _json, "md": _markdown, "junit": _junit}
+# --- for a browser --------------------------------------------------------------------
+
+
+def _html(comparison):
+    """A page that opens offline; needs the extra `html`."""
+    from keras_losses_ref.conformance.report import page
+
+    by_kind = collections.defaultdict(list)
+    for group in groups(comparison):
+        by_kind[group[0].kind].append(group)
+    return page.page(
+        "changes.html",
+        title=f"keras-losses-ref: {title(comparison)}",
+        comparison=comparison,
+        summary=summary(comparison),
+        kinds=[
+            (changes.SEMANTIC, "Other answers"),
+            (changes.REMOVED, "Removed"),
+            (changes.ADDED, "Added"),
+            (changes.ROUNDING, "Moved by rounding"),
+        ],
+        by_kind=by_kind,
+        limit=_PAGE_LIMIT,
+        spread=spread,
+        told=told,
+        at=_at,
+        ulp=lambda change: "" if math.isnan(change.ulp) else f"{change.ulp:.3g}",
+    )
+
+
+STYLES = {
+    "text": _text,
+    "json": _json,
+    "md": _markdown,
+    "junit": _junit,
+    "html": _html,
+}

@@ -29,6 +29,9 @@ TENSORFLOWS = (
     "tensorflow-intel",
 )
 
+#: What TensorFlow says of itself before it can be told to be silent.
+_NOISE = re.compile(r"WARNING: All log|[IWE]\d{4} \d\d:|\d{4}-\d\d-\d\d ")
+
 
 @dataclasses.dataclass(frozen=True)
 class Upgrade:
@@ -164,7 +167,7 @@ class Children:
                 found = re.match(r"(\d+)/(\d+) (.*)", line)
                 if found:
                     say(found[3], int(found[1]) / max(1, int(found[2])))
-                elif line.strip():
+                elif line.strip() and not _NOISE.match(line):
                     last = [*last[-11:], line.rstrip()]
             output = output.result()
         if process.wait():

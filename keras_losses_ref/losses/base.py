@@ -485,6 +485,13 @@ def difference(a, b):
     return rounded, (a - (rounded - back)) - (b + back)
 
 
+def power_of_two(x):
+    """The largest power of two up to a float64 x > 0, as a constant; 1 for x = 0."""
+    exponent = tf.bitwise.right_shift(tf.bitcast(x, tf.int64), 52)
+    power = tf.bitcast(tf.bitwise.left_shift(exponent, 52), tf.float64)
+    return tf.stop_gradient(tf.where(power > 0, power, tf.ones_like(x)))
+
+
 def total(values, axis=None, keepdims=False):
     """The sum along `axis`, added up in float64 and given in the dtype of `values`."""
     exact = tf.reduce_sum(tf.cast(values, tf.float64), axis=axis, keepdims=keepdims)

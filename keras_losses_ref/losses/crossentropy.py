@@ -21,6 +21,7 @@ from keras_losses_ref.losses.base import (
     loss_function,
     mean_of,
     move_axis_last,
+    power_of_two,
     sum_of,
     total,
     written_out,
@@ -56,7 +57,8 @@ def binary_crossentropy(
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
     Deviates:  label-smoothing-unchecked, column-squeezed-to-scalar,
                all-masked-overflows-in-half, binary-half-precision-clip,
-               binary-crossentropy-epsilon-in-log, binary-crossentropy-epsilon-folded
+               binary-crossentropy-epsilon-in-log, binary-crossentropy-epsilon-folded,
+               config-forgets-dtype
     Source:    Keras 3 `keras.losses.binary_crossentropy`
     Example:   >>> float(binary_crossentropy([0., 1.], [0.3, 0.61]))  # 0.42549
     """
@@ -174,7 +176,8 @@ def binary_focal_crossentropy(
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
     Deviates:  focal-label-smoothing-unchecked, column-squeezed-to-scalar,
                binary-focal-epsilon-in-log, binary-focal-epsilon-folded,
-               focal-gamma-below-one-nan, binary-focal-half-precision-clip
+               focal-gamma-below-one-nan, binary-focal-half-precision-clip,
+               config-forgets-dtype, focal-unloadable
     Source:    Keras 3 `keras.losses.binary_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(binary_focal_crossentropy([0., 1.], [0.3, 0.61]))  # 0.053642
     """
@@ -184,26 +187,35 @@ def binary_focal_crossentropy(
     y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
     gamma = check_number(name, "gamma", gamma)
     bounds = None if from_logits else clip_bounds(y_pred.dtype)
-    alpha = constant(check_number(name, "alpha", alpha), tf.float64)
+    alpha = check_number(name, "alpha", alpha)
+    alpha = tf.cast(alpha, tf.float64) if tf.is_tensor(alpha) else alpha
     y_true, y_pred = in_float64(y_true, y_pred)
 
     def terms(y, x):
         cost, cost_slopes, (p, not_p, chain) = binary_surprise(y, x, bounds)
-        power, power_slope = powers(y * not_p + (1.0 - y) * p, gamma)
+        miss = y * not_p + (1.0 - y) * p
+        power, power_slope = powers(miss, gamma)
         values = power * cost
         weight = y * alpha + (1.0 - y) * (1.0 - alpha) if apply_class_balancing else 1.0
 
+        def product_rule(miss_slope, cost_slope):
+            if gamma == 0:
+                return cost_slope
+            # power = power_slope miss / gamma: the factor stays out of what may cancel.
+            return power_slope * (miss_slope * cost + (miss / gamma) * cost_slope)
+
         def slopes():
             cost_by_true, cost_by_pred = cost_slopes()
-            pull = power_slope * cost
-            by_true = weight * (pull * (not_p - p) + power * cost_by_true)
+            by_true = weight * product_rule(not_p - p, cost_by_true)
             if apply_class_balancing:
                 by_true += (2.0 * alpha - 1.0) * values
-            by_pred = pull * chain * (1.0 - 2.0 * y) + power * cost_by_pred
-            return by_true, weight * by_pred
+            by_pred = weight * product_rule(chain * (1.0 - 2.0 * y), cost_by_pred)
+            return by_true, by_pred
 
         return weight * values, slopes
 
+    if tf.is_tensor(gamma) or tf.is_tensor(alpha):  # they may want a gradient as well
+        return tf.reduce_mean(terms(y_true, y_pred)[0], axis=axis)
     return mean_of(terms, y_true, y_pred, axis)
 
 
@@ -279,7 +291,7 @@ def categorical_crossentropy(
     Edges:     a row of zeros is NaN; the clip stops the gradient beyond its bounds
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
     Deviates:  label-smoothing-counts-last-axis, label-smoothing-unchecked,
-               all-masked-overflows-in-half, half-precision-clip
+               all-masked-overflows-in-half, half-precision-clip, config-forgets-dtype
     Source:    Keras 3 `keras.losses.categorical_crossentropy`
     Example:   >>> float(categorical_crossentropy([0., 1.], [0.39, 0.61]))  # 0.49430
     """
@@ -318,7 +330,7 @@ def exponentials(x):
     top = tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True))
     below, error = difference(x, top)  # exp would magnify the error
     e = tf.exp(below)
-    e += tf.math.multiply_no_nan(tf.stop_gradient(error), e)
+    e = tf.math.multiply_no_nan(tf.exp(tf.stop_gradient(error)), e)
     largest = tf.cast(tf.equal(x, top), x.dtype)
     ties = tf.reduce_sum(largest, axis=-1, keepdims=True) - 1.0
     rest = tf.reduce_sum(e - largest, axis=-1, keepdims=True) + ties
@@ -340,11 +352,15 @@ def surprise_of_shares(y, x):
             upstream = upstream[..., tf.newaxis]
             # sum(z) - z / q as one fraction, in float64: it may all but vanish.
             z, wide_x = in_float64(tf.where(kept, y, tf.zeros_like(y)), x)
+            # Scaled, as XLA makes one product of two divisors.
+            scale = power_of_two(tf.reduce_max(wide_x, axis=-1, keepdims=True))
+            wide_x /= scale
             whole = tf.reduce_sum(wide_x, axis=-1, keepdims=True)
             labels = tf.reduce_sum(z, axis=-1, keepdims=True)
-            apart = (labels * wide_x - z * whole) / whole
-            apart = tf.cast(apart, x.dtype) / tf.where(kept, x, tf.ones_like(x))
-            slope = tf.where(kept, apart, tf.cast(labels / whole, x.dtype))
+            apart = labels * wide_x - z * whole
+            apart /= whole * tf.where(kept, wide_x, tf.ones_like(wide_x))
+            slope = tf.where(kept, apart, labels / whole) / scale
+            slope = tf.cast(slope, x.dtype)
             return upstream * cost, upstream * slope
 
         return values, gradient
@@ -447,7 +463,7 @@ def categorical_focal_crossentropy(
                or label_smoothing is outside [0, 1]
     Deviates:  focal-label-smoothing-unchecked, focal-label-smoothing-counts-last-axis,
                focal-half-precision-clip, focal-alpha-list-ignores-axis,
-               focal-alpha-list-float32
+               focal-alpha-list-float32, config-forgets-dtype, focal-unloadable
     Source:    Keras 3 `keras.losses.categorical_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(categorical_focal_crossentropy([0., 1.], [0.39, 0.61]))
                # 0.018796
@@ -465,6 +481,7 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
     bounds = clip_bounds(x.dtype)
     gamma = check_number(name, "gamma", gamma)
     y, x = in_float64(y, x)
+    trained = tf.is_tensor(gamma) or tf.is_tensor(alpha)
     alpha = constant(alpha, tf.float64)
 
     def terms(y, x):
@@ -480,7 +497,9 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            pull = -alpha * y * (slope * cost + power / q)
+            # power = slope not_q / gamma: the factor stays out of what may cancel.
+            pull = slope * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
+            pull *= -alpha * y
             pull = tf.where(kept, pull, tf.zeros_like(pull))
             pulls = pull * share
             others = tf.reduce_sum(pulls, axis=-1, keepdims=True) - pulls
@@ -490,6 +509,8 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
 
         return tf.reduce_sum(y * values, axis=-1), gradient
 
+    if trained:  # gamma or alpha may want a gradient as well
+        return terms(y, x)[0]
     return written_out(terms, y, x)
 
 
@@ -567,10 +588,10 @@ def sparse_categorical_crossentropy(
                InvalidArgumentError for a label outside [0, classes), eagerly and in
                graphs on a CPU; NaN for that sample under XLA and on a GPU
     Deviates:  labels-rounded-to-dtype, sparse-label-smoothing-unchecked,
-               sparse-labels-unchecked-on-gpu, sparse-axis-refused,
-               all-masked-overflows-in-half,
-               sparse-ignore-class-column-refused, sparse-ignore-class-fails-under-xla,
-               half-precision-clip
+               sparse-axis-refused, sparse-labels-unchecked-on-gpu,
+               all-masked-overflows-in-half, sparse-ignore-class-column-refused,
+               sparse-ignore-class-fails-under-xla, half-precision-clip,
+               config-forgets-dtype, sparse-config-forgets-axis
     Source:    Keras 3 `keras.losses.sparse_categorical_crossentropy`
     Example:   >>> float(sparse_categorical_crossentropy(1, [0.39, 0.61]))  # 0.49430
     """
@@ -594,6 +615,8 @@ def sparse_categorical_crossentropy(
         uniform = surprise(tf.ones_like(y_pred) / classes, y_pred)
         values = (1.0 - smoothing) * values + smoothing * uniform
     values = known_only(values, y_true, y_pred)
+    # On a CPU a lookup refuses labels that are no class, as TensorFlow's kernel does.
+    values += tf.gather(tf.zeros(tf.shape(y_pred)[-1:], values.dtype), y_true)
     if ignore_class is not None:
         values = tf.where(valid, values, tf.zeros_like(values))
         host.set_mask(values, valid)
@@ -745,7 +768,8 @@ def sparse_categorical_focal_crossentropy(
     Raises:    ValueError if the shapes cannot be aligned or there is not one alpha for
                each class; InvalidArgumentError, eagerly, for a label outside
                [0, classes), which in a graph is NaN
-    Deviates:  sparse-focal-labels-unchecked, sparse-focal-half-precision-clip
+    Deviates:  sparse-focal-labels-unchecked, sparse-focal-half-precision-clip,
+               config-forgets-dtype
     Source:    keras-nightly `keras.losses.sparse_categorical_focal_crossentropy`
     Example:   >>> float(sparse_categorical_focal_crossentropy(1, [0.39, 0.61]))
                # 0.018796
@@ -826,7 +850,8 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
                InvalidArgumentError, eagerly, for a label outside [0, classes), which
                in a graph is NaN
     Deviates:  gce-column-labels, gce-labels-rounded, gce-zero-probability-nan,
-               gce-labels-unchecked, gce-small-q-cancels
+               gce-labels-unchecked, gce-small-q-cancels, config-forgets-dtype,
+               generalized-crossentropy-unloadable
     Source:    Keras 3 `keras.losses.categorical_generalized_cross_entropy`; Zhang and
                Sabuncu (2018)
     Example:   >>> float(categorical_generalized_cross_entropy(1, [0.39, 0.61], 0.5))
@@ -887,7 +912,7 @@ def kl_divergence(y_true, y_pred):
     Edges:     zeros count as 1e-7; neither side is normalised, so a row that does not
                sum to 1 can give a negative value
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, kl-divergence-half-range
+    Deviates:  column-squeezed-to-scalar, kl-divergence-half-range, config-forgets-dtype
     Source:    Keras 3 `keras.losses.kl_divergence`
     Example:   >>> float(kl_divergence([0.3, 0.7], [0.5, 0.5]))  # 0.082283
     """
@@ -933,7 +958,8 @@ def poisson(y_true, y_pred):
     Gradient:  d/dy_pred = (y_pred + 1e-7 - y_true) / (y_pred + 1e-7) / n
     Edges:     a y_pred below -1e-7 is NaN, also where y_true is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, poisson-half-range, float32-constant-refused
+    Deviates:  column-squeezed-to-scalar, poisson-half-range, float32-constant-refused,
+               config-forgets-dtype
     Source:    Keras 3 `keras.losses.poisson`
     Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
     """
@@ -944,8 +970,9 @@ def poisson(y_true, y_pred):
         log = tf.math.log(y_pred + epsilon)
 
         def slopes():
-            distance = (y_pred - y_true) + epsilon
-            return -log, distance / (y_pred + epsilon)
+            # Two quotients: of (p - y) + epsilon, graphs make (p + epsilon) - y.
+            rate = y_pred + epsilon
+            return -log, (y_pred - y_true) / rate + epsilon / rate
 
         return y_pred - y_true * log, slopes
 

@@ -1,7 +1,8 @@
 """From one loss per sample to what the optimizer sees: weights, masks, reduction.
 
 The rules are the host's (`Loss.__call__`), so that a drop-in stays a drop-in; the
-arithmetic is ours, in float32 at least, whatever the dtype of the loss.
+arithmetic is ours: weights in float32 at least, whatever the dtype of the loss, and
+sums in float64. The result is in float64, if anything was added up.
 """
 
 import tensorflow as tf
@@ -31,13 +32,13 @@ def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size
     rank = values.shape.rank
     if host.GENERATION == 3 and (rank == 0 or (rank == 1 and values.shape[0] == 0)):
         return values  # Keras 3 leaves a scalar, and a batch known to be empty, alone
-    total = tf.reduce_sum(values)
+    total = _exact_sum(values)
     if reduction not in _MEANS:
         return total
     if reduction == "mean_with_sample_weight" and weights is not None:
-        count = tf.reduce_sum(weights)
+        count = _exact_sum(weights)
     else:
-        count = tf.cast(tf.size(values, out_type=tf.int64), values.dtype)
+        count = tf.cast(tf.size(values, out_type=tf.int64), total.dtype)
     divide = tf.math.divide_no_nan if host.SAFE_MEAN else tf.math.divide
     mean = divide(total, count)
     replicas = host.replicas()
@@ -53,18 +54,24 @@ def _merge(sample_weight, mask, dtype, reduction):
     mask = tf.cast(mask, dtype)
     if reduction in ("sum_over_batch_size", "mean"):
         # Scaled so that the later division by the total count is by the valid count.
-        total = tf.cast(tf.size(mask, out_type=tf.int64), dtype)
-        valid = tf.reduce_sum(mask)
+        valid = _exact_sum(mask)
+        total = tf.cast(tf.size(mask, out_type=tf.int64), valid.dtype)
         if host.MASK_DIVISION == "safe":
-            mask *= tf.math.divide_no_nan(total, valid)
+            scale = tf.math.divide_no_nan(total, valid)
         elif host.MASK_DIVISION == "epsilon":
-            mask *= total / (valid + host.epsilon())
+            scale = total / (valid + host.epsilon())
         else:
-            mask *= total / valid
+            scale = total / valid
+        mask *= tf.cast(scale, dtype)
     if sample_weight is None:
         return mask
     mask, sample_weight = _align(mask, sample_weight)
     return mask * sample_weight
+
+
+def _exact_sum(values):
+    """In float64: XLA adds one by one, and float32 stops counting at 2^24."""
+    return tf.reduce_sum(tf.cast(values, tf.float64))
 
 
 def _align(values, weights):

@@ -15,6 +15,7 @@ from keras_losses_ref.losses.base import (
     log_ratio,
     loss_function,
     mean_of,
+    power_of_two,
     together,
     written_out,
 )
@@ -31,7 +32,8 @@ def mean_squared_error(y_true, y_pred):
     Edges:     NaN propagates; an error of 1.9e19 overflows float32
     Raises:    ValueError if the shapes cannot be aligned
     Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
-               all-masked-overflows-in-half, half-precision-overflow
+               all-masked-overflows-in-half, half-precision-overflow,
+               config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_squared_error`
     Example:   >>> float(mean_squared_error([0., 1.], [0.6, 0.4]))  # 0.36
     """
@@ -64,7 +66,7 @@ def mean_absolute_error(y_true, y_pred):
     Edges:     the gradient at e = 0 is 0; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
     Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
-               all-masked-overflows-in-half
+               all-masked-overflows-in-half, config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_absolute_error`
     Example:   >>> float(mean_absolute_error([0., 1.], [0.6, 0.4]))  # 0.6
     """
@@ -98,7 +100,7 @@ def mean_absolute_percentage_error(y_true, y_pred):
                gradient at e = 0 is 0
     Raises:    ValueError if the shapes cannot be aligned
     Deviates:  mape-values-rounded, column-squeezed-to-scalar, mape-half-refused,
-               mape-float32-epsilon
+               mape-float32-epsilon, config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_absolute_percentage_error`
     Example:   >>> float(mean_absolute_percentage_error([1., 2.], [1.5, 1.5]))  # 37.5
     """
@@ -133,7 +135,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     Gradient:  d/dy_pred = 2 e / (1 + P) / n where y_pred >= 1e-7, else 0
     Edges:     negative values give no gradient; 1e-7 is that of float32 in every dtype
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, msle-float64-epsilon
+    Deviates:  column-squeezed-to-scalar, msle-float64-epsilon, config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_squared_logarithmic_error`
     Example:   >>> float(mean_squared_logarithmic_error([0., 3.], [1., 1.]))  # 0.48045
     """
@@ -184,7 +186,8 @@ def huber(y_true, y_pred, delta=1.0):
     Raises:    ValueError if delta <= 0 or the shapes cannot be aligned
     Deviates:  huber-values-rounded, column-squeezed-to-scalar,
                float32-constant-refused, huber-in-float32, huber-delta-unchecked,
-               huber-overflow, huber-infinite-gradient
+               huber-overflow, huber-infinite-gradient, config-forgets-dtype,
+               huber-config-forgets-delta
     Source:    Keras 3 `keras.losses.huber`; Huber (1964)
     Example:   >>> float(huber([0., 1.], [0.6, 0.4]))  # 0.18
     """
@@ -223,7 +226,8 @@ def log_cosh(y_true, y_pred):
     Gradient:  d/dy_pred = tanh(e) / n
     Edges:     e^2 / 2 near 0, |e| - log 2 far from it; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar, log-cosh-float32-log2
+    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
+               log-cosh-float32-log2, config-forgets-dtype
     Source:    Keras 3 `keras.losses.log_cosh`
     Example:   >>> float(log_cosh([0., 0.], [0.6, 2.]))  # 0.74760
     """
@@ -271,7 +275,9 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     Raises:    ValueError if the shapes cannot be aligned or have no such axis
     Deviates:  column-squeezed-to-scalar, cosine-norm-floor,
                cosine-integer-labels-refused, cosine-overflow,
-               cosine-zero-vector-gradient, cosine-gradient-cancels
+               cosine-zero-vector-gradient, cosine-zero-vector-half-gradient,
+               cosine-gradient-cancels, config-forgets-dtype,
+               cosine-similarity-config-forgets-axis
     Source:    Keras 3 `keras.losses.cosine_similarity`
     Example:   >>> float(cosine_similarity([1., 1.], [0.6, 0.8]))  # -0.98995
     """
@@ -320,13 +326,6 @@ def _scaled(x, axis):
     square = tf.where(short, tf.ones_like(square), square)
     factor = tf.where(short, scale / epsilon, 1.0 / tf.sqrt(square))
     return x, square, factor, scale, short
-
-
-def power_of_two(x):
-    """The largest power of two up to a float64 x > 0, as a constant; 1 for x = 0."""
-    exponent = tf.bitwise.right_shift(tf.bitcast(x, tf.int64), 52)
-    power = tf.bitcast(tf.bitwise.left_shift(exponent, 52), tf.float64)
-    return tf.stop_gradient(tf.where(power > 0, power, tf.ones_like(x)))
 
 
 def _across(y, p, p_square, axis):

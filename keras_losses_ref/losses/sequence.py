@@ -32,7 +32,8 @@ def ctc(y_true, y_pred):
                before a label and for a label outside [0, classes), which in a graph
                give NaN
     Deviates:  ctc-counts-padding, ctc-labels-unchecked, ctc-labels-rounded,
-               ctc-impossible-gradient, ctc-float64-in-float32
+               ctc-impossible-gradient, ctc-float64-in-float32, config-forgets-dtype,
+               ctc-unloadable, ctc-second-derivative-nan
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
     Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """

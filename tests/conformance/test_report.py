@@ -264,8 +264,8 @@ def test_without_the_extra_there_is_one_clear_line(
     missing, monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delitem(sys.modules, "keras_losses_ref.conformance.report.plots")
-    monkeypatch.delattr(report, "plots")
+    # Said before the work, not after it.
+    monkeypatch.setattr(check, "check", None)
     target = tmp_path / "report.html"
     argv = ["check", "--case", "mean_squared_error/documented*", "--path", "eager"]
     argv += ["--format", "html"]
@@ -439,6 +439,19 @@ def test_a_loss_of_ones_own_is_reported_in_every_style(quick, capsys, style):
         suite = ElementTree.fromstring(shown).find("testsuite")
         assert int(suite.get("tests")) == len(quick)
         assert int(suite.get("failures")) > 0
+
+
+@pytest.mark.parametrize(
+    "options", [["--path", "xla"], ["--full"], ["--device", "GPU:0"], ["--jobs", "2"]]
+)
+def test_what_does_not_go_with_a_loss_of_ones_own_is_refused(options, capsys):
+    assert cli.main(["check", "mine:MyLoss", *options]) == cli.USAGE
+    assert options[0] in capsys.readouterr().err
+
+
+def test_a_domain_does_not_go_with_a_loss_of_keras(capsys):
+    assert cli.main(["check", "Huber", "--domain", "real"]) == cli.USAGE
+    assert "--domain real" in capsys.readouterr().err
 
 
 def test_two_losses_of_ones_own_are_one_report(quick, capsys):

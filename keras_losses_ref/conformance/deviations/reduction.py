@@ -17,6 +17,7 @@ from keras_losses_ref.conformance.deviations.crossentropy import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.evaluate import consult, merged_mask, rounded
+from keras_losses_ref.losses import host
 
 
 def _column_against_vector(case):
@@ -28,19 +29,23 @@ def _column_against_vector(case):
 
 def _squeezed_to_scalar(case):
     changes = {"y_true": case.y_true.ravel(), "y_pred": case.y_pred.ravel()}
-    flat_case = dataclasses.replace(case, **changes)
-    one = consult
-    if case.loss == "CosineSimilarity":
-        one = formulas.cosine_similarity_keras_2
-    elif case.loss.startswith("Binary") and from_probabilities(case):
-        one = binary_with_epsilon_in_log
-        if case.loss == "BinaryFocalCrossentropy":
-            one = focal_with_epsilon_in_log
-    flat = one(flat_case)
+    flat = _of_vectors(dataclasses.replace(case, **changes))
     if flat.error:
         return flat
     gradient = flat.gradient.reshape(case.y_pred.shape)
     return dataclasses.replace(flat, gradient=gradient)
+
+
+def _of_vectors(case):
+    """A loss of two vectors, as Keras 2 or the first Keras 3 has it."""
+    if host.GENERATION == 2 and case.loss == "CosineSimilarity":
+        return formulas.cosine_similarity_keras_2(case)
+    if host.GENERATION == 2 and from_probabilities(case):
+        if case.loss == "BinaryCrossentropy":
+            return binary_with_epsilon_in_log(case)
+        if case.loss == "BinaryFocalCrossentropy":
+            return focal_with_epsilon_in_log(case)
+    return consult(case)
 
 
 def _nothing_valid(case):
@@ -95,7 +100,7 @@ DEVIATIONS = (
             "Hinge",
             "SquaredHinge",
         ),
-        (KERAS_2,),
+        (KERAS_2, ("3.0.0", "3.0.4")),
         "(N,) against (N, 1) is squeezed to (N,), so the mean over the last axis is "
         "the mean over the batch: one number, which sample weights then multiply.",
         f"{KERAS}/v2.15.0/keras/utils/losses_utils.py",

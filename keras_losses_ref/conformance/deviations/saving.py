@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 
 from keras_losses_ref.conformance.cases import HAND
-from keras_losses_ref.conformance.deviations._common import given
+from keras_losses_ref.conformance.deviations._common import KERAS, given
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.evaluate import Outcome, asked, rounded
 from keras_losses_ref.losses import host
 
-_SOURCE = "https://github.com/keras-team/keras/blob/v3.15.1/keras/src/losses/losses.py"
+_SOURCE = f"{KERAS}/v3.15.1/keras/src/losses/losses.py"
 
 
 def _reloaded_with(*names):
@@ -60,7 +60,7 @@ DEVIATIONS = (
         (("3.0.0", None),),
         "The config has no dtype: a loss that was saved in half or double precision "
         "is a float32 one when it is loaded.",
-        "https://github.com/keras-team/keras/blob/v3.15.1/keras/src/losses/loss.py",
+        f"{KERAS}/v3.15.1/keras/src/losses/loss.py",
         _reloaded_with("dtype"),
         _in_floatx,
         _single,
@@ -97,9 +97,29 @@ DEVIATIONS = (
         "generalized-crossentropy-unloadable",
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", "3.15.1"),),
-        "The config holds the name of a function where the constructor takes q: the "
-        "loss loads, and fails at its first call.",
-        _SOURCE,
+        "The table that `losses.deserialize` looks classes up in lacks this one: what "
+        "it loads is the name as a string, which fails at the first call.",
+        f"{KERAS}/v3.15.1/keras/src/losses/__init__.py",
+        lambda case: case.path == "reloaded",
+        _unloadable,
+    ),
+    Deviation(
+        "ctc-unloadable",
+        ("CTC",),
+        (("3.0.2", "3.3.3"),),
+        "The table that `losses.deserialize` looks classes up in lacks this one: what "
+        "it loads is the name as a string, which fails at the first call.",
+        f"{KERAS}/v3.3.3/keras/src/losses/__init__.py",
+        lambda case: case.path == "reloaded",
+        _unloadable,
+    ),
+    Deviation(
+        "focal-unloadable",
+        ("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy"),
+        (("3.0.0", "3.1.1"),),
+        "The table that `losses.deserialize` looks classes up in lacks these: what it "
+        "loads is the name as a string, which fails at the first call.",
+        f"{KERAS}/v3.1.1/keras/losses/__init__.py",
         lambda case: case.path == "reloaded",
         _unloadable,
     ),

@@ -225,7 +225,13 @@ class Check:
 
 
 def parametrize_with_loss_checks(
-    losses, *, domain=None, expected_failures=None, declares=None, checks=None
+    losses,
+    *,
+    domain=None,
+    oracle=None,
+    expected_failures=None,
+    declares=None,
+    checks=None,
 ):
     """A pytest decorator: one test for each loss and check.
 
@@ -246,9 +252,9 @@ def parametrize_with_loss_checks(
         # One subject for all checks of a loss: it remembers what is dear to compute.
         # Made by the first test, not at collection.
         subject = functools.lru_cache(maxsize=1)(
-            functools.partial(_shared, loss, domain, declares)
+            functools.partial(_shared, loss, domain, oracle, declares)
         )
-        probe = Subject(loss, domain, None, declares)
+        probe = Subject(loss, domain, oracle, declares)
         expected = _expected(probe, expects)
         for law in _chosen(checks):
             parameters.append(
@@ -261,9 +267,9 @@ def parametrize_with_loss_checks(
     return pytest.mark.parametrize(("loss", "check"), parameters)
 
 
-def _shared(loss, domain, declares):
+def _shared(loss, domain, oracle, declares):
     import atexit
 
-    subject = Subject(loss, domain, None, declares)
+    subject = Subject(loss, domain, oracle, declares)
     atexit.register(fresh_process.close, subject)
     return subject

@@ -5,6 +5,7 @@ with one function, `render(report, everything)`, which returns a string.
 """
 
 from keras_losses_ref.conformance.report import document, junit, markdown, page, text
+from keras_losses_ref.conformance.report.extras import require
 from keras_losses_ref.conformance.report.result import (
     Report,
     coverage,
@@ -21,6 +22,7 @@ __all__ = [
     "explained",
     "merged",
     "render",
+    "require",
     "skips",
     "summary",
 ]

@@ -3,6 +3,7 @@
 import collections
 from pathlib import Path
 
+from keras_losses_ref.conformance.report import extras
 from keras_losses_ref.conformance.report.result import (
     coverage,
     explained,
@@ -17,10 +18,11 @@ _FAILURES, _CURVES = 200, 20
 
 
 def render(report, everything=False):
+    extras.require("html")
+    from keras_losses_ref.conformance.report import plots
     from keras_losses_ref.conformance.report.text import worst
 
     of_check = all(hasattr(result, "case") for result in report.results)
-    plots = _plots()
     shown = report.results if everything else report.failures
     if not of_check and not everything:
         shown = [result for result in shown if result.verdict != "passed"]
@@ -64,9 +66,10 @@ def spread(results, number):
 
 def page(template, **context):
     """A page out of a template beside this file; `base.html` has the style."""
-    _plots()  # both parts of the extra are missed by the same line
-    import jinja2
-
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -75,19 +78,3 @@ def page(template, **context):
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(**context)
-
-
-def _plots():
-    try:
-        import jinja2  # noqa: F401
-
-        from keras_losses_ref.conformance.report import plots
-    except ModuleNotFoundError as error:
-        if error.name not in ("jinja2", "matplotlib"):
-            raise
-        raise ModuleNotFoundError(
-            f"The HTML report needs {error.name}. Install it with pip install "
-            "'keras-losses-ref[html]', or ask for --format md.",
-            name=error.name,
-        ) from None
-    return plots

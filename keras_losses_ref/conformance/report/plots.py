@@ -12,7 +12,7 @@ import re
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from keras_losses_ref.conformance.cases import DTYPES
 from keras_losses_ref.conformance.evaluate import IMPLEMENTATIONS, evaluate
@@ -86,7 +86,9 @@ def errors(report):
         return None
     farthest = min(max(10.0, *worst.values()), _FARTHEST)
     decades = math.ceil(math.log10(farthest))
-    ticks = [10.0**n for n in range(1 + decades % 2, decades + 1, 1 + decades // 4)]
+    step = 1 if decades <= 3 else 2
+    powers = range(step, decades + 1, step)
+    ticks = {0: "0", 1: "1", **{10.0**n: f"$10^{n}$" for n in powers}}
     row = {loss: i for i, loss in enumerate(losses)}
     with matplotlib.rc_context(_STYLE):
         figure = Figure((11, 1.3 + 0.24 * len(losses)), layout="constrained")
@@ -115,7 +117,7 @@ def errors(report):
                 )
             axis.set_xscale("symlog", linthresh=1)
             axis.set_xlim(-0.3, 3 * farthest)
-            axis.xaxis.set_major_locator(FixedLocator([0, 1, *ticks]))
+            axis.set_xticks(list(ticks), list(ticks.values()))
             axis.xaxis.set_minor_locator(NullLocator())
             axis.set_title(dtype)
             axis.set_xlabel("ulp")

@@ -3,6 +3,7 @@
 import io
 import math
 
+from keras_losses_ref.conformance.report import extras
 from keras_losses_ref.conformance.report.result import (
     coverage,
     explained,
@@ -29,15 +30,10 @@ def _of_check_loss(report, everything):
 
 
 def _of_check(report, everything):
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "The text report needs rich. Install it with pip install "
-            "'keras-losses-ref[cli]', or ask for --format json.",
-            name="rich",
-        ) from None
+    extras.require("text")
+    from rich.console import Console
+    from rich.table import Table
+
     stream = io.StringIO()
     console = Console(file=stream, width=_WIDTH, highlight=False)
 
