@@ -30,6 +30,14 @@ _SLACK = {None: 2.0, "training": 128.0}
 
 _ARRAYS = ("value", "gradient", "second")
 
+#: What stands for a ledger entry where both sides follow the definition.
+HOST_RULES = "host-rules"
+_HOST_RULES = {
+    "sentence": "Both follow the definition, which leaves reductions, masks, weights, "
+    "dtypes and the recovery of logits to the Keras in use, and that is another one.",
+    "thread": "https://github.com/keras-team/keras/blob/master/keras/src/losses/loss.py",
+}
+
 #: What an answer says about itself, and not about the loss.
 _ABOUT = ("loss", "matches", "kind", "is_class", "absent", "dtype")
 
@@ -64,6 +72,14 @@ class Change:
     def full_id(self):
         """What `--accept` takes: the answer and the aspect."""
         return f"{self.id} {self.aspect}"
+
+    @property
+    def of_interface(self):
+        """Whether it is about names, arguments and defaults, and not about an answer.
+
+        The ledger has no entry for these: no definition says what a default must be.
+        """
+        return "[" not in self.id
 
     @property
     def matters(self):
@@ -119,6 +135,8 @@ def compare(old, new, accepted=(), between=None):
     between    a record of the new TensorFlow under the old Keras, if there is one
     """
     changes, same, alone = _changes(old, new)
+    if not _replaced(old, new, "Keras"):  # one Keras has one set of rules
+        changes = [_without_host_rules(change) for change in changes]
     changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
     changes = [
         dataclasses.replace(change, part=part)
@@ -131,7 +149,7 @@ def compare(old, new, accepted=(), between=None):
         if change.explained_by
         for name in change.explained_by.split(", ")
     }
-    ledger = {**old.ledger, **new.ledger}
+    ledger = {**old.ledger, **new.ledger, HOST_RULES: _HOST_RULES}
     stale = [
         pattern
         for pattern in accepted
@@ -151,6 +169,12 @@ def compare(old, new, accepted=(), between=None):
     )
 
 
+def _without_host_rules(change):
+    if change.explained_by != HOST_RULES:
+        return change
+    return dataclasses.replace(change, explained_by=None)
+
+
 def is_accepted(change, patterns):
     """Whether any of the patterns names the change; brackets belong to ids."""
     return any(
@@ -167,10 +191,11 @@ def read_accepted(path):
 
 
 def _rank(change):
-    """Worst first: unexplained, then by how far the answer moved."""
+    """Worst first: answers, unexplained ones, then by how far they moved."""
     ulp = np.inf if np.isnan(change.ulp) else change.ulp
     return (
         KINDS.index(change.kind),
+        change.of_interface,
         change.explained_by is not None,
         -ulp,
         change.full_id,
@@ -191,7 +216,7 @@ def _changes(old, new):
             said = f"alias of {only['alias_of']}" if "alias_of" in only else said
             before, after = (None, said) if a is None else (said, None)
             changes.append(
-                Change(identifier, only["loss"], "name", kind, before, after)
+                Change(identifier, only["loss"], "public name", kind, before, after)
             )
             continue
         if "absent" in a or "absent" in b:
@@ -201,7 +226,7 @@ def _changes(old, new):
         found = list(_of_answer(identifier, a, b))
         changes += found
         same += not found
-    names = {change.question for change in changes if change.aspect == "name"}
+    names = {change.question for change in changes if change.aspect == "public name"}
     return [c for c in changes if _is_news(c, names)], same, alone
 
 
@@ -234,11 +259,9 @@ def _of_answer(identifier, a, b):
             continue
         if aspect == "arguments":
             yield from _of_arguments(change, old or [], new or [])
-        elif aspect == "config" and isinstance(old, dict) and isinstance(new, dict):
-            named = {name for name, _ in (a.get("arguments") or [])}
-            named ^= {name for name, _ in (b.get("arguments") or [])}
-            explained = _explanation(a, b, aspect)
-            yield from _of_config(change, old, new, named, explained)
+        elif aspect == "config" and "arguments" in a and "arguments" in b:
+            named = {name for name, _ in _news(a.get("arguments"), b.get("arguments"))}
+            yield from _of_config(change, old or {}, new or {}, named)
         elif aspect not in _ARRAYS or old is None or new is None:
             explained = _explanation(a, b, aspect)
             yield change(aspect, SEMANTIC, old, new, explained_by=explained)
@@ -271,19 +294,20 @@ def _of_arguments(change, old, new):
         yield change("order of arguments", SEMANTIC, old, new)
 
 
-def _of_config(change, old, new, named, explained):
-    """Per key; an argument that came or went has been named already."""
+def _news(old, new):
+    """The arguments that came, went or got another default."""
+    return {tuple(x) for x in old or []} ^ {tuple(x) for x in new or []}
+
+
+def _of_config(change, old, new, named):
+    """Per key; an argument that came, went or has another default was named already."""
     for key in sorted({*old, *new} - named):
         if key not in old:
-            yield change(f"config {key}", ADDED, None, new[key], explained_by=explained)
+            yield change(f"config {key}", ADDED, None, new[key])
         elif key not in new:
-            yield change(
-                f"config {key}", REMOVED, old[key], None, explained_by=explained
-            )
+            yield change(f"config {key}", REMOVED, old[key], None)
         elif old[key] != new[key]:
-            yield change(
-                f"config {key}", SEMANTIC, old[key], new[key], explained_by=explained
-            )
+            yield change(f"config {key}", SEMANTIC, old[key], new[key])
 
 
 def _of_array(change, aspect, a, b):
@@ -295,19 +319,13 @@ def _of_array(change, aspect, a, b):
             aspect, SEMANTIC, f"shape {list(shapes[0])}", f"shape {list(shapes[1])}",
             explained_by=explained,
         )  # fmt: skip
-    dtype = b.get("dtype", "float32")
-    dtype = dtype if dtype in tolerance.FORMATS else "float32"
+    # The coarser of the two, where even the dtype is another.
+    dtypes = {x.get("dtype", "float32") for x in (a, b)} & set(tolerance.FORMATS)
+    dtype = max(dtypes or {"float32"}, key=lambda name: tolerance.FORMATS[name][0])
     far = tolerance.difference(
         new, old, dtype, aspect, loss=b["loss"], slack=_SLACK[b.get("kind")]
     )
-    distance = tolerance.ulps(new, old, dtype)
-    if aspect != "value":  # a gradient is one vector
-        finite = np.abs(old[np.isfinite(old)])
-        scale = np.full_like(old, finite.max() if finite.size else 0.0)
-        with np.errstate(invalid="ignore"):
-            distance = tolerance.ulps(new - old + scale, scale, dtype)
-        distance = np.where((new == old) | (np.isnan(new) & np.isnan(old)), 0, distance)
-    distance = np.where(np.isnan(distance), np.inf, distance)
+    distance = _ulps(new, old, dtype, one_vector=aspect != "value")
     at = np.unravel_index(np.argmax(distance), distance.shape)
     return change(
         aspect,
@@ -320,13 +338,35 @@ def _of_array(change, aspect, a, b):
     )
 
 
+def _ulps(new, old, dtype, one_vector):
+    """How far the elements moved, in units in the last place of `old`.
+
+    Of an element below 1/4 in that of 1/4, where the absolute part of the tolerance
+    takes over: the ulp of what ought to be 0 says nothing. A gradient is one vector.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.maximum(np.abs(old), 0.25)
+        if one_vector:
+            finite = size[np.isfinite(size)]
+            size = np.full_like(old, finite.max() if finite.size else 0.25)
+        moved = tolerance.ulps(size + np.abs(new - old), size, dtype)
+    same = (new == old) | (np.isnan(new) & np.isnan(old))
+    return np.where(same, 0.0, np.where(np.isnan(moved), np.inf, moved))
+
+
 def _explanation(a, b, aspect):
-    """The ledger entries that one side matches and the other does not, or None."""
+    """The ledger entries that one side matches and the other does not, or None.
+
+    Where both sides match one definition, and differ, it is the definition that
+    differs, by what it leaves to the Keras in use.
+    """
     if "matches" not in a or "matches" not in b:
         return None
     whose = [x["matches"].get(aspect, "definition") for x in (a, b)]
-    if None in whose or whose[0] == whose[1]:
+    if None in whose:
         return None
+    if whose[0] == whose[1]:
+        return HOST_RULES
     return ", ".join(name for name in whose if name != "definition")
 
 
@@ -349,9 +389,7 @@ def _seen_in_other_dtypes(changes):
     for change in changes:
         if change.kind == ROUNDING and change.ulp > 1 and question(change) in seen:
             explained = seen[question(change)]
-            change = dataclasses.replace(
-                change, kind=SEMANTIC, explained_by=explained
-            )
+            change = dataclasses.replace(change, kind=SEMANTIC, explained_by=explained)
         yield change
 
 
@@ -380,16 +418,17 @@ def _explained_by_the_corpus(changes):
         yield change
 
 
+#: What tells whether a part of the environment was replaced.
+_PARTS = {"Keras": ("keras_package", "keras"), "TensorFlow": ("tensorflow",)}
+
+
+def _replaced(old, new, part):
+    return any(old.environment.get(k) != new.environment.get(k) for k in _PARTS[part])
+
+
 def _parts(changes, old, new, between):
     """For each change, which part of the environment it came with."""
-    replaced = [
-        name
-        for name, keys in (
-            ("Keras", ("keras_package", "keras")),
-            ("TensorFlow", ("tensorflow",)),
-        )
-        if any(old.environment.get(k) != new.environment.get(k) for k in keys)
-    ]
+    replaced = [name for name in _PARTS if _replaced(old, new, name)]
     if len(replaced) < 2:
         return ["".join(replaced)] * len(changes)
     if between is not None:

@@ -3,6 +3,7 @@
 import collections
 import json
 import math
+import textwrap
 from xml.etree import ElementTree
 
 from keras_losses_ref.conformance import changes
@@ -24,16 +25,20 @@ def render(comparison, style="text"):
 def groups(comparison):
     """The changes by loss and cause, worst first: [[change, ...], ...].
 
-    The cause is the ledger entry; without one, the aspect, as all values of a loss that
-    move unexplained are likely to have moved for one reason.
+    The cause is the ledger entry; without one, all answers of a loss that moved are
+    likely to have moved for one reason. What befell the arguments of many losses alike
+    is one thing, and so is rounding.
     """
     found = collections.defaultdict(list)
     for change in comparison.changes:  # these stand worst first
-        cause = change.explained_by or (
-            "answers" if not math.isnan(change.ulp) else change.aspect
-        )
-        loss = change.loss if change.kind != changes.ROUNDING else ""
-        cause = cause if change.kind != changes.ROUNDING else ""
+        loss, cause = change.loss, change.explained_by
+        if change.kind == changes.ROUNDING:
+            loss = cause = None
+        elif change.of_interface and change.aspect != "public name":
+            said = told(change) if change.kind == changes.SEMANTIC else ""
+            loss, cause = None, (change.aspect, said)
+        elif change.of_interface:
+            loss = cause = None
         found[change.implementation, loss, change.kind, cause].append(change)
     return list(found.values())
 
@@ -59,14 +64,16 @@ def summary(comparison):
     """One line: how much changed, and how much of it is known."""
     counts = comparison.counts
     semantic = [c for c in comparison.changes if c.kind == changes.SEMANTIC]
-    known = sum(change.explained_by is not None for change in semantic)
+    answers = [change for change in semantic if not change.of_interface]
+    known = sum(change.explained_by is not None for change in answers)
     verdict = "same" if comparison.ok else "CHANGED"
     words = [
-        f"{len(semantic)} answers changed ({known} as the ledger says, "
-        f"{len(semantic) - known} not in it)",
-        f"{counts['removed']} removed",
+        f"{len(answers)} answers changed ({known} as the ledger says, "
+        f"{len(answers) - known} not in it)",
+        f"{len(semantic) - len(answers)} arguments or defaults changed",
+        f"{counts['removed']} names removed",
         f"{counts['added']} added",
-        f"{counts['rounding']} moved by rounding",
+        f"{counts['rounding']} answers moved by rounding",
         f"{counts['same']} the same",
         f"{comparison.alone} that only one side could be asked",
     ]
@@ -99,50 +106,62 @@ def _stale(pattern):
 
 
 def _group(group, comparison):
-    """What one loss does otherwise for one reason, as lines."""
+    """What changed for one reason, as lines."""
     worst = group[0]
     yield f"{worst.kind.upper()}  {heading(group)}"
-    if worst.kind == changes.ROUNDING:
-        yield f"  worst: {worst.id}  {worst.aspect}{_at(worst)}"
-        yield f"    old {worst.old}   new {worst.new}   {worst.ulp:.3g} ulp"
-        return
     for name in (worst.explained_by or "").split(", "):
         entry = comparison.ledger.get(name)
         if entry:
             yield f"  {name}: {entry['sentence']}"
             yield f"    {entry['thread']}"
-    if math.isnan(worst.ulp):
-        for change in group[:8]:
-            yield f"  {change.id}: {change.aspect}: {told(change)}"
-        if len(group) > 8:
-            yield f"  and {len(group) - 8} more"
+    if worst.of_interface:
+        for line in textwrap.wrap(", ".join(members(group)), 84):
+            yield f"  {line}"
         return
     yield f"  {spread(group)}"
     yield f"  worst: {worst.id}  {worst.aspect}{_at(worst)}"
-    yield f"    old {worst.old}   new {worst.new}   {worst.ulp:.3g} ulp"
+    ulp = "" if math.isnan(worst.ulp) else f"   {worst.ulp:.3g} ulp"
+    yield f"    old {_short(worst.old)}   new {_short(worst.new)}{ulp}"
 
 
 def heading(group):
     """Whose loss it is, how many answers, and why."""
     worst = group[0]
-    loss = f"{_WHOSE[worst.implementation]} {worst.loss}".strip()
-    number = f"{len(group)} answer{'s' * (len(group) > 1)}"
+    whose = _WHOSE[worst.implementation]
+    parts = sorted({change.part for change in group} - {""})
+    by = f" [{', '.join(parts)}]" if parts else ""
     if worst.kind == changes.ROUNDING:
         ulp = max(change.ulp for change in group)
-        return f"{loss} losses: {number}, at most {ulp:.3g} ulp"
-    if worst.kind != changes.SEMANTIC:
-        number = f"{len(group)} name{'s' * (len(group) > 1)}"
-        number = worst.aspect if worst.aspect != "name" else number
+        return f"{whose} losses: {_number(group, 'answer')}, at most {ulp:.3g} ulp{by}"
+    if worst.of_interface:
+        what = _number(group, "name")
+        if worst.aspect != "public name":
+            what = worst.aspect
+            what += f": {told(worst)}" if worst.kind == changes.SEMANTIC else ""
+        return f"{whose} {what}{by}"
     cause = "not in the ledger"
     if worst.explained_by:
         cause = f"as the ledger says: {worst.explained_by}"
-    elif math.isnan(worst.ulp) and worst.aspect != "error":
-        cause = worst.aspect
-    parts = sorted({change.part for change in group} - {""})
-    by = f" [{', '.join(parts)}]" if parts else ""
-    if worst.kind != changes.SEMANTIC:
-        return f"{loss}: {number}{by}"
-    return f"{loss}: {number}, {cause}{by}"
+    return f"{whose} {worst.loss}: {_number(group, 'answer')}, {cause}{by}"
+
+
+def subject(group):
+    """The losses of a group, in a few words."""
+    names = sorted({change.loss for change in group})
+    return names[0] if len(names) == 1 else f"{len(names)} losses"
+
+
+def _number(group, word):
+    return f"{len(group)} {word}{'s' * (len(group) > 1)}"
+
+
+def members(group):
+    """What a change of the interface befell: names of losses, or how they are asked."""
+    if group[0].aspect == "public name":
+        return [f"{change.question} ({told(change)})" for change in group]
+    if group[0].kind == changes.SEMANTIC:
+        return [change.question for change in group]
+    return [f"{change.question} ({told(change)})" for change in group]
 
 
 def spread(group):
@@ -257,7 +276,7 @@ def _markdown(comparison):
         worst = group[0]
         cells = [
             worst.kind,
-            f"{worst.implementation} {worst.loss}",
+            f"{worst.implementation} {subject(group)}",
             spread(group),
             f"`{worst.question}`: {told(worst)}",
             "" if math.isnan(worst.ulp) else f"{worst.ulp:.3g}",
@@ -301,6 +320,7 @@ def _html(comparison):
         by_kind=by_kind,
         limit=_PAGE_LIMIT,
         spread=spread,
+        subject=subject,
         told=told,
         at=_at,
         ulp=lambda change: "" if math.isnan(change.ulp) else f"{change.ulp:.3g}",

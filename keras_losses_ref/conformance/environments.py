@@ -231,9 +231,7 @@ def _run(command, **how):
     result = subprocess.run(command, capture_output=True, text=True, **how)
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip()).splitlines()[-12:]
-        raise Failed(
-            f"`{' '.join(command[:4])} ...` failed:\n  " + "\n  ".join(said)
-        )
+        raise Failed(f"`{' '.join(command[:4])} ...` failed:\n  " + "\n  ".join(said))
     return result.stdout
 
 

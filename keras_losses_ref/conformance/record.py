@@ -234,14 +234,14 @@ def _public(value):
         [p.name, None if p.default is p.empty else repr(_json(p.default))]
         for p in parameters
     ]
-    if inspect.isclass(value):
+    if inspect.isclass(value) and value not in (host.Loss, losses.Loss):
         try:
             loss = value()
             config = _json(loss.get_config())
         except Exception:
-            return answer  # an abstract class, or one that needs arguments
+            return answer  # one that needs arguments
         # Keras counts the instances of a class that has no name of its own.
-        answer["name"] = config["name"] = re.sub(r"_\d+$", "", str(loss.name))
+        answer["default_name"] = config["name"] = re.sub(r"_\d+$", "", str(loss.name))
         answer["config"] = config
     return answer
 

@@ -120,8 +120,9 @@ def _plain(number, short):
     if not math.isfinite(number):
         return str(number)
     if short:  # the shortest text of a float32 is shorter than its float64's
-        single = float(str(np.float32(number)))
-        return single if np.float32(single) == number else number
+        with np.errstate(over="ignore"):
+            single = float(str(np.float32(number)))
+            return single if np.float32(single) == number else number
     return number
 
 

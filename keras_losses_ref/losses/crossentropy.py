@@ -329,8 +329,9 @@ def exponentials(x):
     x = tf.minimum(x, x.dtype.max)  # one infinite logit is a large one
     top = tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True))
     below, error = difference(x, top)  # exp would magnify the error
-    e = tf.exp(below)
-    e = tf.math.multiply_no_nan(tf.exp(tf.stop_gradient(error)), e)
+    # Scaled, as a correction that is no normal number would be flushed to 0.
+    e = tf.exp(below) * 2.0**64
+    e = (e + tf.math.multiply_no_nan(tf.stop_gradient(error), e)) * 2.0**-64
     largest = tf.cast(tf.equal(x, top), x.dtype)
     ties = tf.reduce_sum(largest, axis=-1, keepdims=True) - 1.0
     rest = tf.reduce_sum(e - largest, axis=-1, keepdims=True) + ties

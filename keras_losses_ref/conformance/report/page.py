@@ -66,10 +66,9 @@ def spread(results, number):
 
 def page(template, **context):
     """A page out of a template beside this file; `base.html` has the style."""
-    try:
-        import jinja2
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
+    extras.require("html")
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
