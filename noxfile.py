@@ -40,9 +40,9 @@ MATRIX_TESTS = [
 ]
 
 
-def install(session, host, *more):
+def install(session, host, *more, hosts=HOSTS):
     """This package with its tests on exactly the TensorFlow and Keras of `host`."""
-    requirements, overlay, environment = HOSTS[host]
+    requirements, overlay, environment = hosts[host]
     session.install(".[test]", *requirements, *more)
     if overlay:
         if overlay[0].startswith("keras-nightly"):
@@ -75,12 +75,75 @@ def check(session, host):
     session.run("keras-losses-ref", "check", *session.posargs, env=environment)
 
 
+def _versions():
+    """Every host of the page of versions, as `HOSTS` has them.
+
+    Every TensorFlow with the Keras it came with; each Keras 3 that the ledger names on
+    the newest TensorFlow; Keras 2 on every TensorFlow since it left; the nightly.
+    """
+    newest = "tensorflow-cpu==2.21.0"
+    legacy = {"TF_USE_LEGACY_KERAS": "1"}
+    # TensorFlow, and the Keras 3 that was current when it came out.
+    came_with = {
+        "2.12.1": None, "2.13.1": None, "2.14.1": None, "2.15.1": None,
+        "2.16.2": "3.4.1", "2.17.1": "3.6.0", "2.18.1": "3.8.0", "2.19.1": "3.10.0",
+        "2.20.0": "3.11.3", "2.21.0": "3.15.1",
+    }  # fmt: skip
+    keras_3 = ("3.0.5", "3.2.1", "3.3.3", "3.5.0", "3.7.0", "3.9.2", "3.12.0", "3.13.2",
+               "3.14.1")  # fmt: skip
+    hosts = {}
+    for tensorflow, keras in came_with.items():
+        words = [f"tensorflow-cpu=={tensorflow}"]
+        words += [f"keras=={keras}"] if keras else []
+        hosts[f"tf{tensorflow}"] = (words, [], {})
+        if keras:
+            minor = tensorflow.rpartition(".")[0]
+            overlay = [f"tf_keras=={minor}.0"]
+            hosts[f"tf{tensorflow}-tf_keras"] = (words, overlay, legacy)
+    for keras in keras_3:
+        hosts[f"keras{keras}"] = ([newest, f"keras=={keras}"], [], {})
+    hosts["nightly"] = HOSTS["tf2.21-nightly"]
+    return hosts
+
+
+@nox.session(default=False)
+@nox.parametrize("host", [nox.param(name, id=name) for name in _versions()])
+def versions(session, host):
+    """One row of docs/versions: a check, what is kept of it, and the page."""
+    environment = install(session, host, hosts=_versions())
+    folder, found = "docs/versions", session.create_tmp() + "/check.json"
+    session.run(
+        *("keras-losses-ref", "check", "--format", "json", "--all", "--output", found),
+        env=environment,
+        success_codes=[0, 1],  # that it deviates is for the page to say
+    )
+    tool = ("python", "-m", "keras_losses_ref.conformance.versions")
+    session.run(*tool, "add", folder, host, found)
+    session.run(*tool, "page", folder)
+
+
 @nox.session(name="docs-pages")
 def docs_pages(session):
     """The pages that are printed by the package itself."""
     session.install(".[tensorflow-cpu]")
     page = ("--format", "md", "--output", "docs/deviations.md")
     session.run("keras-losses-ref", "list", "--deviations", *page)
+
+
+@nox.session
+def atlas(session):
+    """The atlas of errors, docs/atlas; fails where ours breaks a rule of accuracy."""
+    session.install(".[cli,html,tensorflow-cpu]")
+    session.run("keras-losses-ref", "atlas", "--output", "docs/atlas")
+
+
+@nox.session
+def numerics(session):
+    """100,000 generated cases: nothing infinite where the truth is finite."""
+    session.install(".[test,tensorflow-cpu]")
+    test = "tests/losses/test_hypothesis.py"
+    arguments = ("-m", "slow or not slow", "--hypothesis-profile=long")
+    session.run("python", "-m", "pytest", test, *arguments, *session.posargs)
 
 
 @nox.session

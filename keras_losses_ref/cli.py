@@ -125,6 +125,19 @@ def _parser():
     plot.add_argument("--output", default=".", metavar="FOLDER", help="written there")
     plot.set_defaults(command=_plot)
 
+    atlas = commands.add_parser(
+        "atlas",
+        help="how far ours and Keras's are from the exact value, as a table in Markdown",
+        epilog=_EPILOG,
+    )
+    atlas.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
+    atlas.add_argument("--path", action="append", choices=("eager", "graph", "xla"))
+    atlas.add_argument("--seed", type=int, default=0, help="of the inputs")
+    atlas.add_argument(
+        "--output", metavar="FOLDER", help="write a page and pictures there as well"
+    )
+    atlas.set_defaults(command=_atlas)
+
     list_ = commands.add_parser("list", help="losses, cases, or the ledger")
     list_.add_argument("--cases", action="store_true", help="every case and its why")
     list_.add_argument("--deviations", action="store_true", help="the ledger")
@@ -352,6 +365,29 @@ def _plot(arguments):
     ):
         print(path)
     return OK
+
+
+def _atlas(arguments):
+    from keras_losses_ref.conformance import atlas, atlas_page
+
+    _known(arguments.loss, [subject.loss for subject in atlas.SUBJECTS])
+    subjects = [
+        subject
+        for subject in atlas.SUBJECTS
+        if not arguments.loss or subject.loss in arguments.loss
+    ]
+    paths = arguments.path or atlas.PATHS
+    with _Progress(len(subjects) * len(atlas.DTYPES)) as progress:
+        cells = atlas.survey(
+            subjects, paths=paths, seed=arguments.seed, progress=progress.show
+        )
+    if arguments.output:
+        atlas_page.write(cells, arguments.output, arguments.seed)
+    _write(atlas_page.summary(cells), None)
+    broken = atlas_page.breaches(cells)
+    for line in broken:
+        print(line, file=sys.stderr)
+    return DIFFERENCE if broken else OK
 
 
 def _list(arguments):

@@ -14,8 +14,9 @@ An exact value below the smallest normal number is met by anything below it, but
 float16: TensorFlow flushes the subnormals of the other dtypes. A float64 truth is
 itself rounded to float64, so that half an ulp is the least that can be told there.
 
-The rule of dominance: nowhere is the worst of ours above Keras's worst and above the
-number of ulp that `Subject.bound` allows.
+Two rules a cell may break. Dominance: the worst of ours is neither above Keras's worst
+nor above what `Subject.bound` allows (where this Keras lacks the loss, there is nothing
+to dominate). Absolute: `Subject.limit`, whatever Keras does.
 """
 
 import dataclasses
@@ -358,7 +359,7 @@ EMBEDDINGS = Domain(embeddings, lambda y, p, v: v, "loss")
 SEQUENCES = Domain(sequences, lambda y, p, v: v, "loss")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
     """One loss in one configuration."""
 
@@ -380,10 +381,16 @@ class Subject:
         return "".join(c if c.isalnum() else "_" for c in self.name).lower()
 
     def bound(self, dtype):
-        """The ulp that are allowed whatever Keras's error is."""
+        """The ulp up to which ours may be worse than Keras's."""
         if dtype in ("float16", "bfloat16"):
             return 1.0
         return 8.0 if self.deep else 4.0
+
+    def limit(self, dtype):
+        """The ulp that ours must keep; none in float64, which has nothing wider."""
+        if dtype in ("float16", "bfloat16"):
+            return 2.0 if self.domain.rowwise else 1.0
+        return math.inf if dtype == "float64" else self.bound(dtype)
 
 
 _LOGITS = {"from_logits": True}
@@ -440,11 +447,15 @@ class Cell:
 
     @property
     def broken(self):
-        """Whether ours is worse than the rule of dominance allows."""
-        allowed = self.subject.bound(self.dtype)
-        if self.keras is not None:
-            allowed = max(allowed, np.max(self.keras, initial=0.0))
-        return bool(np.max(self.ours, initial=0.0) > allowed)
+        """The rules that this cell breaks, in words."""
+        worst, rules = np.max(self.ours, initial=0.0), []
+        if self.keras is not None and worst > max(
+            self.subject.bound(self.dtype), np.max(self.keras, initial=0.0)
+        ):
+            rules.append("worse than Keras")
+        if worst > self.subject.limit(self.dtype):
+            rules.append(f"above {self.subject.limit(self.dtype):g} ulp")
+        return rules
 
     def statistics(self, who):
         """(max, 99th percentile, median) of "ours" or "keras"; None if absent."""

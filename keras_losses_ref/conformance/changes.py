@@ -75,11 +75,11 @@ class Change:
 
     @property
     def of_interface(self):
-        """Whether it is about names, arguments and defaults, and not about an answer.
+        """Whether it is about names, arguments, defaults or types of exceptions.
 
         The ledger has no entry for these: no definition says what a default must be.
         """
-        return "[" not in self.id
+        return "[" not in self.id or self.aspect == "error type"
 
     @property
     def matters(self):
@@ -135,8 +135,8 @@ def compare(old, new, accepted=(), between=None):
     between    a record of the new TensorFlow under the old Keras, if there is one
     """
     changes, same, alone = _changes(old, new)
-    if not _replaced(old, new, "Keras"):  # one Keras has one set of rules
-        changes = [_without_host_rules(change) for change in changes]
+    if not _replaced(old, new, "Keras"):  # one Keras has one ledger and one definition
+        changes = [dataclasses.replace(c, explained_by=None) for c in changes]
     changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
     changes = [
         dataclasses.replace(change, part=part)
@@ -167,12 +167,6 @@ def compare(old, new, accepted=(), between=None):
         tuple(accepted),
         tuple(stale),
     )
-
-
-def _without_host_rules(change):
-    if change.explained_by != HOST_RULES:
-        return change
-    return dataclasses.replace(change, explained_by=None)
 
 
 def is_accepted(change, patterns):
@@ -250,6 +244,8 @@ def _of_answer(identifier, a, b):
             kind = ADDED if "error" in a else REMOVED
             kind = SEMANTIC if "error" in a and "error" in b else kind
             yield change("accepts", kind, old, new)
+        elif "error" in a and "error" in b:  # no definition says which
+            yield change("error type", SEMANTIC, old, new)
         else:
             yield change("error", SEMANTIC, old, new, explained_by=explained)
         return
@@ -357,8 +353,8 @@ def _ulps(new, old, dtype, one_vector):
 def _explanation(a, b, aspect):
     """The ledger entries that one side matches and the other does not, or None.
 
-    Where both sides match one definition, and differ, it is the definition that
-    differs, by what it leaves to the Keras in use.
+    Where both sides match one definition, or one entry, and differ, it is these that
+    differ, by what they leave to the Keras in use.
     """
     if "matches" not in a or "matches" not in b:
         return None
@@ -366,7 +362,7 @@ def _explanation(a, b, aspect):
     if None in whose:
         return None
     if whose[0] == whose[1]:
-        return HOST_RULES
+        return HOST_RULES if whose[0] == "definition" else whose[0]
     return ", ".join(name for name in whose if name != "definition")
 
 
@@ -394,12 +390,12 @@ def _seen_in_other_dtypes(changes):
 
 
 def _explained_by_the_corpus(changes):
-    """What all cases of a loss say holds for the same loss saved or in training too.
+    """What the cases of a loss say holds for the same loss saved or in training too.
 
-    The ledger judges cases of the corpus. An answer beside it is explained where every
-    explained case of that loss, saved ones apart, names the same entry.
+    The ledger judges cases of the corpus. An answer beside it is explained by the entry
+    that most of the explained cases of that loss name, saved ones apart from others.
     """
-    changes, known = list(changes), {}
+    changes, known = list(changes), collections.defaultdict(list)
 
     def kind(change):
         saved = ",reloaded]" in change.id
@@ -407,14 +403,16 @@ def _explained_by_the_corpus(changes):
         return change.implementation, change.loss, saved
 
     for change in changes:
-        if change.explained_by:
-            names = set(change.explained_by.split(", "))
-            known[kind(change)] = known.get(kind(change), names) & names
+        if change.explained_by and "/" in change.id:
+            known[kind(change)].append(set(change.explained_by.split(", ")))
     for change in changes:
         beside = "[" in change.id and "/" not in change.id
-        if beside and change.kind == SEMANTIC and len(known.get(kind(change), ())) == 1:
-            (name,) = known[kind(change)]
-            change = dataclasses.replace(change, explained_by=name)
+        entries = known[kind(change)]
+        if beside and change.kind == SEMANTIC and entries:
+            counted = collections.Counter(name for names in entries for name in names)
+            name, times = counted.most_common(1)[0]
+            if times > len(entries) / 2:
+                change = dataclasses.replace(change, explained_by=name)
         yield change
 
 

@@ -65,12 +65,13 @@ def summary(comparison):
     counts = comparison.counts
     semantic = [c for c in comparison.changes if c.kind == changes.SEMANTIC]
     answers = [change for change in semantic if not change.of_interface]
-    known = sum(change.explained_by is not None for change in answers)
+    rules = sum(change.explained_by == changes.HOST_RULES for change in answers)
+    known = sum(change.explained_by is not None for change in answers) - rules
     verdict = "same" if comparison.ok else "CHANGED"
     words = [
         f"{len(answers)} answers changed ({known} as the ledger says, "
-        f"{len(answers) - known} not in it)",
-        f"{len(semantic) - len(answers)} arguments or defaults changed",
+        f"{rules} with the host's rules, {len(answers) - known - rules} unexplained)",
+        f"{len(semantic) - len(answers)} arguments, defaults or errors changed",
         f"{counts['removed']} names removed",
         f"{counts['added']} added",
         f"{counts['rounding']} answers moved by rounding",
@@ -140,7 +141,9 @@ def heading(group):
             what += f": {told(worst)}" if worst.kind == changes.SEMANTIC else ""
         return f"{whose} {what}{by}"
     cause = "not in the ledger"
-    if worst.explained_by:
+    if worst.explained_by == changes.HOST_RULES:
+        cause = "with the host's rules"
+    elif worst.explained_by:
         cause = f"as the ledger says: {worst.explained_by}"
     return f"{whose} {worst.loss}: {_number(group, 'answer')}, {cause}{by}"
 

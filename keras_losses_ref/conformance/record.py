@@ -54,14 +54,14 @@ def select(patterns=None, paths=None, device="CPU:0"):
     cases = []
     if of_cases or not of_losses:
         cases = check.select(patterns=of_cases, paths=paths, device=device)
-    names = [
-        name
-        for name in everything
-        if any(fnmatch.fnmatchcase(name, re.split(r"[(\[]", p)[0]) for p in of_losses)
-    ]
-    if not cases and not names:
+    asked = {re.split(r"[(\[]", pattern)[0] for pattern in of_losses}
+    names = [n for n in everything if any(fnmatch.fnmatchcase(n, a) for a in asked)]
+    # Public names are asked in any case: `get('mse')`, `huber`, `Loss(reduction=...)`.
+    public = {*dir(host.keras.losses), *losses.__all__, *names, "get", "Loss"}
+    unknown = [a for a in asked if not fnmatch.filter(public, a)]
+    if unknown:
         raise check.NothingSelected(
-            f"no loss has this name. Received: {', '.join(of_losses)}. Expected one "
+            f"no loss has this name. Received: {', '.join(unknown)}. Expected one "
             f"of: {', '.join(everything)}, or the id of a case."
         )
     return cases, names
@@ -149,8 +149,10 @@ def _of_cases(results):
     for answer in answers.values():
         # What was not judged is nobody's; what is the definition's needs no words.
         judged = answer["matches"]
+        taken = judged.get("error")  # by an entry: the definition has no value here
+        unjudged = None if taken == "definition" else taken
         for aspect in {*_ARRAYS, "config"} & set(answer):
-            judged.setdefault(aspect, None)
+            judged.setdefault(aspect, unjudged)
         answer["matches"] = {k: v for k, v in judged.items() if v != "definition"}
     return answers
 

@@ -161,7 +161,7 @@ class Children:
         )
         self._running.append(process)
         last = []
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with process, concurrent.futures.ThreadPoolExecutor(1) as pool:
             output = pool.submit(process.stdout.read)
             for line in process.stderr:
                 found = re.match(r"(\d+)/(\d+) (.*)", line)
@@ -170,7 +170,7 @@ class Children:
                 elif line.strip() and not _NOISE.match(line):
                     last = [*last[-11:], line.rstrip()]
             output = output.result()
-        if process.wait():
+        if process.returncode:
             raise Failed(
                 f"its Python ended with {process.returncode}:\n  " + "\n  ".join(last)
             )

@@ -863,7 +863,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     check_rank(name, y_true, y_pred)
     y_true = drop_class_axis(name, y_true, y_pred, -1)
     check_labels(name, y_true, y_pred, None)
-    p = pick(y_pred, tf.cast(y_true, tf.int64))
+    (p,) = in_float64(pick(y_pred, tf.cast(y_true, tf.int64)))
     # 1 - p^q cancels where p^q is near 1; expm1 does not, but has no gradient at 0.
     near = tf.abs(q * tf.math.log(p)) < 0.5
     one = tf.ones_like(p)

@@ -91,7 +91,15 @@ def log_likelihood(labels, length, log_p):
         ways = tf.stack([reached, shift(reached, 1, _LOG_ZERO), leapt])
         return emission + tf.reduce_logsumexp(ways, axis=0)
 
-    reached = tf.foldl(step, emission, tf.broadcast_to(start, tf.shape(states)))
+    # No tf.foldl: inside vectorized_map the gradient of its TensorArray fails.
+    time = tf.shape(emission)[0]
+    _, reached = tf.while_loop(
+        lambda t, reached: t < time,
+        lambda t, reached: (t + 1, step(reached, emission[t])),
+        (0, tf.broadcast_to(start, tf.shape(states))),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
+        maximum_iterations=time,
+    )
 
     repeats = tf.equal(labels[:, 1:], labels[:, :-1]) & (labels[:, 1:] != 0)
     needed = length + tf.math.count_nonzero(repeats, axis=1, dtype=tf.int32)

@@ -78,7 +78,7 @@ def test_an_entry_that_does_not_show_fails(monkeypatch):
     stale = deviations.Deviation(
         "made-up",
         ("MeanSquaredError",),
-        (("2.12", None),),
+        (("2.12.0", None), ("3.0.0", None)),
         "Every loss is refused.",
         "https://example.org",
         lambda case: case.refused is None,

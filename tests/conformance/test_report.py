@@ -298,8 +298,10 @@ for (const width of widths) {
     const words = [...page.querySelectorAll("h1,h2,h3,p,td,th,pre,dd,dt")];
     const labels = [...page.querySelectorAll("svg text")];
     const hidden = words.filter(n => n.innerText.trim() && !box(n).height).length;
-    const outside = [...page.body.children, ...page.querySelectorAll("section,h1,h2,p")]
-      .filter(node => box(node).right > width + 1).length;
+    const blocks = [...page.querySelectorAll("body > *,section,h1,h2,h3,p,pre,dl")];
+    const outside = blocks.filter(
+      node => box(node).right > width + 1 || node.scrollWidth > node.clientWidth + 1
+    ).length;
     found.push({
       width, hidden, outside,
       overflow: page.documentElement.scrollWidth - width,

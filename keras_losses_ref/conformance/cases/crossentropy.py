@@ -161,7 +161,7 @@ _SPARSE = table(
     ("softmax_ignore_class", "with ignore_class Keras does not look behind the Softmax", np.array([0, 255]), [[-20.0, 20.0], [0.0, 1.0]], {"activation": "softmax", "ignore_class": 255, "dtypes": ("float32",)}),
     ("one_hot_given", "one-hot rows are refused, and the dense form named", np.array([[0, 1, 0], [1, 0, 0]]), softmaxed(146, 2, 3), {"refused": "one-hot"}),
     ("label_too_high", "class 3 of 3 is refused", np.array([0, 3]), softmaxed(148, 2, 3), {"refused": "no class", "paths": ("eager",)}),
-    ("label_too_high_in_graph", "in a graph the kernel refuses it, on a CPU", np.array([0, 3]), softmaxed(148, 2, 3), {"refused": "label value", "dtypes": ("float32",), "paths": ("graph",), "devices": ("CPU",)}),
+    ("label_too_high_in_graph", "in a graph a kernel refuses it, on a CPU", np.array([0, 3]), softmaxed(148, 2, 3), {"refused": "[0, 3)", "dtypes": ("float32",), "paths": ("graph",), "devices": ("CPU",)}),
     ("label_too_high_under_xla", "XLA cannot refuse it: NaN", np.array([0, 3]), softmaxed(148, 2, 3), {"dtypes": ("float32",), "paths": ("xla",)}),
     ("label_too_high_on_gpu", "nor can a kernel on a GPU: NaN", np.array([0, 3]), softmaxed(148, 2, 3), {"dtypes": ("float32",), "paths": ("graph",), "devices": ("GPU",)}),
     ("label_negative", "class -1 is refused where nothing is ignored", np.array([0, -1]), softmaxed(150, 2, 3), {"refused": "no class", "paths": ("eager",)}),

@@ -4,6 +4,7 @@ from keras_losses_ref.conformance.report.result import (
     coverage,
     explained,
     known,
+    noun,
     skips,
     summary,
 )
@@ -31,7 +32,7 @@ def render(report, everything=False):
     names = [name.replace("_", " ") for name in report.counts()]
     covered = coverage(report)
     lines += table(
-        ["loss", "cases", *names],
+        ["loss", noun(report), *names],
         [
             (loss, covered[loss]["cases"], *report.counts(results).values())
             for loss, results in report.by_loss().items()

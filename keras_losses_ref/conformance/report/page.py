@@ -8,6 +8,8 @@ from keras_losses_ref.conformance.report.result import (
     coverage,
     explained,
     known,
+    noun,
+    of_check,
     skips,
     summary,
 )
@@ -22,9 +24,9 @@ def render(report, everything=False):
     from keras_losses_ref.conformance.report import plots
     from keras_losses_ref.conformance.report.text import worst
 
-    of_check = all(hasattr(result, "case") for result in report.results)
+    verdicts = of_check(report)
     shown = report.results if everything else report.failures
-    if not of_check and not everything:
+    if not verdicts and not everything:
         shown = [result for result in shown if result.verdict != "passed"]
         shown += [r for r in report.results if r.verdict in ("advice", "expected")]
     numeric = [r for r in shown if r.failed and r.aspect in ("value", "gradient")]
@@ -32,7 +34,7 @@ def render(report, everything=False):
     details = []
     for result in spread(shown, _FAILURES):
         picture = caption = None
-        if of_check and result in curved:
+        if verdicts and result in curved:
             picture, caption = plots.curve(result)
         details.append((result, explained(report, result), picture, caption))
     return page(
@@ -40,8 +42,9 @@ def render(report, everything=False):
         title="keras-losses-ref check",
         report=report,
         summary=summary(report),
+        noun=noun(report),
         losses=[
-            (loss, results, report.counts(results), worst(results) if of_check else "")
+            (loss, results, report.counts(results), worst(results) if verdicts else "")
             for loss, results in report.by_loss().items()
         ],
         coverage=coverage(report),
@@ -49,7 +52,7 @@ def render(report, everything=False):
         skips=skips(report),
         details=details,
         more=len(shown) - len(details),
-        errors=plots.errors(report) if of_check else None,
+        errors=plots.errors(report) if verdicts else None,
     )
 
 

@@ -152,9 +152,19 @@ def summary(report):
     words = ", ".join(
         f"{number} {_WORDS.get(name, name)}" for name, number in report.counts().items()
     )
-    cases = len({result.id for result in report.results})
+    asked = len({result.id for result in report.results})
     head = "conforms" if report.ok else "DEVIATES"
-    return f"{head}: {cases} cases on {where(report)}: {words}"
+    return f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
+
+
+def noun(report):
+    """What was asked, in a word."""
+    return "cases" if of_check(report) else "checks"
+
+
+def of_check(report):
+    """Whether these are the verdicts of `check`, not the findings of `check_loss`."""
+    return all(hasattr(result, "case") for result in report.results)
 
 
 _WORDS = {

@@ -8,6 +8,7 @@ from keras_losses_ref.conformance.report.result import (
     coverage,
     explained,
     known,
+    of_check,
     skips,
     summary,
 )
@@ -17,7 +18,7 @@ _WIDTH = 114
 
 
 def render(report, everything=False):
-    if all(hasattr(result, "case") for result in report.results):
+    if of_check(report):
         return _of_check(report, everything)
     return _of_check_loss(report, everything)
 
