@@ -98,10 +98,12 @@ def _versions():
         hosts[f"tf{tensorflow}"] = (words, [], {})
         if keras:
             minor = tensorflow.rpartition(".")[0]
-            overlay = [f"tf_keras=={minor}.0"]
+            overlay = [f"tf_keras=={'2.20.1' if minor == '2.20' else minor + '.0'}"]
             hosts[f"tf{tensorflow}-tf_keras"] = (words, overlay, legacy)
     for keras in keras_3:
-        hosts[f"keras{keras}"] = ([newest, f"keras=={keras}"], [], {})
+        # Laid over: TensorFlow 2.21 wants Keras 3.12 or later, and runs the others.
+        overlay = [f"keras=={keras}", "dm-tree"]  # Keras 3.0 needs dm-tree
+        hosts[f"keras{keras}"] = ([newest], overlay, {})
     hosts["nightly"] = HOSTS["tf2.21-nightly"]
     return hosts
 

@@ -112,9 +112,7 @@ def _parser():
     )
     check.add_argument("--format", default="text", choices=_FORMATS)
     check.add_argument("--output", metavar="FILE", help="write there, not to stdout")
-    check.add_argument(
-        "--all", action="store_true", help="also the results that agree"
-    )
+    check.add_argument("--all", action="store_true", help="also the results that agree")
     check.set_defaults(command=_check)
 
     plot = commands.add_parser(
@@ -170,7 +168,7 @@ def _add_parity_commands(commands):
     record.add_argument(
         "--case", action="append", metavar="ID", help="only these, an id or a glob"
     )
-    record.add_argument("--path", action="append", help="only these paths of execution")
+    record.add_argument("--path", action="append", help="only eager, graph, ...")
     record.add_argument("--device", default="CPU:0", help="such as GPU:0")
     # How `upgrade` follows its two children.
     record.add_argument("--progress", action="store_true", help=argparse.SUPPRESS)
@@ -205,7 +203,7 @@ def _add_parity_commands(commands):
     upgrade.add_argument(
         "--case", action="append", metavar="ID", help="only these, an id or a glob"
     )
-    upgrade.add_argument("--path", action="append", help="only these paths of execution")
+    upgrade.add_argument("--path", action="append", help="only eager, graph, ...")
     upgrade.add_argument(
         "--apart",
         action="store_true",
@@ -423,14 +421,10 @@ def _record(arguments):
         )
     models = list(zip(arguments.model, arguments.data))
     try:
-        cases, names = record.select(
-            arguments.case, arguments.path, arguments.device
-        )
+        cases, names = record.select(arguments.case, arguments.path, arguments.device)
         total = len(cases) + len(names) + len(arguments.loss) + len(models)
         with _Progress(total, arguments.progress) as progress:
-            found = record.record(
-                cases, names, arguments.loss, models, progress.show
-            )
+            found = record.record(cases, names, arguments.loss, models, progress.show)
     except (check.NothingSelected, ImportError, snapshot.Unreadable) as error:
         raise UsageError(error) from None
     _write(snapshot.dumps(found), arguments.file)
@@ -484,9 +478,7 @@ def _upgrade(arguments):
         _write(changes_report.render(result.comparison, "html"), arguments.html)
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
-    _write(
-        changes_report.render(result.comparison, arguments.format), arguments.output
-    )
+    _write(changes_report.render(result.comparison, arguments.format), arguments.output)
     return OK if result.comparison.ok else DIFFERENCE
 
 

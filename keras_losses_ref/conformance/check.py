@@ -104,10 +104,10 @@ def check(cases, progress=None, jobs=1):
     are shared out to as many processes.
     """
     cases = list(cases)
-    results, done = [], 0
-    for case, verdicts in _verdicts(cases) if jobs == 1 else _shared_out(cases, jobs):
+    results = []
+    answered = _verdicts(cases) if jobs == 1 else _shared_out(cases, jobs)
+    for done, (case, verdicts) in enumerate(answered, 1):
         results += verdicts
-        done += 1
         if progress is not None:
             progress(done, case)
     order = {case.id: index for index, case in enumerate(cases)}

@@ -157,13 +157,31 @@ def _lock(words, tools):
     """Every package that the words bring, by name."""
     over = [word for word in words if name_of(word) in _LAID_OVER]
     base = [word for word in words if word not in over]
-    lock = _resolve(_as_lines(base, tools), tools) if base else {}
+    lock = _base(base, tools) if base else {}
     for word in over:
         found = _resolve([word], tools, "--no-deps")
         for name in found:
             lock.pop(_REPLACES.get(name), None)
         lock.update(found)
     return lock
+
+
+def _base(words, tools):
+    """The lock of words that are not laid over.
+
+    A TensorFlow wants a Keras not much older than itself, and runs others all the same:
+    one that it does not want is put in the place of the one it brings.
+    """
+    try:
+        return _resolve(_as_lines(words, tools), tools)
+    except Failed:
+        keras = [word for word in words if name_of(word) == "keras"]
+        if not keras or len(keras) == len(words):
+            raise
+        rest = [word for word in words if word not in keras]
+        lock = _resolve(_as_lines(rest, tools), tools)
+        found = _resolve(keras, tools)
+        return {**found, **lock, "keras": found["keras"]}
 
 
 def _as_lines(words, tools):

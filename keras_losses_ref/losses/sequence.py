@@ -112,7 +112,10 @@ def log_likelihood(labels, length, log_p):
 
 def shift(states, by, fill):
     """Rows moved to the right by `by`, with `fill` on the left."""
-    return tf.pad(states, [[0, 0], [by, 0]], constant_values=fill)[:, :-by]
+    shifted = tf.pad(states, [[0, 0], [by, 0]])[:, :-by]
+    # Inside vectorized_map tf.pad fills with 0, whatever it is told.
+    new = tf.range(tf.shape(states)[1]) < by
+    return tf.where(new, tf.cast(fill, states.dtype), shifted)
 
 
 @host.register

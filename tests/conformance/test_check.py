@@ -28,6 +28,11 @@ def test_ids_are_unique():
     assert len(ids) == len(set(ids))
 
 
+def test_what_runs_by_default_is_a_part_of_what_full_runs():
+    full = {case.id for case in cases.corpus(full=True)}
+    assert {case.id for case in cases.corpus()} < full
+
+
 def test_every_case_says_why():
     assert all(case.why for case in cases.corpus(full=True))
 

@@ -79,6 +79,26 @@ def test_what_the_words_bring(tools, resolved, installs):
         environments.build(["TF_USE_LEGACY_KERAS=1"], tools)
 
 
+def test_a_keras_that_tensorflow_does_not_want(tools, installs, monkeypatch):
+    def resolve(lines, tools, *options):
+        if len(lines) == 2:
+            raise environments.Failed("tensorflow-cpu==2.21.0 wants keras>=3.12.0")
+        brings = {
+            "keras==3.0.5": ["keras==3.0.5", "dm-tree==0.1.8", "numpy==2.9.9"],
+            "tensorflow-cpu==2.21.0": [*lines, "keras==3.15.1", "numpy==2.0.0"],
+        }
+        return {environments.name_of(line): line for line in brings[lines[0]]}
+
+    monkeypatch.setattr(environments, "_resolve", resolve)
+    built = environments.build(["tensorflow-cpu==2.21.0", "keras==3.0.5"], tools)
+    assert sorted(built.lock.values()) == [
+        "dm-tree==0.1.8",
+        "keras==3.0.5",
+        "numpy==2.0.0",
+        "tensorflow-cpu==2.21.0",
+    ]
+
+
 def test_a_lock_is_built_once(tools, resolved, installs):
     first = environments.build(["tensorflow-cpu==2.21.0"], tools)
     number = len(installs)

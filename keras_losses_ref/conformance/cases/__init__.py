@@ -98,20 +98,39 @@ _NESTED_KINDS = 2
 
 
 def corpus(losses=None, full=False):
-    """All cases of `losses` (all losses if None), crossed; `full` crosses further."""
+    """All cases of `losses` (all losses if None), crossed; `full` crosses further.
+
+    Every case runs eagerly in every dtype. In a graph: a part of them in float32, or
+    all in every dtype. Under XLA: one of each kind in float32, or each kind in every
+    dtype and all in float32. Nested and inside `fit`: a few, or one of each kind.
+    """
     for loss in losses if losses is not None else HAND:
-        chosen = [case.name for case in _kinds(HAND[loss])]
+        kinds = [case.name for case in _kinds(HAND[loss])]
         for index, case in enumerate(HAND[loss]):
-            paths = ["xla"] if full or case.name in chosen else []
-            if full or case.activation or case.name in chosen or not index % 4:
-                paths.append("graph")
-            if full or case.name in chosen[:_NESTED_KINDS]:
-                paths.append("nested")
+            kind, one = case.name in kinds, case.dtypes[:1]
+            part = kind or case.activation or not index % 4
+            if full:
+                compiled = {
+                    "graph": case.dtypes,
+                    "xla": case.dtypes if kind else one,
+                    "nested": one if kind else (),
+                }
+            elif case.refused or "float32" not in case.dtypes:
+                compiled = {}
+            else:
+                compiled = {
+                    "graph": one if part else (),
+                    "xla": one if kind else (),
+                    "nested": one if case.name in kinds[:_NESTED_KINDS] else (),
+                }
             if "eager" not in case.paths:
-                paths = case.paths  # asked nowhere else
-            yield from _cross_dtype_and_path(case, full, paths)
+                compiled = dict.fromkeys(case.paths, one)  # asked nowhere else
+            yield from _cross_dtype_and_path(case, compiled)
+            if _fits(case) and (_always_fits(case) or (full and kind)):
+                yield dataclasses.replace(case, path="fit")
         for case in SWEEPS.get(loss, ()):
-            yield from _cross_dtype_and_path(case, full, [])
+            compiled = {"graph": case.dtypes, "xla": case.dtypes} if full else {}
+            yield from _cross_dtype_and_path(case, compiled)
         yield from _reloaded(HAND[loss])
         if loss in CROSSED:
             yield from _cross_reduction(loss, full)
@@ -130,23 +149,18 @@ def _kinds(cases):
     return itertools.islice(kinds.values(), _COMPILED_KINDS)
 
 
-def _cross_dtype_and_path(case, full, compiled):
-    """Every dtype eagerly; the `compiled` paths in float32, or when `full` in all.
-
-    What is refused is asked on the compiled paths only when `full`.
-    """
-    if "eager" in case.paths and case.refused is None:
-        # The value of each sample, which a mean could hide.
-        yield dataclasses.replace(case, dtype=case.dtypes[0], reduction="none")
-    for dtype in case.dtypes:
-        if "eager" in case.paths:
+def _cross_dtype_and_path(case, compiled):
+    """Every dtype eagerly, and those that `compiled` names on other paths."""
+    if "eager" in case.paths:
+        if case.refused is None:
+            # The value of each sample, which a mean could hide.
+            yield dataclasses.replace(case, dtype=case.dtypes[0], reduction="none")
+        for dtype in case.dtypes:
             yield dataclasses.replace(case, dtype=dtype)
-        if full or (dtype == "float32" and not case.refused):
-            for path in case.paths:
-                if path in compiled:
-                    yield dataclasses.replace(case, dtype=dtype, path=path)
-    if _fits(case, full):
-        yield dataclasses.replace(case, path="fit")
+    for path, dtypes in compiled.items():
+        if path in case.paths:
+            for dtype in dtypes:
+                yield dataclasses.replace(case, dtype=dtype, path=path)
 
 
 def _reloaded(cases):
@@ -185,17 +199,18 @@ def _second_order(loss):
         )
 
 
-def _fits(case, full):
+def _fits(case):
     """Whether a case can be trained on: one batch, float32, accepted input."""
     if "fit" not in case.paths or "float32" not in case.dtypes or case.refused:
         return False
     if case.y_pred.ndim < 2 or case.y_pred.shape[0] == 0 or case.y_true.ndim == 0:
         return False
-    if case.y_pred.shape[0] != case.y_true.shape[0]:
-        return False
-    if case.activation is not None or case.name == "documented":
-        return True
-    return full and not case.name.startswith("every_magnitude")
+    return case.y_pred.shape[0] == case.y_true.shape[0]
+
+
+def _always_fits(case):
+    """Logits behind an activation are only seen in a graph, which `fit` is."""
+    return case.activation is not None or case.name == "documented"
 
 
 def _cross_reduction(loss, full):
@@ -229,6 +244,6 @@ def _cross_reduction(loss, full):
         for reduction in REDUCTIONS:
             for dtype in DTYPES:
                 yield dataclasses.replace(case, dtype=dtype, reduction=reduction)
-            if full or (weight_name == "element_weight" and reduction in _COMPILED):
+            if reduction in _COMPILED and (full or weight_name == "element_weight"):
                 for path in ("graph", "xla"):
                     yield dataclasses.replace(case, path=path, reduction=reduction)
