@@ -141,11 +141,10 @@ def atlas(session):
 
 @nox.session
 def numerics(session):
-    """100,000 generated cases: nothing infinite where the truth is finite."""
+    """100,000 generated rows: nothing infinite where the truth is finite."""
     session.install(".[test,tensorflow-cpu]")
     test = "tests/losses/test_hypothesis.py"
-    arguments = ("-m", "slow or not slow", "--hypothesis-profile=long")
-    session.run("python", "-m", "pytest", test, *arguments, *session.posargs)
+    session.run("python", "-m", "pytest", test, "-m", "sweep", *session.posargs)
 
 
 @nox.session

@@ -192,8 +192,11 @@ def _figure(cells):
                 continue
             heights = np.clip(worst, _FLOOR, top)
             label = "Keras" if who == "keras" else "ours"
-            style = {"color": color, "linewidth": width, "markersize": 2.0 * width}
-            panel.plot(centres, heights, ".-", label=label, **style)
+            panel.plot(centres, heights, color=color, linewidth=width, label=label)
+            gaps = np.isnan(np.concatenate([[np.nan], worst, [np.nan]]))
+            alone = ~gaps[1:-1] & gaps[:-2] & gaps[2:]
+            dots = {"color": color, "markersize": 2 * width}
+            panel.plot(centres[alone], heights[alone], ".", **dots)
             lost = worst > top
             panel.plot(centres[lost], heights[lost], "^", color=color, markersize=4)
         allowed = subject.bound(dtype)

@@ -110,7 +110,7 @@ def bisect(identifier, old, new, tools, say=None):
                 built = environments.build(words, tools, lambda w: say(release, w, 0.0))
                 record = children.record(built, ["--case", question])
                 answers[index] = built, record
-                say(release, "asked", 1.0)
+                say(release, "done", 1.0)
             return answers[index]
 
         def changed(index):
@@ -343,7 +343,8 @@ def _of_a_name(change):
     if question.startswith("get("):
         line = f"print(tf.keras.losses.{question})"
     elif question.startswith("Loss("):
-        line = f"print(tf.keras.losses.MeanSquaredError{question[len('Loss') :]})"
+        given = question[len("Loss") :]
+        line = f"print(tf.keras.losses.MeanSquaredError{given}.reduction)"
     elif change.aspect.split()[0] in ("argument", "default", "order"):
         line = f"print(inspect.signature(tf.keras.losses.{question}))"
         return f"import inspect\nimport tensorflow as tf\n{line}"

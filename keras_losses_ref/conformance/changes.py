@@ -441,6 +441,7 @@ def _parts(changes, old, new, between):
                 )
                 if change.full_id in found
             )
+            or "Keras with TensorFlow"  # neither of them alone
             for change in changes
         ]
     ours = {(c.question, c.aspect, c.kind) for c in changes

@@ -206,7 +206,8 @@ class Display:
             )
             return
         # A line for each step of the work, and for each quarter of the recording.
-        step = what if part in (0.0, 1.0) else f"recording, {int(part * 4) * 25} %"
+        running = part > 0 and what != "done"
+        step = f"recording, {int(part * 4) * 25} %" if running else what
         if self._said.get(side) != step:
             self._said[side] = step
             print(f"{side}: {step}", file=sys.stderr, flush=True)

@@ -1,0 +1,147 @@
+"""Generated inputs: nothing is NaN or infinite where the definition is finite.
+
+The default run is short. `nox -s numerics` (-m sweep) asks for 100,000 rows: 116 pairs
+of loss and dtype, 216 examples of 4 rows each.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from keras_losses_ref.conformance import atlas
+from keras_losses_ref.conformance.cases.case import Case
+from keras_losses_ref.conformance.compare import FORMATS
+from keras_losses_ref.conformance.evaluate import consult, evaluate, round_to
+
+ROWS = 4
+
+
+def numbers(dtype, low=None, high=None, special=()):
+    """Numbers of the dtype between bounds, the special ones often.
+
+    Up to a 16th of the largest: beyond that the sum of a row, or a difference, leaves
+    the range though the mean does not.
+    """
+    _, smallest, largest = FORMATS[dtype]
+    largest /= 16
+    low, high = (-largest if low is None else low), (largest if high is None else high)
+    # Subnormal inputs count as 0 in TensorFlow.
+    ordinary = st.floats(low, high).map(lambda x: 0.0 if abs(x) < smallest else x)
+    usual = st.floats(max(low, -30.0), min(high, 30.0)).map(
+        lambda x: 0.0 if abs(x) < smallest else x
+    )
+    ends = [x for x in (0.0, 1.0, -1.0, low, high, *special) if low <= x <= high]
+    return st.one_of(st.sampled_from(ends + list(special)), usual, ordinary)
+
+
+def table(elements, *shape):
+    return arrays(np.float64, shape, elements=elements)
+
+
+def hot(classes):
+    labels = arrays(np.int64, ROWS, elements=st.integers(0, classes - 1))
+    return labels.map(lambda index: np.eye(classes)[index])
+
+
+def normalised(rows):
+    """Rows whose sum is 1, as a softmax gives them, or nearly: they are rounded."""
+    rows = np.abs(rows)
+    size = rows.sum(-1, keepdims=True)
+    return np.where(size > 0, rows / np.where(size > 0, size, 1), 1 / rows.shape[-1])
+
+
+def inputs(subject, dtype):
+    """A strategy for (y_true, y_pred) in the domain of a loss."""
+    domain, inf = subject.domain, float("inf")
+    real = numbers(dtype)
+    unit = numbers(dtype, 0.0, 1.0, (1e-7, 1 - 1e-7, 1 - 2**-24, 0.5, 1e-30))
+    share = table(unit, ROWS, 5).map(normalised)
+    indices = arrays(np.int64, ROWS, elements=st.integers(0, 4))
+    # One infinite logit in a row has a limit, two have none: the oracle knows.
+    logit = numbers(dtype, special=(inf, -inf, 17.0, -17.0, 89.0, -89.0))
+    positive = numbers(dtype, 0.0)
+    signs = st.sampled_from([-1.0, 1.0])
+    if domain is atlas.EMBEDDINGS:
+        rows = table(st.floats(-1, 1), ROWS, 3).map(
+            lambda x: (x + 1e-3) / np.linalg.norm(x + 1e-3, axis=-1, keepdims=True)
+        )
+        return st.tuples(arrays(np.int64, ROWS, elements=st.integers(0, 1)), rows)
+    if domain is atlas.SEQUENCES:
+        labels = arrays(np.int64, (ROWS, 2), elements=st.integers(1, 3))
+        return st.tuples(labels, table(real, ROWS, 4, 4))
+    pairs = {
+        atlas.REAL: (table(real, ROWS, 2), table(real, ROWS, 2)),
+        atlas.POSITIVE: (table(positive, ROWS, 2), table(positive, ROWS, 2)),
+        atlas.SIGNS: (table(signs, ROWS, 2), table(real, ROWS, 2)),
+        atlas.BINARY: (table(unit, ROWS, 2), table(unit, ROWS, 2)),
+        atlas.BINARY_LOGITS: (table(unit, ROWS, 2), table(logit, ROWS, 2)),
+        atlas.ONE_HOT: (st.one_of(hot(5), share), share),
+        atlas.INDICES: (indices, share),
+        atlas.ONE_HOT_LOGITS: (hot(5), table(logit, ROWS, 5)),
+        atlas.INDICES_LOGITS: (indices, table(logit, ROWS, 5)),
+        atlas.DISTRIBUTION: (share, share),
+        atlas.VECTORS: (table(real, ROWS, 3), table(real, ROWS, 3)),
+        atlas.MASKS: (table(unit, ROWS, 3), table(unit, ROWS, 3)),
+    }
+    return st.tuples(*pairs[domain])
+
+
+def lost(case):
+    """What is not finite in our answer and is in the definition's, in words."""
+    ((_, ours),) = evaluate([case], "ours")
+    truth = consult(case)
+    assert not ours.error, ours.message
+    largest = FORMATS[case.dtype][2]
+    found = []
+    for aspect in ("value", "gradient"):
+        got, want = (np.asarray(getattr(one, aspect)) for one in (ours, truth))
+        bad = (np.abs(want) <= largest) & ~np.isfinite(got)
+        if np.any(bad):
+            found.append(
+                f"{aspect}: {got[bad][:3]}, not {want[bad][:3]}; y_true="
+                f"{case.y_true.tolist()}, y_pred={case.y_pred.tolist()}"
+            )
+    return found
+
+
+def check(subject, dtype, **options):
+    @settings(deadline=None, suppress_health_check=list(HealthCheck), **options)
+    @given(inputs(subject, dtype))
+    def finite(pair):
+        y_true, y_pred = pair
+        case = Case(
+            subject.loss,
+            "generated",
+            "any input of the domain",
+            round_to(y_true, dtype) if y_true.dtype.kind == "f" else y_true,
+            round_to(y_pred, dtype),
+            dict(subject.config),
+            dtype=dtype,
+            reduction="none",
+        )
+        assert lost(case) == []
+
+    finite()
+
+
+every_subject = pytest.mark.parametrize(
+    "subject", atlas.SUBJECTS, ids=lambda subject: subject.name
+)
+every_dtype = pytest.mark.parametrize("dtype", atlas.DTYPES)
+
+
+@every_dtype
+@every_subject
+def test_finite_where_the_definition_is(subject, dtype):
+    check(subject, dtype, max_examples=4, derandomize=True)
+
+
+@pytest.mark.sweep
+@every_dtype
+@every_subject
+def test_finite_in_100000_rows(subject, dtype, request):
+    if "sweep" not in (request.config.getoption("markexpr") or ""):
+        pytest.skip("100,000 generated rows, for minutes: pytest -m sweep")
+    check(subject, dtype, max_examples=216)
