@@ -125,7 +125,7 @@ def _parser():
 
     atlas = commands.add_parser(
         "atlas",
-        help="how far ours and Keras's are from the exact value, as a table in Markdown",
+        help="how far ours and Keras's are from the exact value, as a table",
         epilog=_EPILOG,
     )
     atlas.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
@@ -166,7 +166,7 @@ def _add_parity_commands(commands):
         "--data", action="append", default=[], help="its .npz: x, y, sample_weight"
     )
     record.add_argument(
-        "--case", action="append", metavar="ID", help="only these, an id or a glob"
+        "--case", action="append", metavar="ID", help="only these: ids or globs"
     )
     record.add_argument("--path", action="append", help="only eager, graph, ...")
     record.add_argument("--device", default="CPU:0", help="such as GPU:0")
@@ -201,7 +201,7 @@ def _add_parity_commands(commands):
     upgrade.add_argument("--model", action="append", default=[], help="as in record")
     upgrade.add_argument("--data", action="append", default=[], help="as in record")
     upgrade.add_argument(
-        "--case", action="append", metavar="ID", help="only these, an id or a glob"
+        "--case", action="append", metavar="ID", help="only these: ids or globs"
     )
     upgrade.add_argument("--path", action="append", help="only eager, graph, ...")
     upgrade.add_argument(

@@ -76,6 +76,16 @@ def test_the_report_on_a_custom_loss_is_the_one_that_is_printed(
             assert line in printed
 
 
-@pytest.mark.parametrize("command", ["check", "list"])
-def test_the_commands_it_names_exist(command, capsys):
-    assert cli.main([command, "--help"]) == 0
+def shown_commands():
+    """Every `keras-losses-ref ...` line of the README's shell and YAML blocks."""
+    text = README.read_text("utf-8")
+    blocks = re.findall(r"```(?:sh|yaml)\n(.*?)```", text, re.DOTALL)
+    for line in "\n".join(blocks).splitlines():
+        for found in re.findall(r"keras-losses-ref [a-z][^#&]*", line):
+            yield found.strip()
+
+
+@pytest.mark.parametrize("line", sorted(set(shown_commands())))
+def test_the_commands_it_shows_are_understood(line):
+    words = shlex.split(line)[1:]
+    assert cli._parser().parse_args(words).command

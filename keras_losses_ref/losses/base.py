@@ -418,17 +418,19 @@ def constant(value, dtype):
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
-def log_ratio(a, b, difference):
+def log_ratio(a, b, difference, sharp):
     """log(a / b) for a, b > 0 from `difference` = a - b, exact in form where a = b.
 
-    Only log1p of what is in [0, 1]: XLA's is poor below, TensorFlow's above.
+    Only log1p of what is at least 0: XLA's is poor below. TensorFlow's loses a digit
+    above 1, which matters if `sharp`: the loss itself is in float64.
     """
     above = difference >= 0
     low = tf.where(above, b, -a)
     excess = difference / low
-    far = excess > 1.0
-    near = tf.math.log1p(excess)
-    size = tf.where(far, tf.math.log(tf.where(above, a, -b) / low), near)
+    size = tf.math.log1p(excess)
+    if sharp:
+        far = tf.math.log(tf.where(above, a, -b) / low)
+        size = tf.where(excess > 1.0, far, size)
     return tf.where(above, size, -size)
 
 

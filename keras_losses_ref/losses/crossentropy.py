@@ -66,15 +66,16 @@ def binary_crossentropy(
     smoothing = check_label_smoothing("binary_crossentropy", label_smoothing)
     y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
     bounds = None if from_logits else clip_bounds(y_pred.dtype)
+    sharp = y_pred.dtype == tf.float64
 
     def terms(y_true, y_pred):
-        values, slopes, _ = binary_surprise(y_true, y_pred, bounds)
+        values, slopes, _ = binary_surprise(y_true, y_pred, bounds, sharp)
         return values, slopes
 
     return mean_of(terms, y_true, y_pred, axis)
 
 
-def binary_surprise(y, x, bounds):
+def binary_surprise(y, x, bounds, sharp):
     """Minus the log of the probability given to the label, for each element.
 
     x is a probability, clipped to `bounds`; a logit if there are none. Returns (values,
@@ -96,7 +97,7 @@ def binary_surprise(y, x, bounds):
         return below + above + tf.math.log1p(e), slopes, (*p, large * small)
     low, high = bounds
     p = tf.clip_by_value(x, low, high)
-    log_p, log_not_p = tf.math.log(p), log_of_rest(p)
+    log_p, log_not_p = tf.math.log(p), log_of_rest(p, sharp)
 
     def slopes():
         by_pred = (p - y) / (p * (1.0 - p))
@@ -106,8 +107,14 @@ def binary_surprise(y, x, bounds):
     return -(y * log_p + (1.0 - y) * log_not_p), slopes, (x, one - x, one)
 
 
-def log_of_rest(p):
-    """log(1 - p), right for small p too; XLA's log1p is poor between -0.42 and -0.3."""
+def log_of_rest(p, sharp):
+    """log(1 - p), right for small p too.
+
+    XLA's log1p in float64 is poor between -0.42 and -0.3; this matters if `sharp`: the
+    loss itself is in float64.
+    """
+    if not sharp:
+        return tf.math.log1p(-p)
     small = p < 0.25
     zero = tf.zeros_like(p)
     near = tf.math.log1p(tf.where(small, -p, zero))
@@ -189,10 +196,12 @@ def binary_focal_crossentropy(
     bounds = None if from_logits else clip_bounds(y_pred.dtype)
     alpha = check_number(name, "alpha", alpha)
     alpha = tf.cast(alpha, tf.float64) if tf.is_tensor(alpha) else alpha
+    sharp = y_pred.dtype == tf.float64
     y_true, y_pred = in_float64(y_true, y_pred)
 
     def terms(y, x):
-        cost, cost_slopes, (p, not_p, chain) = binary_surprise(y, x, bounds)
+        cost, cost_slopes, chances = binary_surprise(y, x, bounds, sharp)
+        p, not_p, chain = chances
         miss = y * not_p + (1.0 - y) * p
         power, power_slope = powers(miss, gamma)
         values = power * cost
@@ -918,12 +927,13 @@ def kl_divergence(y_true, y_pred):
     Example:   >>> float(kl_divergence([0.3, 0.7], [0.5, 0.5]))  # 0.082283
     """
     epsilon = tf.constant(host.epsilon(), y_pred.dtype)
+    sharp = y_pred.dtype == tf.float64
     y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
 
     def terms(y_true, y_pred):
         y = tf.clip_by_value(y_true, epsilon, 1.0)
         p = tf.clip_by_value(y_pred, epsilon, 1.0)
-        log = log_ratio(y, p, y - p)
+        log = log_ratio(y, p, y - p, sharp)
 
         def slopes():
             zero = tf.zeros_like(p)

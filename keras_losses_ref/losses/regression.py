@@ -140,12 +140,13 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     Example:   >>> float(mean_squared_logarithmic_error([0., 3.], [1., 1.]))  # 0.48045
     """
     epsilon = tf.constant(host.epsilon(), tf.float32)
+    sharp = y_pred.dtype == tf.float64
     y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
 
     def terms(y_true, y_pred):
         p, y = tf.maximum(y_pred, epsilon), tf.maximum(y_true, epsilon)
         a, b = 1.0 + p, 1.0 + y
-        error = log_ratio(a, b, p - y)
+        error = log_ratio(a, b, p - y, sharp)
 
         def slopes():
             zero = tf.zeros_like(error)
@@ -273,7 +274,7 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     Edges:     0 if either vector is zero; norms beyond the range of the dtype are
                scaled first
     Raises:    ValueError if the shapes cannot be aligned or have no such axis
-    Deviates:  column-squeezed-to-scalar, cosine-norm-floor,
+    Deviates:  column-squeezed-to-scalar, cosine-norm-floor, cosine-squares-floor,
                cosine-integer-labels-refused, cosine-overflow,
                cosine-zero-vector-gradient, cosine-zero-vector-half-gradient,
                cosine-gradient-cancels, config-forgets-dtype,

@@ -125,13 +125,13 @@ def cosine_similarity(case, y, x):
     return -(normal(y) * normal(x)).sum(axis)
 
 
-def cosine_similarity_keras_2(case):
-    """The floor lies under the sum of squares, 1e-12; a column is a vector."""
+def cosine_similarity_keras_2(case, floor=1e-12):
+    """The floor lies under the sum of squares; a column is a vector."""
     y, x = (Number(a, case.dtype) for a in rounded(case))
     axis = case.config.get("axis", -1)
 
     def normal(v):
-        return v * v.square().sum(axis, keepdims=True).maximum(1e-12).rsqrt()
+        return v * v.square().sum(axis, keepdims=True).maximum(floor).rsqrt()
 
     with np.errstate(all="ignore"):
         return _settle(case, -(normal(y) * normal(x)).sum(axis), x)

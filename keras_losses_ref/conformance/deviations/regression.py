@@ -246,6 +246,17 @@ DEVIATIONS = (
         _cosine_rounding,
     ),
     Deviation(
+        "cosine-squares-floor",
+        ("CosineSimilarity",),
+        (("3.0.0", "3.0.4"),),
+        "The floor of 1e-7 lies under the sum of squares: vectors shorter than 3e-4 "
+        "have a cosine that is too small.",
+        f"{KERAS}/v3.0.4/keras/utils/numerical_utils.py",
+        lambda case: accepted(case) and case.y_true.ndim == case.y_pred.ndim,
+        lambda case: formulas.cosine_similarity_keras_2(case, floor=1e-7),
+        _cosine_rounding,
+    ),
+    Deviation(
         "cosine-integer-labels-refused",
         ("CosineSimilarity",),
         (KERAS_2,),
@@ -257,7 +268,7 @@ DEVIATIONS = (
     Deviation(
         "cosine-overflow",
         ("CosineSimilarity",),
-        (("3.0.0", None),),
+        (("3.0.5", None),),
         "Squares outside the range of the dtype: the cosine of vectors longer than "
         "1.8e19 is 0, in float16 of those longer than 256, and NaN of zero vectors.",
         f"{KERAS}/v3.12.0/keras/src/ops/nn.py",
@@ -268,7 +279,7 @@ DEVIATIONS = (
     Deviation(
         "cosine-zero-vector-gradient",
         ("CosineSimilarity",),
-        (("3.0.0", "3.15.1"),),
+        (("3.0.5", "3.15.1"),),
         "Under XLA the gradient at a zero vector is NaN: the infinite slope of the "
         "reciprocal square root times the 0 of the floor's gate.",
         "https://github.com/keras-team/keras/issues/23075",
