@@ -983,7 +983,9 @@ def poisson(y_true, y_pred):
         def slopes():
             # Two quotients: of (p - y) + epsilon, graphs make (p + epsilon) - y.
             rate = y_pred + epsilon
-            return -log, (y_pred - y_true) / rate + epsilon / rate
+            slope = (y_pred - y_true) / rate + epsilon / rate
+            # At a rate of 0 they would be infinities that cancel.
+            return -log, tf.where(tf.equal(rate, 0.0), 1.0 - y_true / rate, slope)
 
         return y_pred - y_true * log, slopes
 
