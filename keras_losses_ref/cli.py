@@ -29,7 +29,7 @@ def run():
     sys.exit(main(sys.argv[1:]))
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """The command line without the process: returns the exit code."""
     try:
         arguments = _parser().parse_args(argv)

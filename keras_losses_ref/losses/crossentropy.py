@@ -805,10 +805,11 @@ def sparse_categorical_focal_crossentropy(
 
 
 def known_only(values, labels, y_pred):
-    """`values` with NaN where the label is no class of y_pred."""
+    """`values` with NaN where the label is no class of y_pred, the gradient's too."""
     classes = tf.cast(tf.shape(y_pred)[-1], labels.dtype)
     known = (labels >= 0) & (labels < classes)
-    return tf.where(known, values, tf.constant(float("nan"), values.dtype))
+    one, nan = (tf.constant(x, values.dtype) for x in (1.0, float("nan")))
+    return values * tf.where(known, one, nan)
 
 
 def pick(values, labels):
@@ -817,7 +818,8 @@ def pick(values, labels):
     hot = tf.one_hot(labels, tf.shape(values)[-1], on_value=True, off_value=False)
     known = tf.reduce_any(hot, axis=-1)
     picked = tf.reduce_sum(tf.where(hot, values, tf.zeros_like(values)), axis=-1)
-    return tf.where(known, picked, tf.constant(float("nan"), values.dtype))
+    one, nan = (tf.constant(x, values.dtype) for x in (1.0, float("nan")))
+    return picked * tf.where(known, one, nan)
 
 
 @host.register

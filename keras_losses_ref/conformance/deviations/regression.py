@@ -66,8 +66,10 @@ def _huber_infinite(case):
 
 def _in_float32(case):
     y_true, y_pred = rounded(case)
-    wide = dataclasses.replace(case, y_true=y_true, y_pred=y_pred, dtype="float32")
-    return consult(wide)
+    narrow = dataclasses.replace(case, y_true=y_true, y_pred=y_pred, dtype="float32")
+    if _huber_infinite(narrow):  # beyond float32, where another entry takes over
+        return formulas.huber(narrow)
+    return consult(narrow)
 
 
 def _float32_rounding(case, aspect):

@@ -48,7 +48,7 @@ def _markdown(entries):
     for title, some in _sections(entries).items():
         rows = [
             (
-                f"`{entry.id}`",
+                f'`{entry.id}`<a id="{entry.id}"></a>',  # docs/losses.md links to it
                 ", ".join(entry.losses),
                 _spans(entry),
                 entry.sentence,
