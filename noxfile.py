@@ -54,7 +54,7 @@ def install(session, host, *more, hosts=HOSTS):
 @nox.session
 def tests(session):
     """The default test command, on the newest TensorFlow and Keras."""
-    session.install(".[test,notebooks,tensorflow-cpu]")
+    session.install(".[test,notebooks,dev,tensorflow-cpu]")
     session.run("python", "-m", "pytest", *session.posargs)
 
 
@@ -130,6 +130,23 @@ def docs_pages(session):
     session.install(".[tensorflow-cpu]")
     page = ("--format", "md", "--output", "docs/deviations.md")
     session.run("keras-losses-ref", "list", "--deviations", *page)
+    session.run("python", "-m", "keras_losses_ref.conformance.reference", "docs")
+
+
+@nox.session(name="docs-plots")
+def docs_plots(session):
+    """The pictures of docs/losses.md."""
+    session.install(".[html,tensorflow-cpu]")
+    session.run("keras-losses-ref", "plot", "--output", "docs/plots")
+
+
+@nox.session
+def docs(session):
+    """The site of docs/, into build/site: from the pages alone, without a network."""
+    # Not the package: it is not imported. The requirements are those of its extra.
+    tools = nox.project.load_toml("pyproject.toml")["project"]
+    session.install(*tools["optional-dependencies"]["docs"])
+    session.run("python", "-m", "sphinx", "-W", "docs", "build/site")
 
 
 @nox.session
@@ -149,9 +166,10 @@ def numerics(session):
 
 @nox.session
 def lint(session):
-    """ruff, over everything."""
-    session.install("ruff>=0.4")
+    """ruff, over everything; mypy in strict mode, over the public API."""
+    session.install("ruff>=0.4", "mypy>=1.8")
     session.run("ruff", "check", ".")
+    session.run("mypy")
 
 
 @nox.session

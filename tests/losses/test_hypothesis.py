@@ -21,11 +21,11 @@ ROWS = 4
 def numbers(dtype, low=None, high=None, special=()):
     """Numbers of the dtype between bounds, the special ones often.
 
-    Up to a 64th of the largest: beyond that the sum of a row, or a difference, leaves
-    the range though the mean does not.
+    Up to the largest / 4096: beyond that the sum of a row, or the hundredfold or the
+    logarithms in it, may leave the range though the mean does not.
     """
     _, smallest, largest = FORMATS[dtype]
-    largest /= 64
+    largest /= 4096
     low, high = (-largest if low is None else low), (largest if high is None else high)
     # Subnormal inputs count as 0 in TensorFlow.
     ordinary = st.floats(low, high).map(lambda x: 0.0 if abs(x) < smallest else x)

@@ -143,16 +143,16 @@ def test_nothing_left_is_zero_or_what_the_host_says(dtype):
     value, gradient = value_and_gradient(loss, tf.constant([-1, -1]), p)
     if host.GENERATION == 3:
         assert value == 0
-        np.testing.assert_array_equal(gradient, np.zeros((2, 2)))
+        assert not tf.reduce_any(gradient != 0)
     else:  # Keras 2 divides by the none that are left
-        assert np.isnan(value)
+        assert tf.math.is_nan(value)
     for name in ("MeanSquaredError", "BinaryCrossentropy", "Dice", "Poisson"):
         axis = {"axis": -1} if name == "Dice" else {}
         loss = getattr(klr, name)(dtype=dtype, **axis)
         y = tf.zeros((2, 2), dtype)
         value, gradient = value_and_gradient(loss, y, p, tf.zeros(2))
         assert value == 0
-        np.testing.assert_array_equal(gradient, np.zeros((2, 2)))
+        assert not tf.reduce_any(gradient != 0)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -1,0 +1,153 @@
+"""The pages of docs/ are current, what they show exists, and no link is dead."""
+
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from keras_losses_ref import cli
+from keras_losses_ref.conformance import cases, laws, reference
+from keras_losses_ref.losses import host
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+LINKED = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md"]
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(path):
+    """A page without its code: what looks like a link in there is none."""
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.M | re.S)
+    return re.sub(r"`[^`\n]*`", "``", text)
+
+
+def anchors(path):
+    """What a link may lead to within a page: GitHub's names of headings, and ids."""
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.M)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {word.replace(" ", "-") for word in words} | set(
+        re.findall(r'<a id="([^"]+)">', text)
+    )
+
+
+def dead_links(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+        file, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        there = (path.parent / file).resolve() if file else path
+        if not there.exists():
+            yield f"{target}: no such file"
+        elif anchor and anchor not in anchors(there):
+            yield f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("path", LINKED, ids=name)
+def test_no_link_is_dead(path):
+    assert not list(dead_links(path))
+
+
+def test_a_dead_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        '# A `b` c\n<a id="row"></a>\n[1](#a-b-c) [2](page.md#row) [3](https://x.y/z)\n'
+        "[4](#nowhere) [5](gone.md) ![6](gone.svg)\n```\n[7](code.md)\n```\n"
+        "`[8](code.md)` [`9`](page.md#rows)\n",
+        encoding="utf-8",
+    )
+    found = [line.partition(":")[0] for line in dead_links(page)]
+    assert found == ["#nowhere", "gone.md", "gone.svg", "page.md#rows"]
+
+
+@pytest.mark.skipif(host.GENERATION == 2, reason="defaults on the page are of Keras 3")
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_a_printed_page_is_current(page):
+    written = (DOCS / page).read_text(encoding="utf-8")
+    assert written == reference.PAGES[page](), "print it again: nox -s docs-pages"
+
+
+def test_every_loss_and_every_check_has_its_place():
+    losses = (DOCS / "losses.md").read_text("utf-8")
+    for loss in cases.HAND:
+        assert f"\n### {loss}\n" in losses
+        assert f"](plots/{loss}.svg)" in losses
+        picture = (DOCS / "plots" / f"{loss}.svg").read_text("utf-8")
+        assert picture.startswith("<?xml") and picture.rstrip().endswith("</svg>")
+    checks = (DOCS / "checks.md").read_text("utf-8")
+    for law in laws.LAWS:
+        assert checks.count(f"| `{law}` |") == 1
+    assert {p.stem for p in (DOCS / "plots").iterdir()} == set(cases.HAND)
+
+
+def test_a_docstring_that_names_no_deviation_is_refused():
+    with pytest.raises(ValueError, match="Huber.*no-such-id.*Expected ids"):
+        reference._linked("config-forgets-dtype, no-such-id", "Huber")
+
+
+def shown_commands():
+    """Every `keras-losses-ref ...` line in the code of the pages."""
+    for path in PAGES:
+        text = path.read_text("utf-8")
+        blocks = re.findall(r"^```(?:sh|yaml)\n(.*?)^```", text, flags=re.M | re.S)
+        for line in "\n".join(blocks).splitlines():
+            for found in re.findall(r"keras-losses-ref [a-z][^#&]*", line):
+                yield found.strip()
+
+
+@pytest.mark.parametrize("line", sorted(set(shown_commands())))
+def test_a_command_that_is_shown_is_understood(line):
+    assert cli._parser().parse_args(shlex.split(line)[1:]).command
+
+
+def test_the_pages_show_every_command_of_an_upgrade():
+    shown = {line.split()[1] for line in shown_commands()}
+    assert {"check", "record", "compare", "upgrade", "bisect"} <= shown
+
+
+def test_every_option_that_is_named_exists():
+    known = set()
+    parser = cli._parser()
+    (commands,) = [a for a in parser._actions if hasattr(a, "choices") and a.choices]
+    for command in commands.choices.values():
+        for action in command._actions:
+            known.update(action.option_strings)
+    text = (DOCS / "upgrading.md").read_text("utf-8")
+    named = set(re.findall(r"`(--[a-z-]+)", text))
+    assert len(named) >= 9
+    assert named <= known
+
+
+def test_the_site_builds_and_asks_no_other_machine(tmp_path):
+    pytest.importorskip("sphinx", reason="the site's tools come with the extra docs")
+    pytest.importorskip("furo", reason="the site's tools come with the extra docs")
+    # The large pages would take most of the time; their links are checked above.
+    source, site = tmp_path / "docs", tmp_path / "site"
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("atlas", "versions"))
+    for folder in ("atlas", "versions"):
+        (source / folder).mkdir()
+        (source / folder / "README.md").write_text(f"# {folder}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
+    done = subprocess.run(
+        [*command, str(source), str(site)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    index = (site / "index.html").read_text("utf-8")
+    assert "Where to go" in index and 'href="losses.html"' in index
+    losses = (site / "losses.html").read_text("utf-8")
+    assert 'href="deviations.html#config-forgets-dtype"' in losses
+    assert 'id="config-forgets-dtype"' in (site / "deviations.html").read_text("utf-8")
+    loads = r"<(?:link|script|img|iframe)\b[^>]*\b(?:src|href)=.(?:https?:)?//[^>]*>"
+    for page in site.rglob("*.html"):
+        assert not re.findall(loads, page.read_text("utf-8")), page
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text("utf-8")
+        assert not re.findall(r"(?:@import|url\()\s*.?(?:https?:)?//", text), sheet
