@@ -38,7 +38,8 @@ nbclient.NotebookClient(
 UNWANTED = {
     "a path of the machine": r"/(?:home|tmp|root|work|Users|usr|opt|mnt)/|[A-Z]:\\",
     "an address in memory": r"0x[0-9a-f]{6,}",
-    "a warning": r"(?i)warning",
+    # Python's and TensorFlow's; "warning" is also a severity of a check's finding.
+    "a warning": r"Warning|WARNING",
     "a time of day": r"\d\d:\d\d:\d\d",
 }
 

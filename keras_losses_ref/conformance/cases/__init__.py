@@ -89,12 +89,9 @@ _REPRESENTATIVES = ("MeanSquaredError", "SparseCategoricalCrossentropy")
 
 _COMPILED = (DEFAULT, "none")
 
-#: How many cases of a loss XLA compiles when the corpus is not full, if that many are
-#: of different kinds.
-_COMPILED_KINDS = 8
-
-#: And how many of those are compiled inside of a compiled step as well.
-_NESTED_KINDS = 2
+#: How many kinds of cases a loss has, at most: what XLA compiles when the corpus is
+#: full; of how many of them when it is not, and of how many inside a compiled step.
+_KINDS, _COMPILED_KINDS, _NESTED_KINDS = 8, 5, 1
 
 
 def corpus(losses=None, full=False):
@@ -106,9 +103,9 @@ def corpus(losses=None, full=False):
     """
     for loss in losses if losses is not None else HAND:
         kinds = [case.name for case in _kinds(HAND[loss])]
-        for index, case in enumerate(HAND[loss]):
+        for case in HAND[loss]:
             kind, one = case.name in kinds, case.dtypes[:1]
-            part = kind or case.activation or not index % 4
+            few = case.name in kinds[:_COMPILED_KINDS]
             if full:
                 compiled = {
                     "graph": case.dtypes,
@@ -119,8 +116,8 @@ def corpus(losses=None, full=False):
                 compiled = {}
             else:
                 compiled = {
-                    "graph": one if part else (),
-                    "xla": one if kind else (),
+                    "graph": one if few or case.activation else (),
+                    "xla": one if few else (),
                     "nested": one if case.name in kinds[:_NESTED_KINDS] else (),
                 }
             if "eager" not in case.paths:
@@ -146,7 +143,7 @@ def _kinds(cases):
             arguments = tuple(sorted(case.config))
             kind = case.y_pred.ndim, arguments, case.activation, weighted
             kinds.setdefault(kind, case)
-    return itertools.islice(kinds.values(), _COMPILED_KINDS)
+    return itertools.islice(kinds.values(), _KINDS)
 
 
 def _cross_dtype_and_path(case, compiled):
