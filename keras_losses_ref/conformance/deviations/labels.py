@@ -85,7 +85,7 @@ DEVIATIONS = (
         "labels-rounded-to-dtype",
         ("SparseCategoricalCrossentropy", "Circle"),
         (("3.0.0", None),),
-        "Loss.__call__ casts y_true to the loss's dtype, so class indices above 256 "
+        "`Loss.__call__` casts y_true to the loss's dtype, so class indices above 256 "
         "(bfloat16), 2048 (float16) or 2^24 (float32) become other classes.",
         "https://github.com/keras-team/keras/issues/15014",
         labels_change,
