@@ -101,7 +101,13 @@ def _parser():
         "--path", action="append", help="eager, graph, xla, nested, fit or reloaded"
     )
     check.add_argument("--dtype", action="append", help="float32, float16, ...")
-    check.add_argument(
+    size = check.add_mutually_exclusive_group()
+    size.add_argument(
+        "--fast",
+        action="store_true",
+        help="every case eagerly, a part of them compiled; so it is without --full",
+    )
+    size.add_argument(
         "--full", action="store_true", help="every dtype on every path, not a part"
     )
     check.add_argument(

@@ -5,12 +5,18 @@ Tolerances, |a - b| <= rtol |b| + atol, in units of the dtype's machine epsilon:
     kind        rtol   atol   b is
     value         8      2    the oracle's element
     gradient      8      2    the oracle's largest element (a gradient is one vector)
-    second     4e7    4e7     the same; 1e-8 of it in float64, since the oracle's second
-                              derivative is by differences of its gradient
+    second      1e6    1e6    the same; 2e-10 of it in float64, since the oracle's
+                              second derivative is by differences of its gradient
 
-The largest errors seen with TensorFlow 2.21.0 and Keras 3.15.1 on a CPU, over the
-corpus and where the ledger has no entry, stand beside `TOLERANCE`. NaN equals NaN and
-an infinity equals itself. A gradient is not compared where y_pred is NaN: there is no
+How much of that was used, ours / Keras's, at the worst case of the corpus that agrees,
+with TensorFlow 2.21.0 and Keras 3.15.1 on a CPU (Circle's gradient apart):
+
+    kind         float64        float32        float16        bfloat16
+    value      0.52 / 0.52    0.17 / 0.71    0.05 / 0.40    0.06 / 0.82
+    gradient   0.20 / 0.69    0.13 / 0.57    0.06 / 0.50    0.06 / 0.82
+    second     0.01 / 0.01
+
+NaN equals NaN and an infinity equals itself. A gradient is not compared where y_pred is NaN: there is no
 derivative there, and Keras's clip lets none through. In Keras 2, which divides by the
 number of samples that a mask keeps, 0 and NaN are alike in the gradient of a NaN.
 """
@@ -30,9 +36,9 @@ FORMATS = {
 
 #: (rtol, atol) in machine epsilons.
 TOLERANCE = {
-    "CPU": {"value": (8.0, 2.0), "gradient": (8.0, 2.0), "second": (4.5e7, 4.5e7)},
+    "CPU": {"value": (8.0, 2.0), "gradient": (8.0, 2.0), "second": (1e6, 1e6)},
     # Not measured yet: the CPU's, until a run on a GPU says what its kernels need.
-    "GPU": {"value": (8.0, 2.0), "gradient": (8.0, 2.0), "second": (4.5e7, 4.5e7)},
+    "GPU": {"value": (8.0, 2.0), "gradient": (8.0, 2.0), "second": (1e6, 1e6)},
 }
 
 #: Where that is not enough, with the largest error seen and its cause.
