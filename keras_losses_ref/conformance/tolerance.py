@@ -16,8 +16,8 @@ with TensorFlow 2.21.0 and Keras 3.15.1 on a CPU (Circle's gradient apart):
     gradient   0.20 / 0.69    0.13 / 0.57    0.06 / 0.50    0.06 / 0.82
     second     0.01 / 0.01
 
-NaN equals NaN and an infinity equals itself. A gradient is not compared where y_pred is NaN: there is no
-derivative there, and Keras's clip lets none through. In Keras 2, which divides by the
+NaN equals NaN and an infinity equals itself. A gradient is not compared where y_pred is
+NaN: there is no derivative there, and Keras's clip lets none through. In Keras 2, which divides by the
 number of samples that a mask keeps, 0 and NaN are alike in the gradient of a NaN.
 """
 

@@ -361,8 +361,8 @@ DEVIATIONS = (
         "gce-labels-rounded",
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", None),),
-        "`Loss.__call__` casts the labels to the loss's dtype, where 257 (bfloat16) and "
-        "2049 (float16) are other classes; one that is no class costs 1 / q.",
+        "`Loss.__call__` casts the labels to the loss's dtype, where 257 (bfloat16) "
+        "and 2049 (float16) are other classes; one that is no class costs 1 / q.",
         f"{KERAS}/v3.12.0/keras/src/losses/loss.py",
         labels_change,
         _generalized,

@@ -73,9 +73,10 @@ def _in_float32(case):
 
 
 def _float32_rounding(case, aspect):
-    if case.dtype != "float64" or aspect not in ("value", "gradient"):
+    if case.dtype != "float64" or aspect not in ("value", "gradient", "second"):
         return 0.0
-    found = getattr(_in_float32(case), aspect)
+    # The slope of a gradient carries the gradient's rounding.
+    found = getattr(_in_float32(case), "value" if aspect == "value" else "gradient")
     largest = np.max(np.abs(found[np.isfinite(found)]), initial=1.0)
     return 8 * 2.0**-23 * float(largest)
 

@@ -92,8 +92,8 @@ DEVIATIONS = (
         "ctc-labels-rounded",
         ("CTC",),
         (("3.0.2", None),),
-        "`Loss.__call__` casts the labels to the loss's dtype, where 257 (bfloat16) and "
-        "2049 (float16) are other classes.",
+        "`Loss.__call__` casts the labels to the loss's dtype, where 257 (bfloat16) "
+        "and 2049 (float16) are other classes.",
         f"{KERAS}/v3.12.0/keras/src/losses/loss.py",
         labels_change,
         lambda case: formulas.ctc(case, _ctc_labels(case)),
