@@ -17,8 +17,9 @@ with TensorFlow 2.21.0 and Keras 3.15.1 on a CPU (Circle's gradient apart):
     second     0.01 / 0.01
 
 NaN equals NaN and an infinity equals itself. A gradient is not compared where y_pred is
-NaN: there is no derivative there, and Keras's clip lets none through. In Keras 2, which divides by the
-number of samples that a mask keeps, 0 and NaN are alike in the gradient of a NaN.
+NaN: there is no derivative there, and Keras's clip lets none through. In Keras 2, which
+divides by the number of samples that a mask keeps, 0 and NaN are alike in the gradient
+of a NaN.
 """
 
 import dataclasses

@@ -69,7 +69,9 @@ def _in_float32(case):
     narrow = dataclasses.replace(case, y_true=y_true, y_pred=y_pred, dtype="float32")
     if _huber_infinite(narrow):  # beyond float32, where another entry takes over
         return formulas.huber(narrow)
-    return consult(narrow)
+    # Differences of rounded gradients are no second derivative.
+    second = consult(case).second if case.second else None
+    return dataclasses.replace(consult(narrow), second=second)
 
 
 def _float32_rounding(case, aspect):
