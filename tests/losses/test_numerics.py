@@ -169,7 +169,7 @@ def test_a_nan_under_a_zero_weight_stays():
     """0 * NaN is NaN in the host's reduction, and so in ours."""
     y_true, y_pred = [[0.0], [0.0]], [[np.nan], [1.0]]
     for module in (klr, host.keras.losses):
-        value = module.MeanSquaredError()(y_true, y_pred, sample_weight=[0.0, 1.0])
+        value = module.MeanSquaredError()(y_true, y_pred, sample_weight=np.array([0.0, 1.0]))
         assert np.isnan(value)
 
 
