@@ -167,9 +167,10 @@ def test_ten_million_samples_in_16_bits(dtype, compiled):
 
 def test_a_nan_under_a_zero_weight_stays():
     """0 * NaN is NaN in the host's reduction, and so in ours."""
-    y_true, y_pred = [[0.0], [0.0]], [[np.nan], [1.0]]
+    y_true, y_pred = np.array([[0.0], [0.0]]), np.array([[np.nan], [1.0]])
+    weight = np.array([0.0, 1.0])
     for module in (klr, host.keras.losses):
-        value = module.MeanSquaredError()(y_true, y_pred, sample_weight=np.array([0.0, 1.0]))
+        value = module.MeanSquaredError()(y_true, y_pred, sample_weight=weight)
         assert np.isnan(value)
 
 
