@@ -35,12 +35,6 @@ def keep_settings():
     loss_zoo._CALIBRATION["scale"] = 1.0
 
 
-@pytest.fixture
-def sweep(request):
-    if "sweep" not in (request.config.getoption("markexpr") or ""):
-        pytest.skip("checks every loss there is, for minutes: pytest -m sweep")
-
-
 def statuses(report):
     return {finding.check: finding.status for finding in report.results}
 

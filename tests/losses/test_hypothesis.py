@@ -141,7 +141,5 @@ def test_finite_where_the_definition_is(subject, dtype):
 @pytest.mark.sweep
 @every_dtype
 @every_subject
-def test_finite_in_100000_rows(subject, dtype, request):
-    if "sweep" not in (request.config.getoption("markexpr") or ""):
-        pytest.skip("100,000 generated rows, for minutes: pytest -m sweep")
+def test_finite_in_100000_rows(subject, dtype, sweep):
     check(subject, dtype, max_examples=216)

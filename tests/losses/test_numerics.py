@@ -24,10 +24,10 @@ def test_no_cell_breaks_a_rule(subject):
     assert [cell for cell in cells if cell.broken] == []
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("path", ["graph", "xla"])
 @each_subject
-def test_no_compiled_cell_breaks_a_rule(subject, path):
+def test_no_compiled_cell_breaks_a_rule(subject, path, sweep):
     cells = atlas.survey([subject], dtypes=["bfloat16", "float32"], paths=[path])
     assert [cell for cell in cells if cell.broken] == []
 
