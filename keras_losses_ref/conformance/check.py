@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import fnmatch
 import inspect
+import logging
 import multiprocessing
 import os
 import signal
@@ -137,7 +138,7 @@ def _shared_out(cases, jobs):
     # What takes longest first, so that no process ends much later than the others.
     order = sorted(parts, key=lambda part: (not part[1], part[0] != "CTC"))
     fresh = multiprocessing.get_context("spawn")
-    executor = futures.ProcessPoolExecutor(jobs, fresh, _leave_interrupts_to_parent)
+    executor = futures.ProcessPoolExecutor(jobs, fresh, _start_worker)
     try:
         running = [executor.submit(_judged, parts[part]) for part in order]
         for part in futures.as_completed(running):
@@ -150,8 +151,10 @@ def _shared_out(cases, jobs):
         raise
 
 
-def _leave_interrupts_to_parent():
+def _start_worker():
+    """Leave interrupts to the parent; no remarks on retracing, which is the job here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _judged(cases):
