@@ -152,7 +152,7 @@ def _shared_out(cases, jobs):
 
 
 def _start_worker():
-    """Leave interrupts to the parent; no remarks on retracing, which is the job here."""
+    """Leave interrupts to the parent, and spare it remarks on retracing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
