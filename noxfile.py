@@ -4,6 +4,8 @@ A Keras version is installed over the TensorFlow it is paired with, and both are
 pip would pair TensorFlow 2.16 and later with the newest Keras.
 """
 
+import re
+
 import nox
 
 nox.options.default_venv_backend = "uv"
@@ -30,6 +32,9 @@ HOSTS = {
         {},
     ),
 }
+
+#: Prints the tables of the README, from what docs/versions and docs/atlas keep.
+README = ("keras_losses_ref.conformance.readme", "README.md", "docs")
 
 #: What each host must pass: the losses, and the conformance of the losses.
 MATRIX_TESTS = [
@@ -124,6 +129,44 @@ def versions(session, host):
     session.run(*tool, "page", folder)
 
 
+def _steps():
+    """(old, new), as `upgrade` takes them: from each release to the next.
+
+    Every TensorFlow with the Keras it came with, then with Keras 2 laid over, and with
+    one Keras 3, which shows what is TensorFlow's part; every Keras 3 on the newest
+    TensorFlow.
+    """
+    words = {name: " ".join(h[0] + h[1]) for name, h in _versions().items()}
+    own = [words[name] for name in words if re.fullmatch(r"tf[\d.]+", name)]
+    legacy = [words[name] for name in words if name.endswith("tf_keras")]
+    fixed = [f"tensorflow-cpu=={version} keras==3.15.1" for version in
+             ("2.16.2", "2.17.1", "2.18.1", "2.19.1", "2.20.0", "2.21.0")]  # fmt: skip
+    keras = [f"tensorflow-cpu==2.21.0 keras=={version}" for version in
+             ("3.0.5", "3.1.1", "3.2.1", "3.3.3", "3.4.1", "3.5.0", "3.6.0", "3.7.0",
+              "3.8.0", "3.9.2", "3.10.0", "3.11.3", "3.12.0", "3.13.2", "3.14.1",
+              "3.15.1")]  # fmt: skip
+    chains = (own, [words["tf2.15.1"], *legacy], fixed, [*keras, words["nightly"]])
+    return [step for chain in chains for step in zip(chain, chain[1:])]
+
+
+@nox.session(default=False)
+@nox.parametrize(
+    "old, new", [nox.param(*step, id=" to ".join(step)) for step in _steps()]
+)
+def changes(session, old, new):
+    """One row of what changed, in docs/versions: an upgrade by one release."""
+    session.install(".[cli]")
+    folder, found = "docs/versions", session.create_tmp() + "/changes.json"
+    session.run(
+        *("keras-losses-ref", "upgrade", old, new),
+        *("--format", "json", "--output", found),
+        success_codes=[0, 1],  # that something changed is for the page to say
+    )
+    tool = ("python", "-m", "keras_losses_ref.conformance.versions")
+    session.run(*tool, "change", folder, found)
+    session.run(*tool, "page", folder)
+
+
 @nox.session(name="docs-pages")
 def docs_pages(session):
     """The pages that are printed by the package itself."""
@@ -131,6 +174,7 @@ def docs_pages(session):
     page = ("--format", "md", "--output", "docs/deviations.md")
     session.run("keras-losses-ref", "list", "--deviations", *page)
     session.run("python", "-m", "keras_losses_ref.conformance.reference", "docs")
+    session.run("python", "-m", *README)
 
 
 @nox.session(name="docs-plots")
@@ -151,9 +195,13 @@ def docs(session):
 
 @nox.session
 def atlas(session):
-    """The atlas of errors, docs/atlas; fails where ours breaks a rule of accuracy."""
+    """The atlas of errors, docs/atlas, and what the README has of it."""
     session.install(".[cli,html,tensorflow-cpu]")
-    session.run("keras-losses-ref", "atlas", "--output", "docs/atlas")
+    session.run(
+        *("keras-losses-ref", "atlas", "--output", "docs/atlas"),
+        success_codes=[0, 1],  # where ours breaks a rule is for the page to say
+    )
+    session.run("python", "-m", *README)
 
 
 @nox.session

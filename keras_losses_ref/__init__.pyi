@@ -26,8 +26,13 @@ class Loss:
     name: str
     reduction: str | None
     dtype: _DType
+    jit_compile: bool | str
     def __init__(
-        self, name: str | None = None, reduction: str | None = ..., dtype: _DType = None
+        self,
+        name: str | None = None,
+        reduction: str | None = ...,
+        dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
     def __call__(
         self, y_true: _Tensor, y_pred: _Tensor, sample_weight: _Tensor | None = None
@@ -102,6 +107,7 @@ class BinaryCrossentropy(Loss):
         reduction: str | None = ...,
         name: str | None = "binary_crossentropy",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class BinaryFocalCrossentropy(Loss):
@@ -122,6 +128,7 @@ class BinaryFocalCrossentropy(Loss):
         reduction: str | None = ...,
         name: str | None = "binary_focal_crossentropy",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class CTC(Loss):
@@ -130,6 +137,7 @@ class CTC(Loss):
         reduction: str | None = ...,
         name: str | None = "ctc",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class CategoricalCrossentropy(Loss):
@@ -144,6 +152,7 @@ class CategoricalCrossentropy(Loss):
         reduction: str | None = ...,
         name: str | None = "categorical_crossentropy",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class CategoricalFocalCrossentropy(Loss):
@@ -162,6 +171,7 @@ class CategoricalFocalCrossentropy(Loss):
         reduction: str | None = ...,
         name: str | None = "categorical_focal_crossentropy",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class CategoricalGeneralizedCrossEntropy(Loss):
@@ -172,6 +182,7 @@ class CategoricalGeneralizedCrossEntropy(Loss):
         reduction: str | None = ...,
         name: str | None = "categorical_generalized_cross_entropy",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class CategoricalHinge(Loss):
@@ -180,6 +191,7 @@ class CategoricalHinge(Loss):
         reduction: str | None = ...,
         name: str | None = "categorical_hinge",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class Circle(Loss):
@@ -194,6 +206,7 @@ class Circle(Loss):
         reduction: str | None = ...,
         name: str | None = "circle",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class CosineSimilarity(Loss):
@@ -204,6 +217,7 @@ class CosineSimilarity(Loss):
         reduction: str | None = ...,
         name: str | None = "cosine_similarity",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class Dice(Loss):
@@ -214,6 +228,7 @@ class Dice(Loss):
         name: str | None = "dice",
         axis: _Axes = None,
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class Hinge(Loss):
@@ -222,6 +237,7 @@ class Hinge(Loss):
         reduction: str | None = ...,
         name: str | None = "hinge",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class Huber(Loss):
@@ -232,6 +248,7 @@ class Huber(Loss):
         reduction: str | None = ...,
         name: str | None = "huber_loss",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class KLDivergence(Loss):
@@ -240,6 +257,7 @@ class KLDivergence(Loss):
         reduction: str | None = ...,
         name: str | None = "kl_divergence",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class LogCosh(Loss):
@@ -248,6 +266,7 @@ class LogCosh(Loss):
         reduction: str | None = ...,
         name: str | None = "log_cosh",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class MeanAbsoluteError(Loss):
@@ -256,6 +275,7 @@ class MeanAbsoluteError(Loss):
         reduction: str | None = ...,
         name: str | None = "mean_absolute_error",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class MeanAbsolutePercentageError(Loss):
@@ -264,6 +284,7 @@ class MeanAbsolutePercentageError(Loss):
         reduction: str | None = ...,
         name: str | None = "mean_absolute_percentage_error",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class MeanSquaredError(Loss):
@@ -272,6 +293,7 @@ class MeanSquaredError(Loss):
         reduction: str | None = ...,
         name: str | None = "mean_squared_error",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class MeanSquaredLogarithmicError(Loss):
@@ -280,6 +302,7 @@ class MeanSquaredLogarithmicError(Loss):
         reduction: str | None = ...,
         name: str | None = "mean_squared_logarithmic_error",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class Poisson(Loss):
@@ -288,6 +311,7 @@ class Poisson(Loss):
         reduction: str | None = ...,
         name: str | None = "poisson",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class SparseCategoricalCrossentropy(Loss):
@@ -304,6 +328,7 @@ class SparseCategoricalCrossentropy(Loss):
         label_smoothing: float = 0.0,
         name: str | None = "sparse_categorical_crossentropy",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class SparseCategoricalFocalCrossentropy(Loss):
@@ -322,6 +347,7 @@ class SparseCategoricalFocalCrossentropy(Loss):
         reduction: str | None = ...,
         name: str | None = "sparse_categorical_focal_crossentropy",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class SquaredHinge(Loss):
@@ -330,6 +356,7 @@ class SquaredHinge(Loss):
         reduction: str | None = ...,
         name: str | None = "squared_hinge",
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 class Tversky(Loss):
@@ -344,6 +371,7 @@ class Tversky(Loss):
         name: str | None = "tversky",
         axis: _Axes = None,
         dtype: _DType = None,
+        jit_compile: bool | str = ...,
     ) -> None: ...
 
 def binary_crossentropy(

@@ -142,6 +142,25 @@ def _parser():
     )
     atlas.set_defaults(command=_atlas)
 
+    bench = commands.add_parser(
+        "bench",
+        help="how fast ours and Keras's losses are, as ratios",
+        epilog=_EPILOG,
+    )
+    bench.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
+    bench.add_argument(
+        "--path",
+        action="append",
+        choices=("eager", "graph", "xla", "small", "lengths"),
+    )
+    bench.add_argument(
+        "--fast", action="store_true", help="one large shape of each loss, not all"
+    )
+    bench.add_argument("--memory", action="store_true", help="memory instead of time")
+    bench.add_argument("--format", default="text", choices=("text", "json", "md"))
+    bench.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    bench.set_defaults(command=_bench)
+
     list_ = commands.add_parser("list", help="losses, cases, or the ledger")
     list_.add_argument("--cases", action="store_true", help="every case and its why")
     list_.add_argument("--deviations", action="store_true", help="the ledger")
@@ -387,11 +406,36 @@ def _atlas(arguments):
         )
     if arguments.output:
         atlas_page.write(cells, arguments.output, arguments.seed)
-    _write(atlas_page.summary(cells), None)
+    _write(atlas_page.summary(atlas_page.document(cells)["cells"]), None)
     broken = atlas_page.breaches(cells)
     for line in broken:
         print(line, file=sys.stderr)
     return DIFFERENCE if broken else OK
+
+
+def _bench(arguments):
+    from keras_losses_ref.conformance import bench
+
+    _known(arguments.loss, [subject.loss for subject in bench.SUBJECTS])
+    subjects = [
+        subject
+        for subject in bench.SUBJECTS
+        if not arguments.loss or subject.loss in arguments.loss
+    ]
+    if arguments.memory:
+        paths = arguments.path or ("eager", "graph")
+        found = [(subject, path) for subject in subjects for path in paths]
+        with _Progress(len(found)) as progress:
+            rows = bench.memories(found, progress.show)
+        _write(bench.render_memory(rows, arguments.format), arguments.output)
+        return OK
+    paths = arguments.path or bench.PATHS
+    found = bench.places(subjects, paths, arguments.fast)
+    with _Progress(len(found)) as progress:
+        cells = bench.bench(found, arguments.fast, progress.show)
+    text = bench.render(cells, bench.bandwidth(), arguments.format)
+    _write(text, arguments.output)
+    return OK
 
 
 def _list(arguments):
@@ -455,7 +499,10 @@ def _compare(arguments):
 
 def _upgrade(arguments):
     from keras_losses_ref.conformance import changes_report, snapshot, upgrade
+    from keras_losses_ref.conformance.report import extras
 
+    if arguments.html or arguments.format == "html":
+        extras.require("html")
     options = [
         word
         for name in ("loss", "model", "data", "case", "path")

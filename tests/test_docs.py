@@ -1,5 +1,6 @@
 """The pages of docs/ are current, what they show exists, and no link is dead."""
 
+import itertools
 import pathlib
 import re
 import shlex
@@ -9,8 +10,9 @@ import sys
 
 import pytest
 
+import keras_losses_ref as klr
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import cases, laws, reference
+from keras_losses_ref.conformance import atlas, atlas_page, cases, laws, reference
 from keras_losses_ref.losses import host
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -75,6 +77,28 @@ def test_a_printed_page_is_current(page):
     assert written == reference.PAGES[page](), "print it again: nox -s docs-pages"
 
 
+def test_the_atlas_is_printed_from_its_numbers():
+    folder = DOCS / "atlas"
+    found = atlas_page.load(folder)
+    assert (folder / "atlas.json").read_text("utf-8") == atlas_page.dumps(found)
+    page = (folder / "README.md").read_text("utf-8")
+    assert page == atlas_page.page(found), "make it again: nox -s atlas"
+    # Every loss on every path, and a picture of each.
+    asked = {(row.subject, row.dtype, row.path) for row in found["cells"]}
+    names = [subject.name for subject in atlas.SUBJECTS]
+    assert asked == set(itertools.product(names, atlas.DTYPES, atlas.PATHS))
+    pictures = {path.stem for path in folder.glob("*.svg")}
+    assert pictures == {subject.slug for subject in atlas.SUBJECTS}
+
+
+def test_a_changed_number_of_the_atlas_shows():
+    found = atlas_page.load(DOCS / "atlas")
+    worse = (float("inf"),) * 3
+    rows = [row._replace(ours=worse) for row in found["cells"]]
+    assert "| `Huber` | inf / 1.9 |" in "\n".join(atlas_page.by_loss(rows))
+    assert atlas_page.page({**found, "cells": rows}) != atlas_page.page(found)
+
+
 def test_every_loss_and_every_check_has_its_place():
     losses = (DOCS / "losses.md").read_text("utf-8")
     for loss in cases.HAND:
@@ -86,6 +110,13 @@ def test_every_loss_and_every_check_has_its_place():
     for law in laws.LAWS:
         assert checks.count(f"| `{law}` |") == 1
     assert {p.stem for p in (DOCS / "plots").iterdir()} == set(cases.HAND)
+
+
+@pytest.mark.parametrize("public", sorted({*klr.__all__} - {"Loss", "__version__"}))
+def test_every_public_name_is_documented(public):
+    text = "".join((DOCS / page).read_text("utf-8") for page in reference.PAGES)
+    assert f"`{public}`" in text or f"\n### {public}\n" in text
+    assert getattr(klr, public).__doc__
 
 
 def test_a_docstring_that_names_no_deviation_is_refused():

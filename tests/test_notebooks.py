@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,21 +19,7 @@ import keras_losses_ref
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 TIMEOUT = 300  # seconds; each needs less than 60 on an idle CPU
 MAX_BYTES = 600_000
-NEEDED = ("tensorflow", "nbclient", "ipykernel", "matplotlib", "sklearn")
-
-#: Runs the notebook argv[1] in the folder argv[2], with a kernel of its own.
-EXECUTE = """
-import sys
-import nbclient, nbformat
-
-notebook = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(
-    notebook,
-    timeout=int(sys.argv[3]),
-    kernel_name="python3",
-    resources={"metadata": {"path": sys.argv[2]}},
-).execute()
-"""
+NEEDED = ("tensorflow", "nbmake", "ipykernel", "matplotlib", "sklearn")
 
 #: What the outputs of a committed notebook must not hold.
 UNWANTED = {
@@ -61,8 +48,8 @@ def text_of(output):
     return "\n".join("".join(part) for part in parts)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path, tmp_path):
+def run(path, tmp_path):
+    """nbmake on one notebook, in a process, a folder and a kernel of its own."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(
@@ -76,20 +63,45 @@ def test_a_notebook_runs(path, tmp_path):
     (kernel / "kernel.json").write_text(json.dumps(spec))
     package = str(Path(keras_losses_ref.__file__).parents[1])
     paths = [package, os.environ.get("PYTHONPATH")]
+    # nbmake runs a notebook where it lies; some write files beside themselves.
     work = tmp_path / "work"
     work.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", EXECUTE, str(path), str(work), str(TIMEOUT)],
+    shutil.copy(path, work)
+    (work / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    plugins = ["-p", "nbmake.pytest_plugin", "-p", "no:cacheprovider"]
+    how = ["--nbmake", "--nbmake-kernel=python3", f"--nbmake-timeout={TIMEOUT}"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", "pytest.ini", *plugins, *how, path.name],
+        cwd=work,
         env={
             **os.environ,
             "JUPYTER_PATH": str(tmp_path),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTEST_ADDOPTS": "",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },
         capture_output=True,
         text=True,
         timeout=TIMEOUT + 60,
     )
-    assert done.returncode == 0, done.stderr[-6000:]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, tmp_path):
+    done = run(path, tmp_path)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "1 passed" in done.stdout
+
+
+def test_a_false_claim_fails(tmp_path):
+    notebook = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))
+    claim = {"cell_type": "code", "id": "claim", "metadata": {}, "outputs": []}
+    claim.update(execution_count=None, source="assert 0.1 + 0.2 == 0.3")
+    path = tmp_path / "false.ipynb"
+    path.write_text(json.dumps({**notebook, "cells": [claim]}), encoding="utf-8")
+    done = run(path, tmp_path)
+    assert done.returncode == 1
+    assert "assert 0.1 + 0.2 == 0.3" in done.stdout
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

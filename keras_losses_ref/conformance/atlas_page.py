@@ -1,14 +1,77 @@
-"""The atlas in words and pictures: Markdown tables, and an SVG for each loss."""
+"""The atlas as a file of numbers, and in words and pictures made of them.
 
+atlas.json holds the errors of every cell: {"schema", "environment", "seed", "size" of a
+cell, "broken": the rules that cells break, in words, "columns": the names of what a row
+has, "cells": the rows}, an infinite error as the string "inf". README.md beside it is
+printed from it, and so is the table of accuracy in the README of the project.
+"""
+
+import collections
 import itertools
+import json
 import math
 import os
 
 import numpy as np
 
-from keras_losses_ref.conformance.atlas import ASPECTS, DTYPES, FAMILIES, SIZE
+from keras_losses_ref.conformance.atlas import ASPECTS, DTYPES, FAMILIES, SIZE, SUBJECTS
 from keras_losses_ref.conformance.compare import FORMATS
 from keras_losses_ref.conformance.evaluate import environment
+from keras_losses_ref.conformance.report.markdown import table
+from keras_losses_ref.conformance.snapshot import SCHEMA
+
+#: One cell in the file. `ours` and `keras` are (worst, 99th percentile, median) in ulp;
+#: `keras` is None where this Keras lacks the loss.
+Row = collections.namedtuple("Row", "subject dtype path family aspect ours keras")
+
+_SUBJECTS = {subject.name: subject for subject in SUBJECTS}
+
+
+def document(cells, seed=0):
+    """What the file holds, the rows as `Row`s."""
+    return {
+        "schema": SCHEMA,
+        "environment": environment(),
+        "seed": seed,
+        "size": SIZE,
+        "broken": breaches(cells),
+        "cells": [_row(cell) for cell in cells],
+    }
+
+
+def _row(cell):
+    both = (cell.statistics(who) for who in ("ours", "keras"))
+    # Four digits: more is noise that would drown a change of the file.
+    both = (three and tuple(float(f"{ulp:.4g}") for ulp in three) for three in both)
+    place = (cell.dtype, cell.path, cell.family, cell.aspect)
+    return Row(cell.subject.name, *place, *both)
+
+
+def dumps(found):
+    """The text of the file, a row a line."""
+
+    def plain(ulp):
+        return ulp if math.isfinite(ulp) else str(ulp)
+
+    lines = [
+        json.dumps([*row[:-2], *(three and [*map(plain, three)] for three in row[-2:])])
+        for row in found["cells"]
+    ]
+    head = {**found, "columns": Row._fields, "cells": []}
+    text = json.dumps(head, indent=1, sort_keys=True, allow_nan=False)
+    rows = ",\n".join(lines)
+    return text.replace('"cells": []', f'"cells": [\n{rows}\n ]', 1) + "\n"
+
+
+def load(folder):
+    """What `dumps` wrote into `folder`."""
+    with open(os.path.join(folder, "atlas.json"), encoding="utf-8") as file:
+        found = json.load(file)
+    found["cells"] = [
+        Row(*row[:-2], *(three and tuple(map(float, three)) for three in row[-2:]))
+        for row in found["cells"]
+    ]
+    return found
 
 
 def number(ulp):
@@ -20,32 +83,43 @@ def number(ulp):
     return f"{ulp:.1f}" if ulp < 10 else f"{ulp:.0f}"
 
 
-def summary(cells):
+def summary(rows):
     """The accuracy table as Markdown: the worst over all paths and families."""
-    lines = [
-        "| loss | | " + " | ".join(DTYPES) + " |",
-        "|---|---|" + "---|" * len(DTYPES),
-    ]
-    for subject in _in_order(cell.subject for cell in cells):
-        for aspect in ASPECTS:
-            texts = []
-            for dtype in DTYPES:
-                chosen = [
-                    cell
-                    for cell in cells
-                    if (cell.subject, cell.aspect, cell.dtype)
-                    == (subject, aspect, dtype)
-                ]
-                ours, keras = (_worst(chosen, who) for who in ("ours", "keras"))
-                texts.append(f"{ours} / {keras}")
-            lines.append(f"| {subject.name} | {aspect} | {' | '.join(texts)} |")
-    return "\n".join(lines) + "\n"
+    dtypes = _dtypes(rows)
+    lines = []
+    for name, aspect in itertools.product(_in_order(r.subject for r in rows), ASPECTS):
+        chosen = [r for r in rows if (r.subject, r.aspect) == (name, aspect)]
+        lines.append((name, aspect, *_worst(chosen, dtypes)))
+    return "\n".join(table(["loss", "", *dtypes], lines)) + "\n"
 
 
-def _worst(cells, who):
-    found = [cell.statistics(who) for cell in cells]
-    found = [statistics[0] for statistics in found if statistics]
-    return number(max(found)) if found else "–"
+def by_loss(rows):
+    """One line for each loss: the worst of its values and gradients, however asked."""
+    dtypes = _dtypes(rows)
+    lines = []
+    for loss in _in_order(_SUBJECTS[row.subject].loss for row in rows):
+        chosen = [row for row in rows if _SUBJECTS[row.subject].loss == loss]
+        lines.append((f"`{loss}`", *_worst(chosen, dtypes)))
+    return table(["loss", *dtypes], lines)
+
+
+def _worst(rows, dtypes):
+    """The largest error of ours / of Keras's, in each dtype."""
+    for dtype in dtypes:
+        both = (
+            [
+                three[0]
+                for row in rows
+                if row.dtype == dtype
+                if (three := getattr(row, who))
+            ]
+            for who in ("ours", "keras")
+        )
+        yield " / ".join(number(max(worst)) if worst else "–" for worst in both)
+
+
+def _dtypes(rows):
+    return [dtype for dtype in DTYPES if any(row.dtype == dtype for row in rows)]
 
 
 def _in_order(things):
@@ -54,13 +128,17 @@ def _in_order(things):
 
 def breaches(cells):
     """One line for each cell that breaks a rule."""
-    return [
-        f"{cell.subject.name} {cell.dtype} {cell.path}, {cell.family}, {cell.aspect}: "
-        f"{' and '.join(cell.broken)}; ours {number(cell.statistics('ours')[0])}, "
-        f"Keras {_worst([cell], 'keras')} ulp"
-        for cell in cells
-        if cell.broken
-    ]
+    lines = []
+    for cell in cells:
+        if cell.broken:
+            both = (cell.statistics(who) for who in ("ours", "keras"))
+            ours, keras = (number(three[0]) if three else "–" for three in both)
+            lines.append(
+                f"{cell.subject.name} {cell.dtype} {cell.path}, {cell.family}, "
+                f"{cell.aspect}: {' and '.join(cell.broken)}; ours {ours}, "
+                f"Keras {keras} ulp"
+            )
+    return lines
 
 
 _INTRODUCTION = """
@@ -70,10 +148,11 @@ How far ours and Keras's losses are from the exact value, in units in the last p
 (ulp) of the dtype: 0.5 is the best that rounding allows, 1e7 in float32 is an answer
 without a right digit, inf a NaN or an infinity in the place of a number.
 
-{versions}, {device}; seed {seed}; {size} elements of y_pred in a cell, fewer for Circle
-and CTC. Made by `keras-losses-ref atlas --output docs/atlas`; made again on the same
-versions and the same kind of processor, it gives the same numbers. What is measured,
-and against what, is said at the head of `keras_losses_ref/conformance/atlas.py`.
+{versions}, {device}; seed {seed}; {size} elements of y_pred
+in a cell, fewer for Circle and CTC. Made by `keras-losses-ref atlas --output
+docs/atlas`; made again on the same versions and the same kind of processor, it gives
+the same numbers, which [atlas.json](atlas.json) has for programs. What is measured, and
+against what, is said at the head of `keras_losses_ref/conformance/atlas.py`.
 
 Inputs: *typical*; *near 0* and *near 1*, of the prediction or of the size of the
 logits; a *tiny difference* between prediction and label, which is soft there; a
@@ -91,65 +170,57 @@ in 16 bits (2 for losses of whole rows) and 4 or 8 in float32.
 """
 
 
-def page(cells, seed=0):
+def page(found):
     """The atlas as a page of Markdown, which shows the pictures beside it."""
-    host = environment()
+    host, rows, broken = found["environment"], found["cells"], found["broken"]
     versions = ", ".join(f"{name} {host[name]}" for name in ("tensorflow", "keras"))
-    broken = breaches(cells)
     parts = [
-        _INTRODUCTION.format(
-            versions=versions, device=host["device"], seed=seed, size=SIZE
-        ).strip(),
+        _INTRODUCTION.format(versions=versions, **{**host, **found}).strip(),
         "## The worst",
         _ABOUT_THE_WORST.strip(),
-        summary(cells).rstrip(),
+        summary(rows).rstrip(),
         "## Where a rule is broken",
         _ABOUT_THE_RULES.strip(),
         "\n".join(f"- {line}" for line in broken) if broken else "Nowhere.",
     ]
-    for subject in _in_order(cell.subject for cell in cells):
+    for name in _in_order(row.subject for row in rows):
         parts += [
-            f"## {subject.name}",
-            f"![errors of {subject.name} over the input]({subject.slug}.svg)",
+            f"## {name}",
+            f"![errors of {name} over the input]({_SUBJECTS[name].slug}.svg)",
             "Worst, 99th percentile and median; ours above, Keras's below.",
-            _table([cell for cell in cells if cell.subject == subject]),
+            _table([row for row in rows if row.subject == name]),
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(cells):
-    families = [f for f in FAMILIES if any(cell.family == f for cell in cells)]
-    lines = [
-        "| | " + " | ".join(families) + " |",
-        "|---|" + "---|" * len(families),
-    ]
-    groups = _in_order((cell.aspect, cell.dtype, cell.path) for cell in cells)
+def _table(rows):
+    families = [f for f in FAMILIES if any(row.family == f for row in rows)]
+    groups = _in_order((row.aspect, row.dtype, row.path) for row in rows)
+    lines = []
     for group in sorted(groups, key=lambda g: ASPECTS.index(g[0])):
-        texts = []
-        for family in families:
-            found = [
-                cell
-                for cell in cells
-                if (cell.aspect, cell.dtype, cell.path, cell.family) == (*group, family)
-            ]
-            texts.append("<br>".join(_three(cell) for cell in found) or "–")
-        lines.append(f"| {' '.join(group)} | {' | '.join(texts)} |")
-    return "\n".join(lines)
+        texts = {
+            row.family: f"{_three(row.ours)}<br>{_three(row.keras)}"
+            for row in rows
+            if (row.aspect, row.dtype, row.path) == group
+        }
+        lines.append((" ".join(group), *(texts.get(f, "–") for f in families)))
+    return "\n".join(table(["", *families], lines))
 
 
-def _three(cell):
-    both = (cell.statistics(who) for who in ("ours", "keras"))
-    return "<br>".join(" ".join(map(number, three)) if three else "–" for three in both)
+def _three(statistics):
+    return " ".join(map(number, statistics)) if statistics else "–"
 
 
 def write(cells, folder, seed=0):
-    """README.md and a picture for each subject, into a folder."""
+    """atlas.json, README.md and a picture for each subject, into a folder."""
     os.makedirs(folder, exist_ok=True)
     for subject in _in_order(cell.subject for cell in cells):
         chosen = [cell for cell in cells if cell.subject == subject]
         draw(chosen, os.path.join(folder, f"{subject.slug}.svg"))
-    with open(os.path.join(folder, "README.md"), "w", encoding="utf-8") as file:
-        file.write(page(cells, seed))
+    found = document(cells, seed)
+    for name, text in (("atlas.json", dumps(found)), ("README.md", page(found))):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 #: Errors below this are drawn at it.
@@ -164,11 +235,11 @@ def draw(cells, path):
     with matplotlib.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "atlas", "font.size": 8}
     ):
-        figure = _figure(cells)
-        figure.savefig(path, metadata={"Date": None})
+        figure(cells).savefig(path, metadata={"Date": None})
 
 
-def _figure(cells):
+def figure(cells):
+    """The picture of one subject's cells, for a page or a notebook."""
     from matplotlib.figure import Figure
 
     subject = cells[0].subject
@@ -247,8 +318,8 @@ def _profile(cells, who, scale):
 
 _TICKS = {
     "logit": (
-        [1e-8, 1e-4, 0.5, 1 - 1e-4, 1 - 1e-8],
-        ["$10^{-8}$", "$10^{-4}$", "½", "$1-10^{-4}$", "$1-10^{-8}$"],
+        [1e-8, 1e-4, 0.5, 1 - 1e-6],
+        ["$10^{-8}$", "$10^{-4}$", "½", "$1-10^{-6}$"],
     ),
     "symlog": (
         [-1e4, -10, 0, 10, 1e4],

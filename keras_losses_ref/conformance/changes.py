@@ -138,6 +138,7 @@ def compare(old, new, accepted=(), between=None):
     if not _replaced(old, new, "Keras"):  # one Keras has one ledger and one definition
         changes = [dataclasses.replace(c, explained_by=None) for c in changes]
     changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
+    changes = [_explained_by_the_config(change, old, new) for change in changes]
     changes = [
         dataclasses.replace(change, part=part)
         for change, part in zip(changes, _parts(changes, old, new, between))
@@ -414,6 +415,38 @@ def _explained_by_the_corpus(changes):
             if times > len(entries) / 2:
                 change = dataclasses.replace(change, explained_by=name)
         yield change
+
+
+def _explained_by_the_config(change, old, new):
+    """A pickle or a file that holds the config forgets what the config forgets.
+
+    Where the answer is that of the config on one side alone, such as that of a pickle
+    since Keras 3.3, the entry about the config is what changed it.
+    """
+    question, _, way = change.id.rpartition("[")
+    if change.kind != SEMANTIC or change.explained_by:
+        return change
+    if way not in ("pickle]", ".keras]"):
+        return change
+    by_config = []
+    for found in (old, new):
+        answers = [found.answers.get(f"{question}[{w}", {}) for w in (way, "config]")]
+        asked, config = (answer.get(change.aspect) for answer in answers)
+        by_config.append(asked is not None and asked == config)
+    if by_config[0] == by_config[1]:
+        return change
+    found = old if by_config[0] else new
+    entries = collections.Counter(
+        answer["matches"]["config"]
+        for identifier, answer in found.answers.items()
+        if identifier.startswith(f"{change.implementation}:")
+        and "/" in identifier
+        and "[float32," in identifier  # as what is pickled is
+        and answer["loss"] == change.loss
+        and answer.get("matches", {}).get("config")
+    )
+    why = entries.most_common(1)[0][0] if entries else None
+    return dataclasses.replace(change, explained_by=why)
 
 
 #: What tells whether a part of the environment was replaced.

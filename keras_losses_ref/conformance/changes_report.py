@@ -213,6 +213,7 @@ def document(comparison):
                 "implementation": change.implementation,
                 "aspect": change.aspect,
                 "kind": change.kind,
+                "of_interface": change.of_interface,
                 "old": change.old,
                 "new": change.new,
                 "at": change.at,

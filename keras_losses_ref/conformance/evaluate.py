@@ -5,7 +5,7 @@ Three implementations answer: "ours", "keras" (the host's `tf.keras.losses`) and
 
 eager     as written
 graph     value and gradient in one `tf.function`
-xla       the same, compiled by XLA
+xla       the same, compiled by XLA, ours with kernels of its own
 nested    a compiled loss inside of a compiled step, which takes the gradient
 fit       one batch through `model.fit`
 reloaded  eagerly, after the loss went through its config and back
@@ -261,6 +261,8 @@ def make(case, implementation):
     if missing:
         raise Absent(f"{case.loss} of Keras {host.VERSION} has no {missing[0]!r}")
     kwargs = dict(case.config, reduction=case.reduction)
+    if implementation == "ours":
+        kwargs["jit_compile"] = case.path == "xla"
     if host.GENERATION == 2:
         return cls(**kwargs)
     if "dtype" in accepted:

@@ -149,6 +149,8 @@ def _of_cases(results):
     for answer in answers.values():
         # What was not judged is nobody's; what is the definition's needs no words.
         judged = answer["matches"]
+        if judged.get("shape", "definition") != "definition":
+            judged["value"] = judged["shape"]  # values of two shapes are not compared
         taken = judged.get("error")  # by an entry: the definition has no value here
         unjudged = None if taken == "definition" else taken
         for aspect in {*_ARRAYS, "config"} & set(answer):

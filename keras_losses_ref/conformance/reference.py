@@ -34,7 +34,21 @@ _GROUPS = {
     "Masks": "segmentation",
     "Embeddings": "similarity",
     "Sequences": "sequence",
+    "Large vocabularies": "linear",
 }
+
+#: Every loss, by class; those that no Keras has, and no case is about, come last.
+LOSSES = (
+    *HAND,
+    *(
+        name
+        for name in losses.__all__
+        if name not in HAND and getattr(getattr(losses, name), "function", None)
+    ),
+)
+
+#: What a module has beside its losses.
+_BESIDES = {"linear": (losses.LinearHead, losses.linear_logits)}
 
 _LAWS = {
     "Construction and saving": construction,
@@ -67,7 +81,7 @@ def losses_page():
         "",
         *table(
             ["loss", "function", "aliases"],
-            [_row(name) for name in HAND],
+            [_row(name) for name in LOSSES],
         ),
         "",
         "## What all losses share",
@@ -78,9 +92,11 @@ def losses_page():
     for title, group in _GROUPS.items():
         module = f"{losses.__name__}.{group}"
         lines += [f"## {title}", "", sys.modules[module].__doc__.strip(), ""]
-        for name in HAND:
+        for name in LOSSES:
             if getattr(losses, name).__module__ == module:
                 lines += _loss(name)
+        for thing in _BESIDES.get(group, ()):
+            lines += [*_function(thing), ""]
     lines += ["## To and from Keras", ""]
     for function in (convert.get, convert.to_keras):
         lines += [*_function(function), ""]
@@ -136,11 +152,12 @@ PAGES = {"losses.md": losses_page, "checks.md": checks_page}
 
 def _row(name):
     function = getattr(losses, name).function
-    aliases = ", ".join(f"`{alias}`" for alias in _aliases(function))
-    return f"[`{name}`](#{name.lower()})", f"`{function.__name__}`", aliases
+    short = ", ".join(f"`{alias}`" for alias in aliases(function))
+    return f"[`{name}`](#{name.lower()})", f"`{function.__name__}`", short
 
 
-def _aliases(function):
+def aliases(function):
+    """The short names of a loss function, like `mse`."""
     names = (n for n in losses.__all__ if getattr(losses, n) is function)
     return [name for name in names if name != function.__name__]
 
@@ -157,7 +174,8 @@ def _loss(name):
     summary, fields = _parsed(cls.__doc__)
     calls = [_signature(name, cls), _signature(function.__name__, function)]
     lines = [f"### {name}", "", summary, "", "```python", *calls, "```", ""]
-    lines += [f"![{name}: the loss and its gradient](plots/{name}.svg)", ""]
+    if name in HAND:
+        lines += [f"![{name}: the loss and its gradient](plots/{name}.svg)", ""]
     for field, rows in fields.items():
         if field in _VERBATIM:
             lines += [f"**{field}**", "", f"```{_VERBATIM[field]}", *rows, "```", ""]

@@ -1,12 +1,14 @@
 """The page of versions: every loss under every TensorFlow and Keras that was checked.
 
     python -m keras_losses_ref.conformance.versions add docs/versions NAME check.json
+    python -m keras_losses_ref.conformance.versions change docs/versions compare.json
     python -m keras_losses_ref.conformance.versions page docs/versions
 
 `add` keeps of `check --format json --all` what a reader of the page may ask: the
 versions, the counts by loss, which ledger entries showed, and every result that is
-neither agreed nor in the ledger. `page` writes README.md out of what was kept. Needs no
-TensorFlow.
+neither agreed nor in the ledger. `change` keeps of `compare --format json`, or of
+`upgrade`, how much Keras's losses changed from one release to the next, and why.
+`page` writes README.md out of what was kept. Needs no TensorFlow.
 """
 
 import collections
@@ -14,7 +16,11 @@ import json
 import os
 import sys
 
+from keras_losses_ref.conformance.changes import ADDED, HOST_RULES, REMOVED, ROUNDING
 from keras_losses_ref.conformance.snapshot import SCHEMA
+
+#: The folder of what changed, in that of the versions.
+_CHANGES = "changes"
 
 
 def kept(document):
@@ -51,24 +57,59 @@ def kept(document):
     }
 
 
+def kept_change(document):
+    """What stays of a comparison's JSON."""
+    found = [c for c in document["changes"] if c["implementation"] == "keras"]
+    names = {ADDED: [], REMOVED: []}
+    answers, interface, entries = collections.Counter(), 0, collections.Counter()
+    for change in found:
+        if change["kind"] == ROUNDING:
+            answers["rounding"] += 1
+        elif change["aspect"] == "public name":
+            name = change["id"].partition(":")[2].partition(" ")[0]
+            names[change["kind"]].append(name)
+        elif change["of_interface"]:
+            interface += 1
+        elif change["explained_by"] == HOST_RULES:
+            answers["host rules"] += 1
+        elif change["explained_by"]:
+            answers["ledger"] += 1
+            entries.update(change["explained_by"].split(", "))
+        else:
+            answers["unexplained"] += 1
+    return {
+        "schema": SCHEMA,
+        "old": document["old"],
+        "new": document["new"],
+        "same": document["counts"]["same"],
+        "answers": dict(answers),
+        "ledger": dict(entries),
+        "interface": interface,
+        "names": names,
+        "unexplained": [
+            change["id"]
+            for change in document["changes"]
+            if change["kind"] not in (ROUNDING, ADDED, REMOVED)
+            and not (change["of_interface"] or change["explained_by"])
+        ],
+    }
+
+
 def page(folder):
     """The Markdown of the page, out of the files in `folder`."""
-    documents = []
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".json"):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                documents.append((name, json.load(file)))
+    documents = _read(folder)
     documents.sort(key=lambda item: _order(item[1]["environment"]))
+    steps = _read(os.path.join(folder, _CHANGES))
+    steps.sort(key=lambda item: _order_of_steps(item[1]))
     losses = sorted({loss for _, found in documents for loss in found["losses"]})
-    used = sorted(
-        {
-            entry
-            for _, found in documents
-            for loss in found["losses"].values()
-            for entry in loss["ledger"]
-        }
-    )
-    number = {entry: index for index, entry in enumerate(used, 1)}
+    used = {
+        entry
+        for _, found in documents
+        for loss in found["losses"].values()
+        for entry in loss["ledger"]
+    }
+    used |= {entry for _, found in steps for entry in found["ledger"]}
+    number = {entry: index for index, entry in enumerate(sorted(used), 1)}
     lines = [
         "# Losses by version",
         "",
@@ -84,16 +125,83 @@ def page(folder):
     ]
     for name, found in documents:
         environment = found["environment"]
-        keras = environment["keras"]
-        if environment["keras_package"] != "keras":
-            keras = f"{environment['keras_package']} {keras}"
         cells = [_cell(loss, found, number) for loss in losses]
-        row = [f"[{environment['tensorflow']}]({name})", keras, found["verdict"]]
-        lines.append(f"| {' | '.join([*row, *cells])} |")
+        row = [f"[{environment['tensorflow']}]({name})", _keras(environment)]
+        lines.append(f"| {' | '.join([*row, found['verdict'], *cells])} |")
+    lines += _of_steps(steps, number)
     lines += ["", "| | ledger |", "|---:|---|"]
     lines += [f"| {index} | `{entry}` |" for entry, index in number.items()]
     lines += ["", "What each entry says: [the ledger](../deviations.md)."]
     return "\n".join(lines) + "\n"
+
+
+def _read(folder):
+    """[(name of the file, what is in it)] of the JSON files of a folder."""
+    documents = []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if name.endswith(".json"):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                documents.append((name, json.load(file)))
+    return documents
+
+
+def _keras(environment):
+    package = environment["keras_package"]
+    return ("" if package == "keras" else f"{package} ") + environment["keras"]
+
+
+def _of_steps(steps, number):
+    """The table of what changed, line by line."""
+    if not steps:
+        return
+    yield from (
+        "",
+        "## What changed, release by release",
+        "",
+        "Each row is `keras-losses-ref compare` on the records of two environments: "
+        "what Keras's losses do otherwise, and why. *Rules*: both follow the "
+        "definition, which leaves reductions, masks and dtypes to the Keras in use. "
+        "*Unexplained*: not in the ledger. *Rounding*: both are within the tolerance "
+        "of one truth. *Interface*: arguments, defaults, types of exceptions. "
+        "*Entries*: those of the ledger below that one side shows and the other does "
+        "not. *Same*: what did not change, of Keras's losses and ours; where it is "
+        "less than elsewhere, a part of the corpus was asked.",
+        "",
+        "| TensorFlow | Keras | same | ledger | rules | unexplained | rounding "
+        "| interface | names | entries |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|---|",
+    )
+    for name, found in steps:
+        old, new = found["old"], found["new"]
+        both = [(x["tensorflow"], _keras(x)) for x in (old, new)]
+        tensorflow, keras = (a if a == b else f"{a} -> {b}" for a, b in zip(*both))
+        kinds = ("ledger", "host rules", "unexplained", "rounding")
+        counts = [found["same"], *(found["answers"].get(kind, 0) for kind in kinds)]
+        names = [f"+ `{name}`" for name in found["names"][ADDED]]
+        names += [f"- `{name}`" for name in found["names"][REMOVED]]
+        entries = sorted(number[entry] for entry in found["ledger"])
+        row = [f"[{tensorflow}]({_CHANGES}/{name})", keras, *counts, found["interface"],
+               _some(names), " ".join(map(str, entries))]  # fmt: skip
+        yield f"| {' | '.join(map(str, row))} |"
+
+
+def _some(names, most=4):
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _name_of_step(found):
+    """ "tf2.15.1-keras2.15.0..tf2.16.2-keras3.4.1"."""
+    return "..".join(
+        f"tf{x['tensorflow']}-{x['keras_package']}{x['keras']}"
+        for x in (found["old"], found["new"])
+    )
+
+
+def _order_of_steps(found):
+    """Steps of TensorFlow alone last; else in the order of their older side."""
+    old, new = found["old"], found["new"]
+    return (old["keras"] == new["keras"], _order(old), _order(new))
 
 
 def _cell(loss, found, number):
@@ -121,16 +229,20 @@ def _order(environment):
 
 
 def main(argv):
-    """`add FOLDER NAME CHECK.json`, or `page FOLDER`."""
+    """`add FOLDER NAME CHECK.json`, `change FOLDER COMPARE.json` or `page FOLDER`."""
     command, folder, *names = argv
-    os.makedirs(folder, exist_ok=True)
-    if command == "add":
-        name, found = names
-        with open(found, encoding="utf-8") as file:
-            text = json.dumps(kept(json.load(file)), indent=1, sort_keys=True) + "\n"
-        path = os.path.join(folder, f"{name}.json")
-    else:
+    if command == "page":
         text, path = page(folder), os.path.join(folder, "README.md")
+    else:
+        with open(names[-1], encoding="utf-8") as file:
+            document = json.load(file)
+        if command == "add":
+            found, path = kept(document), os.path.join(folder, f"{names[0]}.json")
+        else:
+            found = kept_change(document)
+            path = os.path.join(folder, _CHANGES, f"{_name_of_step(found)}.json")
+        text = json.dumps(found, indent=1, sort_keys=True) + "\n"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(f"{path}.tmp", "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(f"{path}.tmp", path)

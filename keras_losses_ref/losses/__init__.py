@@ -37,6 +37,12 @@ from keras_losses_ref.losses.hinge import (
     hinge,
     squared_hinge,
 )
+from keras_losses_ref.losses.linear import (
+    LinearHead,
+    LinearSparseCategoricalCrossentropy,
+    linear_logits,
+    linear_sparse_categorical_crossentropy,
+)
 from keras_losses_ref.losses.regression import (
     MAE,
     MAPE,
@@ -94,6 +100,8 @@ __all__ = [
     "Huber",
     "KLD",
     "KLDivergence",
+    "LinearHead",
+    "LinearSparseCategoricalCrossentropy",
     "LogCosh",
     "Loss",
     "MAE",
@@ -127,6 +135,8 @@ __all__ = [
     "kl_divergence",
     "kld",
     "kullback_leibler_divergence",
+    "linear_logits",
+    "linear_sparse_categorical_crossentropy",
     "log_cosh",
     "logcosh",
     "mae",

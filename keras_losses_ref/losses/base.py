@@ -13,6 +13,8 @@ reduction   how the values of a batch become one number: "sum_over_batch_size" (
 name        the name of the loss; its default is Keras's
 dtype       the dtype in which y_pred is taken and the loss is returned; None means
             Keras's floatx (Keras 3) or the dtype of y_pred (Keras 2)
+jit_compile whether the loss is compiled to kernels of its own (`fused.py`): "auto",
+            where that pays; True, always; False, never
 
 `loss(y_true, y_pred, sample_weight=None)`: a weight multiplies its sample's value;
 a mask on y_pred (from a Masking or Embedding layer) drops what it marks False.
@@ -28,9 +30,10 @@ import functools
 import numbers
 import warnings
 
+import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import fused, host
 from keras_losses_ref.losses.reduction import reduce, same_rank
 
 _undecorated = tf.autograph.experimental.do_not_convert
@@ -47,6 +50,8 @@ class Loss(host.Loss):
     function = None
     #: The names of the constructor arguments passed on to it, and kept in the config.
     arguments = ()
+    #: Whether the loss as a whole may become a kernel (`fused.py`).
+    fusible = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -56,29 +61,54 @@ class Loss(host.Loss):
         if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
             cls.__init__ = host.in_host_order(cls.__init__, cls.__name__)
 
-    def __init__(self, name=None, reduction=host.DEFAULT_REDUCTION, dtype=None):
+    def __init__(
+        self,
+        name=None,
+        reduction=host.DEFAULT_REDUCTION,
+        dtype=None,
+        jit_compile="auto",
+    ):
         host.init_base(self, name, reduction, dtype)
+        if jit_compile not in ("auto", True, False):
+            raise ValueError(
+                f"{type(self).__name__}: `jit_compile` must be 'auto', True or False. "
+                f"Received: jit_compile={jit_compile!r}."
+            )
+        self.jit_compile = jit_compile
 
     @_undecorated
     def __call__(self, y_true, y_pred, sample_weight=None):
-        mask = host.get_mask(y_pred)
         with tf.name_scope(self._scope()):
+            mask = host.get_mask(y_pred)
             dtype = host.dtype_of(self, y_pred)
+            reduction = host.effective_reduction(self)
             y_true, y_pred = to_tensors(y_true, y_pred, dtype, self.function.labels)
-            values = self._values(y_true, y_pred)
-            values_mask = host.get_mask(values)
-            if mask is None:
-                mask = values_mask
-            elif values_mask is not None:
-                mask = tf.logical_and(tf.cast(mask, tf.bool), values_mask)
-            loss = reduce(values, sample_weight, mask, host.effective_reduction(self))
-            return tf.cast(loss, dtype)
+            if type(self).call is not Loss.call:
+                values = widen(tf.convert_to_tensor(self.call(y_true, y_pred)))
+                return total_loss(values, sample_weight, mask, reduction, dtype)
+            function, bound = self.function, self._bound()
+            if is_ragged(y_true) or is_ragged(y_pred):
+                values = function.wide(y_true, y_pred, **bound)
+                return total_loss(values, sample_weight, mask, reduction, dtype)
+            y_true, y_pred, bound = function.prepare(y_true, y_pred, bound)
+            loss = type(self)
 
-    def _values(self, y_true, y_pred):
-        """The loss per sample, in float32 at least where the class is one of ours."""
-        if type(self).call is not Loss.call:
-            return widen(tf.convert_to_tensor(self.call(y_true, y_pred)))
-        return self.function.wide(y_true, y_pred, **self._bound())
+            def core(y_true, y_pred, sample_weight, mask):
+                values = function.body(y_true, y_pred, bound)
+                values = loss.with_mask(values, dtype)
+                return total_loss(values, sample_weight, mask, reduction, dtype)
+
+            if sample_weight is not None and not tf.is_tensor(sample_weight):
+                sample_weight = tf.convert_to_tensor(sample_weight)
+            key = fused.key(loss, bound, reduction, dtype, *host.state())
+            key = key if self.fusible else None
+            tensors = (y_true, y_pred, sample_weight, mask)
+            return fused.run(core, key, tensors, self.jit_compile)
+
+    @staticmethod
+    def with_mask(values, dtype):
+        """`values`, with a mask on them if the mean is to leave some out."""
+        return values
 
     def call(self, y_true, y_pred):
         """The loss per sample, before weights and reduction."""
@@ -100,6 +130,7 @@ class Loss(host.Loss):
             "name": self.name,
             "reduction": self.reduction,
             "dtype": None if self.dtype is None else tf.as_dtype(self.dtype).name,
+            "jit_compile": self.jit_compile,
         }
         return {**config, **self._bound()}
 
@@ -118,6 +149,7 @@ def loss_function(
     broadcast=False,
     believe_from_logits=False,
     ragged=False,
+    check=None,
 ):
     """Make a loss function out of the maths of its body.
 
@@ -131,35 +163,50 @@ def loss_function(
     believe_from_logits  whether from_logits=True is taken at its word even then
     ragged      whether rows of different lengths are taken, where the host takes them
     broadcast   whether an axis of 1 may stand against a longer one
+    check       (name, y_true, y_pred, arguments) -> y_true, or raises
 
-    `f.wide` is the same function before the result is narrowed.
+    `f.wide` is the same function before the result is narrowed; `f.prepare` and
+    `f.body` are its two halves, the second of which can become a kernel.
     """
 
-    def decorate(body):
-        @_undecorated
-        @functools.wraps(body)
-        def wide(y_true, y_pred, *args, **kwargs):
-            y_true, y_pred = to_tensors(y_true, y_pred, None, labels)
-            bound = _bind(body, args, kwargs)
-            if is_ragged(y_true) or is_ragged(y_pred):
-                check_ragged(body.__name__, ragged, y_true, y_pred, bound)
-                return by_row(functools.partial(wide, **bound), y_true, y_pred)
+    def decorate(definition):
+        name = definition.__name__
+
+        def body(y_true, y_pred, bound):
+            """The definition, in float32 at least."""
+            y_pred = widen(y_pred)
             if labels == "values":
-                y_true, y_pred = align(body.__name__, y_true, y_pred, broadcast)
+                y_true = tf.cast(y_true, y_pred.dtype)
+            return definition(y_true, y_pred, **bound)
+
+        def prepare(y_true, y_pred, bound):
+            """What is done before the body, whichever way that is run."""
+            if labels == "values":
+                y_true, y_pred = align(name, y_true, y_pred, broadcast)
             believed = believe_from_logits and bound["from_logits"]
             hidden = bound.get("ignore_class") is not None
             hidden = hidden and not host.RECOVERS_BEHIND_IGNORE_CLASS
             if logits_of is not None and not believed and not hidden:
-                y_pred, bound["from_logits"] = recover_logits(
-                    y_pred, bound["from_logits"], logits_of, body.__name__
+                y_pred, from_logits = recover_logits(
+                    y_pred, bound["from_logits"], logits_of, name
                 )
-            y_pred = widen(y_pred)
-            if labels == "values":
-                y_true = tf.cast(y_true, y_pred.dtype)
-            return body(y_true, y_pred, **bound)
+                bound = dict(bound, from_logits=from_logits)
+            if check is not None:
+                y_true = check(name, y_true, y_pred, bound)
+            return y_true, y_pred, bound
 
         @_undecorated
-        @functools.wraps(body)
+        @functools.wraps(definition)
+        def wide(y_true, y_pred, *args, **kwargs):
+            y_true, y_pred = to_tensors(y_true, y_pred, None, labels)
+            bound = _bind(definition, args, kwargs)
+            if is_ragged(y_true) or is_ragged(y_pred):
+                check_ragged(name, ragged, y_true, y_pred, bound)
+                return by_row(functools.partial(wide, **bound), y_true, y_pred)
+            return body(*prepare(y_true, y_pred, bound))
+
+        @_undecorated
+        @functools.wraps(definition)
         def function(y_true, y_pred, *args, **kwargs):
             dtype = host.dtype_of(_NO_DTYPE, y_pred)
             values = wide(y_true, y_pred, *args, **kwargs)
@@ -169,9 +216,9 @@ def loss_function(
                 host.set_mask(narrow, mask)
             return narrow
 
-        function = host.in_host_order(function, body.__name__)
+        function = host.in_host_order(function, name)
+        function.labels, function.prepare, function.body = labels, prepare, body
         function.wide = wide
-        function.labels = labels
         return host.register(function)
 
     return decorate
@@ -179,6 +226,16 @@ def loss_function(
 
 class _NO_DTYPE:
     dtype = None
+
+
+def total_loss(values, sample_weight, mask, reduction, dtype):
+    """`values` weighed, masked and reduced, in the dtype of the loss."""
+    values_mask = host.get_mask(values)
+    if mask is None:
+        mask = values_mask
+    elif values_mask is not None:
+        mask = tf.logical_and(tf.cast(mask, tf.bool), values_mask)
+    return tf.cast(reduce(values, sample_weight, mask, reduction), dtype)
 
 
 def _bind(body, args, kwargs):
@@ -418,22 +475,6 @@ def constant(value, dtype):
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
-def log_ratio(a, b, difference, sharp):
-    """log(a / b) for a, b > 0 from `difference` = a - b, exact in form where a = b.
-
-    Only log1p of what is at least 0: XLA's is poor below. TensorFlow's loses a digit
-    above 1, which matters if `sharp`: the loss itself is in float64.
-    """
-    above = difference >= 0
-    low = tf.where(above, b, -a)
-    excess = difference / low
-    size = tf.math.log1p(excess)
-    if sharp:
-        far = tf.math.log(tf.where(above, a, -b) / low)
-        size = tf.where(excess > 1.0, far, size)
-    return tf.where(above, size, -size)
-
-
 def written_out(terms, y_true, y_pred):
     """`terms(y_true, y_pred)` with its gradient written out, not left to autodiff.
 
@@ -451,11 +492,12 @@ def mean_of(terms, y_true, y_pred, axis=-1):
     each value by its own y_true and y_pred.
     """
     count = tf.cast(tf.shape(y_pred)[axis], y_pred.dtype)
-    return sum_of(terms, y_true, y_pred, axis, tf.reduce_mean, count)
+    return sum_of(terms, y_true, y_pred, axis, mean_along, count)
 
 
-def sum_of(terms, y_true, y_pred, axis=-1, reduction=tf.reduce_sum, count=None):
+def sum_of(terms, y_true, y_pred, axis=-1, reduction=None, count=None):
     """The sum along `axis` of elementwise terms; otherwise as `mean_of`."""
+    reduction = reduction or sum_along
 
     def reduced(y_true, y_pred):
         values, slopes = terms(y_true, y_pred)
@@ -466,9 +508,38 @@ def sum_of(terms, y_true, y_pred, axis=-1, reduction=tf.reduce_sum, count=None):
             by_true, by_pred = slopes()
             return upstream * by_true, upstream * by_pred
 
-        return reduction(values, axis=axis), gradient
+        return reduction(values, axis), gradient
 
     return written_out(reduced, *together(y_true, y_pred))
+
+
+def mean_along(values, axis=-1):
+    """The mean along `axis`."""
+    if not fused.in_kernel():
+        return tf.reduce_mean(values, axis=axis)
+    count = tf.cast(tf.shape(values)[axis], values.dtype)
+    return sum_along(values, axis) / count
+
+
+def sum_along(values, axis=-1, keepdims=False):
+    """The sum along `axis`, or several, or all if None.
+
+    In a kernel the last axis is summed as a product with ones, in float64: XLA adds
+    one number after the other in a sum, but eight at a time in a product.
+    """
+    rank = values.shape.rank
+    axes = range(rank or 0) if axis is None else np.atleast_1d(axis)
+    axes = sorted(int(a) % rank for a in axes) if rank else []
+    if not fused.in_kernel() or rank - 1 not in axes:
+        return tf.reduce_sum(values, axis=axis, keepdims=keepdims)
+    size = tf.shape(values)
+    rows = tf.reshape(tf.cast(values, tf.float64), [-1, values.shape[-1] or size[-1]])
+    sums = tf.linalg.matvec(rows, tf.ones(tf.shape(rows)[-1:], tf.float64))
+    sums = tf.reshape(sums, tf.concat([size[:-1], [1]], 0))
+    if axes[:-1]:
+        sums = tf.reduce_sum(sums, axis=axes[:-1], keepdims=True)
+    sums = tf.cast(sums, values.dtype)
+    return sums if keepdims else tf.squeeze(sums, axes)
 
 
 def together(y_true, y_pred):
@@ -496,5 +567,5 @@ def power_of_two(x):
 
 def total(values, axis=None, keepdims=False):
     """The sum along `axis`, added up in float64 and given in the dtype of `values`."""
-    exact = tf.reduce_sum(tf.cast(values, tf.float64), axis=axis, keepdims=keepdims)
+    exact = sum_along(tf.cast(values, tf.float64), axis, keepdims)
     return tf.cast(exact, values.dtype)

@@ -5,10 +5,12 @@ categorical one (one-hot labels) and the sparse one (integer labels). With
 `from_logits=True` the activation is part of the loss, and the layer has none.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import elementary, fused, host
 from keras_losses_ref.losses.base import (
     Loss,
     check_axis,
@@ -17,13 +19,13 @@ from keras_losses_ref.losses.base import (
     constant,
     difference,
     in_float64,
-    log_ratio,
     loss_function,
+    mean_along,
     mean_of,
     move_axis_last,
     power_of_two,
+    sum_along,
     sum_of,
-    total,
     written_out,
 )
 
@@ -64,7 +66,8 @@ def binary_crossentropy(
     """
     check_axis("binary_crossentropy", axis, y_pred.shape.rank)
     smoothing = check_label_smoothing("binary_crossentropy", label_smoothing)
-    y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
+    if tf.is_tensor(smoothing) or smoothing:
+        y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
     bounds = None if from_logits else clip_bounds(y_pred.dtype)
     sharp = y_pred.dtype == tf.float64
 
@@ -92,12 +95,12 @@ def binary_surprise(y, x, bounds, sharp):
         p = tf.where(positive, large, small), tf.where(positive, small, large)
 
         def slopes():
-            return -x, sigmoid_minus(x, y, small)
+            return -x, sigmoid_minus(x, y)
 
-        return below + above + tf.math.log1p(e), slopes, (*p, large * small)
+        return below + above + elementary.log1p(e, sharp), slopes, (*p, large * small)
     low, high = bounds
     p = tf.clip_by_value(x, low, high)
-    log_p, log_not_p = tf.math.log(p), log_of_rest(p, sharp)
+    log_p, log_not_p = elementary.log(p, sharp), log_of_rest(p, sharp)
 
     def slopes():
         by_pred = (p - y) / (p * (1.0 - p))
@@ -113,6 +116,8 @@ def log_of_rest(p, sharp):
     XLA's log1p in float64 is poor between -0.42 and -0.3; this matters if `sharp`: the
     loss itself is in float64.
     """
+    if fused.in_kernel() and p.dtype == tf.float64 and not sharp:
+        return elementary.log(1.0 - p)
     if not sharp:
         return tf.math.log1p(-p)
     small = p < 0.25
@@ -121,17 +126,17 @@ def log_of_rest(p, sharp):
     return near + tf.math.log(1.0 - tf.where(small, zero, p))
 
 
-def sigmoid_minus(x, y, small):
-    """sigmoid(x) - y, where `small` is sigmoid(-|x|).
+def sigmoid_minus(x, y):
+    """sigmoid(x) - y; in float64, as a soft label may be all but met.
 
-    A soft label may be all but met, and nothing of float32 be left of the difference:
-    it is taken in float64, as tanh(x / 2) / 2 + (1/2 - y), unless 1 - y or y is small.
+    Counted from 1/2 where x is small, as tanh(x / 2) / 2 + (1/2 - y), else from 1 or 0.
     """
-    limit = 1.0 if x.dtype == tf.float64 else 16.0
-    wide_x, wide_y = tf.cast(x, tf.float64), tf.cast(y, tf.float64)
+    wide_x, wide_y = in_float64(x, y)
+    e = tf.exp(-tf.abs(wide_x))
+    small = e / (1.0 + e)
+    far = tf.where(wide_x >= 0, (1.0 - wide_y) - small, small - wide_y)
     near = 0.5 * tf.tanh(0.5 * wide_x) + (0.5 - wide_y)
-    far = tf.where(x >= 0, (1.0 - y) - small, small - y)
-    return tf.where(tf.abs(x) < limit, tf.cast(near, x.dtype), far)
+    return tf.cast(tf.where(tf.abs(wide_x) < 1.0, near, far), x.dtype)
 
 
 @host.register
@@ -149,8 +154,9 @@ class BinaryCrossentropy(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="binary_crossentropy",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.from_logits = from_logits
         self.label_smoothing = check_label_smoothing(
             "BinaryCrossentropy", label_smoothing
@@ -191,13 +197,14 @@ def binary_focal_crossentropy(
     name = "binary_focal_crossentropy"
     check_axis(name, axis, y_pred.shape.rank)
     smoothing = check_label_smoothing(name, label_smoothing)
-    y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
+    if tf.is_tensor(smoothing) or smoothing:
+        y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
     gamma = check_number(name, "gamma", gamma)
     bounds = None if from_logits else clip_bounds(y_pred.dtype)
     alpha = check_number(name, "alpha", alpha)
-    alpha = tf.cast(alpha, tf.float64) if tf.is_tensor(alpha) else alpha
     sharp = y_pred.dtype == tf.float64
     y_true, y_pred = in_float64(y_true, y_pred)
+    alpha = tf.cast(alpha, y_pred.dtype) if tf.is_tensor(alpha) else alpha
 
     def terms(y, x):
         cost, cost_slopes, chances = binary_surprise(y, x, bounds, sharp)
@@ -224,7 +231,7 @@ def binary_focal_crossentropy(
         return weight * values, slopes
 
     if tf.is_tensor(gamma) or tf.is_tensor(alpha):  # they may want a gradient as well
-        return tf.reduce_mean(terms(y_true, y_pred)[0], axis=axis)
+        return mean_along(terms(y_true, y_pred)[0], axis)
     return mean_of(terms, y_true, y_pred, axis)
 
 
@@ -271,8 +278,9 @@ class BinaryFocalCrossentropy(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="binary_focal_crossentropy",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         owner = "BinaryFocalCrossentropy"
         self.apply_class_balancing = apply_class_balancing
         self.alpha = check_number(owner, "alpha", alpha)
@@ -315,80 +323,95 @@ def surprise_of_logits(y, x):
 
     def terms(y, x):
         below, e, log_size, rest = exponentials(x)
-        size = 1.0 + rest
         surprise = log_size - below
         # A label of 0 silences a logit of -inf.
-        values = tf.reduce_sum(tf.math.multiply_no_nan(surprise, y), axis=-1)
+        values = sum_along(tf.math.multiply_no_nan(surprise, y))
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
             # e is 1 at the largest logit, so that nothing cancels for its label.
-            return upstream * surprise, ((e - y) - y * rest) * (upstream / size)
+            by_x = ((e - y) - y * rest) * (upstream / (1.0 + rest))
+            return upstream * surprise, by_x
 
         return values, gradient
 
     return written_out(terms, y, x)
 
 
-def exponentials(x):
+def exponentials(x, narrow=None):
     """exp(x - max(x)) along the last axis, to the last digit, and its sum.
 
+    narrow  the dtype that x was of, before it came to be float64
     Returns (x - max(x), its exp, log of the sum, the sum without the largest).
     """
-    x = tf.minimum(x, x.dtype.max)  # one infinite logit is a large one
+    largest_number = (narrow or x.dtype).max
+    x = tf.minimum(x, largest_number)  # one infinite logit is a large one
     top = tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True))
     below, error = difference(x, top)  # exp would magnify the error
-    # Scaled, as a correction that is no normal number would be flushed to 0.
-    e = tf.exp(below) * 2.0**64
-    e = (e + tf.math.multiply_no_nan(tf.stop_gradient(error), e)) * 2.0**-64
-    largest = tf.cast(tf.equal(x, top), x.dtype)
-    ties = tf.reduce_sum(largest, axis=-1, keepdims=True) - 1.0
-    rest = tf.reduce_sum(e - largest, axis=-1, keepdims=True) + ties
+    e = tf.exp(below)
+    if narrow in (None, x.dtype):
+        # Scaled, as a correction that is no normal number would be flushed to 0.
+        e *= 2.0**64
+        e = (e + tf.math.multiply_no_nan(tf.stop_gradient(error), e)) * 2.0**-64
+    largest = tf.equal(x, top)
+    ties = sum_along(tf.cast(largest, x.dtype), keepdims=True) - 1.0
+    rest = sum_along(tf.where(largest, e - 1.0, e), keepdims=True) + ties
     # Two infinities have no order.
-    endless = (ties > 0.0) & (tf.abs(top) >= x.dtype.max)
+    endless = (ties > 0.0) & (tf.abs(top) >= largest_number)
     rest = tf.where(endless, tf.constant(float("nan"), x.dtype), rest)
     return below, e, tf.math.log1p(rest), rest
 
 
 def surprise_of_shares(y, x):
     """-sum(y log q), q = clip(x / sum(x)), along the last axis."""
-    bounds = clip_bounds(x.dtype)
+    dtype, bounds = x.dtype, clip_bounds(x.dtype)
+    sharp = dtype == tf.float64
 
     def terms(y, x):
-        _, (_, _, cost, kept) = shares(x, bounds)
-        values = tf.reduce_sum(y * cost, axis=-1)
+        y, x = in_float64(y, x)
+        (_, _, size), (q, _, cost, kept) = shares(x, bounds, sharp)
+        values = sum_along(y * cost)
 
         def gradient(upstream):
-            upstream = upstream[..., tf.newaxis]
-            # sum(z) - z / q as one fraction, in float64: it may all but vanish.
-            z, wide_x = in_float64(tf.where(kept, y, tf.zeros_like(y)), x)
+            (upstream,) = in_float64(upstream[..., tf.newaxis])
+            # sum(z) - z / q as one fraction: it may all but vanish.
+            z = tf.where(kept, y, tf.zeros_like(y))
+            labels = sum_along(z, keepdims=True)
             # Scaled, as XLA makes one product of two divisors.
-            scale = power_of_two(tf.reduce_max(wide_x, axis=-1, keepdims=True))
-            wide_x /= scale
-            whole = tf.reduce_sum(wide_x, axis=-1, keepdims=True)
-            labels = tf.reduce_sum(z, axis=-1, keepdims=True)
-            apart = labels * wide_x - z * whole
-            apart /= whole * tf.where(kept, wide_x, tf.ones_like(wide_x))
+            scale = power_of_two(size) if sharp else tf.ones([], tf.float64)
+            whole = size / scale
+            apart = labels * (x / scale) - z * whole
+            apart /= whole * tf.where(kept, x / scale, tf.ones_like(x))
             slope = tf.where(kept, apart, labels / whole) / scale
-            slope = tf.cast(slope, x.dtype)
-            return upstream * cost, upstream * slope
+            return tf.cast(upstream * cost, dtype), tf.cast(upstream * slope, dtype)
 
-        return values, gradient
+        return tf.cast(values, dtype), gradient
 
     return written_out(terms, y, x)
 
 
-def shares(x, bounds):
+def shares(x, bounds, sharp):
     """Each class's share q of the total along the last axis, as it is and clipped.
 
     Returns (q, 1 - q, the total) and (q, 1 - q, -log q, where the clip left q alone).
-    Only the largest share can be nearly 1: its 1 - q is the sum of the others.
     """
     low, high = bounds
+    if not sharp:  # of what was a float32, float64 keeps nine digits of 1 - q as well
+        size = sum_along(x, keepdims=True)
+        q = x / size
+        clipped = tf.clip_by_value(q, low, high)
+        kept = tf.equal(clipped, q)
+        return (q, 1.0 - q, size), (
+            clipped,
+            1.0 - clipped,
+            -elementary.log(clipped),
+            kept,
+        )
+    # Only the largest share can be nearly 1: its 1 - q is the sum of the others.
     top = tf.reduce_max(x, axis=-1, keepdims=True)
     largest = tf.equal(x, top)
-    rest = total(tf.where(largest, tf.zeros_like(x), x), axis=-1, keepdims=True)
-    ties = tf.reduce_sum(tf.cast(largest, x.dtype), axis=-1, keepdims=True) - 1.0
+    rest = sum_along(tf.where(largest, tf.zeros_like(x), x), keepdims=True)
+    ties = sum_along(tf.cast(largest, x.dtype), keepdims=True) - 1.0
     rest += ties * top
     size = rest + top
     most = largest & (rest < top)
@@ -438,8 +461,9 @@ class CategoricalCrossentropy(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="categorical_crossentropy",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.from_logits = from_logits
         self.label_smoothing = check_label_smoothing(
             "CategoricalCrossentropy", label_smoothing
@@ -488,20 +512,23 @@ def categorical_focal_crossentropy(
 
 def focal_surprise(y, x, alpha, gamma, from_logits, name):
     """sum(alpha (1 - q)^gamma y (-log q)), q the clipped share, along the last axis."""
-    bounds = clip_bounds(x.dtype)
+    dtype, bounds = x.dtype, clip_bounds(x.dtype)
+    sharp = dtype == tf.float64
     gamma = check_number(name, "gamma", gamma)
     y, x = in_float64(y, x)
     trained = tf.is_tensor(gamma) or tf.is_tensor(alpha)
-    alpha = constant(alpha, tf.float64)
+    alpha = constant(alpha, x.dtype)
 
     def terms(y, x):
         if from_logits:
-            below, e, log_size, rest = exponentials(x)
+            below, e, log_size, rest = exponentials(x, narrow=dtype)
             share, not_share = e / (1.0 + rest), ((1.0 - e) + rest) / (1.0 + rest)
             q, not_q, kept = clip_share(share, not_share, bounds)
-            cost = tf.where(kept, log_size - below, -tf.math.log(q))
+            low, high = (constant(-math.log(bound), x.dtype) for bound in bounds)
+            cost = tf.where(kept, log_size - below, tf.where(q < 0.5, low, high))
         else:
-            (share, not_share, size), (q, not_q, cost, kept) = shares(x, bounds)
+            exact, clipped = shares(x, bounds, sharp)
+            (share, not_share, size), (q, not_q, cost, kept) = exact, clipped
         power, slope = powers(not_q, gamma)
         values = alpha * power * cost
 
@@ -512,12 +539,12 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
             pull *= -alpha * y
             pull = tf.where(kept, pull, tf.zeros_like(pull))
             pulls = pull * share
-            others = tf.reduce_sum(pulls, axis=-1, keepdims=True) - pulls
+            others = sum_along(pulls, keepdims=True) - pulls
             by_share = pull * not_share - others
             factor = share if from_logits else 1.0 / size
             return upstream * values, upstream * factor * by_share
 
-        return tf.reduce_sum(y * values, axis=-1), gradient
+        return sum_along(y * values), gradient
 
     if trained:  # gamma or alpha may want a gradient as well
         return terms(y, x)[0]
@@ -561,8 +588,9 @@ class CategoricalFocalCrossentropy(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="categorical_focal_crossentropy",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         owner = "CategoricalFocalCrossentropy"
         self.alpha = check_alpha(owner, alpha, None)
         self.gamma = check_number(owner, "gamma", gamma)
@@ -571,7 +599,45 @@ class CategoricalFocalCrossentropy(Loss):
         self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(labels="indices", logits_of="Softmax", ragged=True)
+def class_indices(name, y_true, y_pred, arguments):
+    """y_true as one class for each row of y_pred; eagerly, what is none is refused."""
+    axis = check_axis(name, arguments.get("axis", -1), y_pred.shape.rank)
+    y_true = drop_class_axis(name, y_true, y_pred, axis)
+    if tf.executing_eagerly():
+        ignored = arguments.get("ignore_class")
+        check_labels(name, y_true.numpy(), y_pred.shape[axis], ignored)
+    return tf.cast(y_true, tf.int64)
+
+
+def class_indices_of_known_rank(name, y_true, y_pred, arguments):
+    """The same for tensors whose axes would be broadcast unseen."""
+    if y_true.shape.rank is None or y_pred.shape.rank is None:
+        raise ValueError(
+            f"{name}: the ranks must be known. Received: y_true.shape={y_true.shape}, "
+            f"y_pred.shape={y_pred.shape}. Give them one, for example by "
+            "y_pred = tf.ensure_shape(y_pred, (None, classes))."
+        )
+    return class_indices(name, y_true, y_pred, arguments)
+
+
+def class_indices_looked_up(name, y_true, y_pred, arguments):
+    """The same; in a graph on a CPU, what is no class is refused when it runs.
+
+    A lookup does it, as it does in TensorFlow's own kernel.
+    """
+    y_true = class_indices(name, y_true, y_pred, arguments)
+    if tf.executing_eagerly():
+        return y_true
+    index, ignored = y_true, arguments["ignore_class"]
+    if ignored is not None:
+        index = tf.where(tf.equal(index, ignored), tf.zeros_like(index), index)
+    nothing = tf.zeros(tf.shape(y_pred)[arguments["axis"], tf.newaxis], tf.int64)
+    return y_true + tf.gather(nothing, index)
+
+
+@loss_function(
+    labels="indices", logits_of="Softmax", ragged=True, check=class_indices_looked_up
+)
 def sparse_categorical_crossentropy(
     y_true,
     y_pred,
@@ -606,71 +672,74 @@ def sparse_categorical_crossentropy(
     Example:   >>> float(sparse_categorical_crossentropy(1, [0.39, 0.61]))  # 0.49430
     """
     name = "sparse_categorical_crossentropy"
-    check_axis(name, axis, y_pred.shape.rank)
     smoothing = check_label_smoothing(name, label_smoothing)
-    y_true = drop_class_axis(name, y_true, y_pred, axis)
     y_pred = move_axis_last(y_pred, axis)
-    check_labels(name, y_true, y_pred, ignore_class)
-    y_true = tf.cast(y_true, tf.int64)
     if ignore_class is not None:
         valid = tf.not_equal(y_true, tf.cast(ignore_class, tf.int64))
         y_true = tf.where(valid, y_true, tf.zeros_like(y_true))
         y_pred = tf.where(valid[..., tf.newaxis], y_pred, tf.zeros_like(y_pred))
-    hot = tf.one_hot(y_true, tf.shape(y_pred)[-1], dtype=y_pred.dtype)
-    surprise = surprise_of_logits if from_logits else surprise_of_label
-    values = surprise(hot, y_pred)
+    surprise = surprise_of_label_logit if from_logits else surprise_of_label
+    values = surprise(y_true, y_pred)
     if tf.is_tensor(smoothing) or smoothing > 0:
         surprise = surprise_of_logits if from_logits else surprise_of_shares
         classes = tf.cast(tf.shape(y_pred)[-1], y_pred.dtype)
         uniform = surprise(tf.ones_like(y_pred) / classes, y_pred)
         values = (1.0 - smoothing) * values + smoothing * uniform
     values = known_only(values, y_true, y_pred)
-    # On a CPU a lookup refuses labels that are no class, as TensorFlow's kernel does.
-    values += tf.gather(tf.zeros(tf.shape(y_pred)[-1:], values.dtype), y_true)
     if ignore_class is not None:
         values = tf.where(valid, values, tf.zeros_like(values))
         host.set_mask(values, valid)
     return values
 
 
-def surprise_of_label(hot, x):
-    """-log(c_y / sum(c)), c = clip(x), with `hot` 1 at y along the last axis."""
-    low, high = clip_bounds(x.dtype)
+def surprise_of_label_logit(labels, x):
+    """-log softmax(x)_y along the last axis."""
 
-    def terms(hot, x):
+    def terms(x):
+        below, e, log_size, rest = exponentials(x)
+        values = tf.squeeze(log_size, -1) - pick(below, labels)
+
+        def gradient(upstream):
+            # e is 1 at the largest logit, so that nothing cancels for its label.
+            slope = tf.where(is_label(labels, x), (e - 1.0) - rest, e)
+            return slope * (upstream[..., tf.newaxis] / (1.0 + rest))
+
+        return values, gradient
+
+    return tf.custom_gradient(terms)(x)
+
+
+def surprise_of_label(labels, x):
+    """-log(c_y / sum(c)), c = clip(x), along the last axis."""
+    dtype = x.dtype
+    low, high = clip_bounds(dtype)
+
+    def terms(x):
         clipped = tf.clip_by_value(x, low, high)
-        others = clipped - hot * clipped
-        # A row has one of each: in float64 at no cost.
-        rest = tf.reduce_sum(in_float64(others)[0], axis=-1, keepdims=True)
-        label = tf.reduce_sum(in_float64(hot * clipped)[0], axis=-1, keepdims=True)
+        (label,) = in_float64(pick(clipped, labels)[..., tf.newaxis])
+        if dtype == tf.float64:
+            others = tf.where(is_label(labels, x), tf.zeros_like(x), clipped)
+            rest = sum_along(others, keepdims=True)
+        else:  # nine digits are left of the difference
+            rest = sum_along(in_float64(clipped)[0], keepdims=True) - label
         size = rest + label
 
         def gradient(upstream):
-            upstream = upstream[..., tf.newaxis]
-            by_label, by_other = (
-                upstream * tf.cast(slope, x.dtype)
-                for slope in (-rest / (label * size), 1.0 / size)
-            )
-            slope = tf.where(hot > 0.0, by_label, by_other)
+            (upstream,) = in_float64(upstream[..., tf.newaxis])
+            by_label = tf.cast(upstream * -rest / (label * size), dtype)
+            by_other = tf.cast(upstream / size, dtype)
+            slope = tf.where(is_label(labels, x), by_label, by_other)
             kept = (x >= low) & (x <= high)
-            by_hot = upstream * tf.cast(tf.math.log(size), x.dtype)
-            by_hot -= upstream * tf.math.log(clipped)
-            return by_hot, tf.where(kept, slope, tf.zeros_like(slope))
+            return tf.where(kept, slope, tf.zeros_like(slope))
 
-        values = tf.cast(tf.math.log1p(rest / label), x.dtype)
-        return tf.squeeze(values, -1), gradient
+        return tf.cast(tf.squeeze(tf.math.log1p(rest / label), -1), dtype), gradient
 
-    return written_out(terms, hot, x)
+    return tf.custom_gradient(terms)(x)
 
 
-def check_rank(name, y_true, y_pred):
-    """Refuse tensors of unknown rank, whose axes would be broadcast unseen."""
-    if y_true.shape.rank is None or y_pred.shape.rank is None:
-        raise ValueError(
-            f"{name}: the ranks must be known. Received: y_true.shape={y_true.shape}, "
-            f"y_pred.shape={y_pred.shape}. Give them one, for example by "
-            "y_pred = tf.ensure_shape(y_pred, (None, classes))."
-        )
+def is_label(labels, x):
+    """True at the label of each row of x."""
+    return tf.one_hot(labels, tf.shape(x)[-1], on_value=True, off_value=False)
 
 
 def drop_class_axis(name, y_true, y_pred, axis):
@@ -700,29 +769,24 @@ def drop_class_axis(name, y_true, y_pred, axis):
     return y_true
 
 
-def check_labels(name, y_true, y_pred, ignore_class):
-    """Eagerly, refuse labels that no class of y_pred answers to.
-
-    In a graph the values are not known; the kernel raises on a CPU, and gives NaN
-    under XLA and on a GPU.
-    """
-    if not tf.executing_eagerly() or y_pred.shape[-1] is None:
+def check_labels(name, labels, classes, ignore_class):
+    """Refuse `labels`, a NumPy array, that are no class and not to be ignored."""
+    if labels.dtype.kind == "f":
+        bad = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
+    elif labels.size and labels.min() >= 0 and labels.max() < classes:
         return
-    classes = y_pred.shape[-1]
-    bad = (y_true < 0) | (y_true >= tf.cast(classes, y_true.dtype))
-    if y_true.dtype.is_floating:
-        bad |= y_true != tf.round(y_true)
+    else:
+        bad = (labels < 0) | (labels >= classes)
     if ignore_class is not None:
-        bad &= tf.not_equal(y_true, tf.cast(ignore_class, y_true.dtype))
-    if not tf.reduce_any(bad):
+        bad &= labels != ignore_class
+    if not np.any(bad):
         return
-    labels = tf.boolean_mask(y_true, bad).numpy()
     raise tf.errors.InvalidArgumentError(
         None,
         None,
-        f"{name}: {labels.size} of {tf.size(y_true)} labels are no class of y_pred. "
-        f"Received: y_true with {', '.join(map(str, labels[:5]))}. Expected integers "
-        f"in [0, {classes}), the classes of y_pred"
+        f"{name}: {np.count_nonzero(bad)} of {labels.size} labels are no class of "
+        f"y_pred. Received: y_true with {', '.join(map(str, labels[bad][:5]))}. "
+        f"Expected integers in [0, {classes}), the classes of y_pred"
         + (f", or ignore_class={ignore_class}" if ignore_class is not None else "")
         + ". Give y_pred a class for each label, or set ignore_class.",
     )
@@ -744,8 +808,9 @@ class SparseCategoricalCrossentropy(Loss):
         label_smoothing=0.0,
         name="sparse_categorical_crossentropy",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.from_logits = from_logits
         self.ignore_class = ignore_class
         self.axis = check_axis("SparseCategoricalCrossentropy", axis, None)
@@ -754,7 +819,7 @@ class SparseCategoricalCrossentropy(Loss):
         )
 
 
-@loss_function(labels="indices")
+@loss_function(labels="indices", check=class_indices_of_known_rank)
 def sparse_categorical_focal_crossentropy(
     y_true,
     y_pred,
@@ -785,17 +850,12 @@ def sparse_categorical_focal_crossentropy(
                # 0.018796
     """
     name = "sparse_categorical_focal_crossentropy"
-    check_axis(name, axis, y_pred.shape.rank)
-    check_rank(name, y_true, y_pred)
-    y_true = drop_class_axis(name, y_true, y_pred, axis)
     y_pred = move_axis_last(y_pred, axis)
     alpha = check_alpha(name, alpha, y_pred.shape[-1])
-    check_labels(name, y_true, y_pred, ignore_class)
-    y_true = tf.cast(y_true, tf.int64)
     if ignore_class is not None:
         valid = tf.not_equal(y_true, tf.cast(ignore_class, tf.int64))
         y_pred = tf.where(valid[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
-    hot = tf.one_hot(y_true, tf.shape(y_pred)[-1], dtype=tf.float64)
+    hot = tf.one_hot(y_true, tf.shape(y_pred)[-1], dtype=y_pred.dtype)
     values = focal_surprise(hot, y_pred, alpha, gamma, from_logits, name)
     values = known_only(values, y_true, y_pred)
     if ignore_class is not None:
@@ -813,13 +873,24 @@ def known_only(values, labels, y_pred):
 
 
 def pick(values, labels):
-    """The value of each row at its label, along the last axis; NaN if it has none."""
-    # No tf.gather: of an empty batch its gradient has lost the classes up to 2.15.
-    hot = tf.one_hot(labels, tf.shape(values)[-1], on_value=True, off_value=False)
-    known = tf.reduce_any(hot, axis=-1)
-    picked = tf.reduce_sum(tf.where(hot, values, tf.zeros_like(values)), axis=-1)
-    one, nan = (tf.constant(x, values.dtype) for x in (1.0, float("nan")))
-    return picked * tf.where(known, one, nan)
+    """The value of each row at its label, along the last axis; any if it has none."""
+    rank = values.shape.rank
+
+    @tf.custom_gradient
+    def looked_up(values):
+        def gradient(upstream):
+            # Not that of tf.gather: up to 2.15 an empty batch loses its classes there.
+            zeros = tf.zeros_like(values)
+            return tf.where(is_label(labels, values), upstream[..., tf.newaxis], zeros)
+
+        if rank is None:
+            kept = tf.where(is_label(labels, values), values, tf.zeros_like(values))
+            return tf.reduce_sum(kept, axis=-1), gradient
+        last = tf.cast(tf.shape(values)[-1] - 1, labels.dtype)
+        inside = tf.clip_by_value(labels, 0, last)
+        return tf.gather(values, inside, batch_dims=rank - 1), gradient
+
+    return looked_up(values)
 
 
 @host.register
@@ -839,8 +910,9 @@ class SparseCategoricalFocalCrossentropy(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="sparse_categorical_focal_crossentropy",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         owner = "SparseCategoricalFocalCrossentropy"
         self.alpha = check_alpha(owner, alpha, None)
         self.gamma = check_number(owner, "gamma", gamma)
@@ -849,7 +921,7 @@ class SparseCategoricalFocalCrossentropy(Loss):
         self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(labels="indices")
+@loss_function(labels="indices", check=class_indices_of_known_rank)
 def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     """Generalized cross-entropy: between cross-entropy (q -> 0) and MAE (q -> 1).
 
@@ -871,10 +943,8 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     """
     name = "categorical_generalized_cross_entropy"
     q = check_q(name, q)
-    check_rank(name, y_true, y_pred)
-    y_true = drop_class_axis(name, y_true, y_pred, -1)
-    check_labels(name, y_true, y_pred, None)
-    (p,) = in_float64(pick(y_pred, tf.cast(y_true, tf.int64)))
+    p = known_only(pick(y_pred, y_true), y_true, y_pred)
+    (p,) = in_float64(p)
     # 1 - p^q cancels where p^q is near 1; expm1 does not, but has no gradient at 0.
     near = tf.abs(q * tf.math.log(p)) < 0.5
     one = tf.ones_like(p)
@@ -907,8 +977,9 @@ class CategoricalGeneralizedCrossEntropy(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="categorical_generalized_cross_entropy",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.q = check_q("CategoricalGeneralizedCrossEntropy", q)
 
 
@@ -935,7 +1006,7 @@ def kl_divergence(y_true, y_pred):
     def terms(y_true, y_pred):
         y = tf.clip_by_value(y_true, epsilon, 1.0)
         p = tf.clip_by_value(y_pred, epsilon, 1.0)
-        log = log_ratio(y, p, y - p, sharp)
+        log = elementary.log_ratio(y, p, y - p, sharp)
 
         def slopes():
             zero = tf.zeros_like(p)
@@ -956,9 +1027,13 @@ class KLDivergence(Loss):
     function = kl_divergence
 
     def __init__(
-        self, reduction=host.DEFAULT_REDUCTION, name="kl_divergence", dtype=None
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="kl_divergence",
+        dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True)
@@ -977,10 +1052,11 @@ def poisson(y_true, y_pred):
     Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
     """
     epsilon = tf.constant(host.epsilon(), y_pred.dtype)
+    sharp = y_pred.dtype == tf.float64
     y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
 
     def terms(y_true, y_pred):
-        log = tf.math.log(y_pred + epsilon)
+        log = elementary.log(y_pred + epsilon, sharp)
 
         def slopes():
             # Two quotients: of (p - y) + epsilon, graphs make (p + epsilon) - y.
@@ -1000,8 +1076,14 @@ class Poisson(Loss):
 
     function = poisson
 
-    def __init__(self, reduction=host.DEFAULT_REDUCTION, name="poisson", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    def __init__(
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="poisson",
+        dtype=None,
+        jit_compile="auto",
+    ):
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 bce = BCE = binary_crossentropy

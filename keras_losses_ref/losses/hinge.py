@@ -3,7 +3,13 @@
 import tensorflow as tf
 
 from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import Loss, difference, loss_function
+from keras_losses_ref.losses.base import (
+    Loss,
+    difference,
+    loss_function,
+    mean_along,
+    sum_along,
+)
 
 
 def signed(y_true):
@@ -28,7 +34,7 @@ def hinge(y_true, y_pred):
     Example:   >>> float(hinge([-1., 1.], [0.6, 0.4]))  # 1.1
     """
     margin = tf.maximum(1.0 - signed(y_true) * y_pred, 0.0)
-    return tf.reduce_mean(margin, axis=-1)
+    return mean_along(margin)
 
 
 @host.register
@@ -37,8 +43,14 @@ class Hinge(Loss):
 
     function = hinge
 
-    def __init__(self, reduction=host.DEFAULT_REDUCTION, name="hinge", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    def __init__(
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="hinge",
+        dtype=None,
+        jit_compile="auto",
+    ):
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True)
@@ -56,7 +68,7 @@ def squared_hinge(y_true, y_pred):
     Example:   >>> float(squared_hinge([-1., 1.], [0.6, 0.4]))  # 1.46
     """
     margin = tf.maximum(1.0 - signed(y_true) * y_pred, 0.0)
-    return tf.reduce_mean(tf.square(margin), axis=-1)
+    return mean_along(tf.square(margin))
 
 
 @host.register
@@ -66,9 +78,13 @@ class SquaredHinge(Loss):
     function = squared_hinge
 
     def __init__(
-        self, reduction=host.DEFAULT_REDUCTION, name="squared_hinge", dtype=None
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="squared_hinge",
+        dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True)
@@ -87,7 +103,7 @@ def categorical_hinge(y_true, y_pred):
     Source:    Keras 3 `keras.losses.categorical_hinge`
     Example:   >>> float(categorical_hinge([0., 1.], [0.6, 0.4]))  # 1.2
     """
-    right = tf.reduce_sum(y_true * y_pred, axis=-1)
+    right = sum_along(y_true * y_pred)
     best_wrong = tf.reduce_max((1.0 - y_true) * y_pred, axis=-1)
     # The margin may cancel to nearly nothing, of scores or against the 1.
     lead, error = difference(best_wrong, right)
@@ -102,6 +118,10 @@ class CategoricalHinge(Loss):
     function = categorical_hinge
 
     def __init__(
-        self, reduction=host.DEFAULT_REDUCTION, name="categorical_hinge", dtype=None
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="categorical_hinge",
+        dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 keras = tf.keras
 Loss = keras.losses.Loss
+Dense = keras.layers.Dense
 
 #: "keras" or "tf_keras": the package that `tf.keras` resolved to.
 PACKAGE = Loss.__module__.split(".")[0]
@@ -56,6 +57,9 @@ elif RELEASE < (3, 13):
     MASK_DIVISION = "epsilon"
 else:
     MASK_DIVISION = "safe"
+
+#: The argument of `add_weight` that keeps a weight in float32 under mixed precision.
+AUTOCAST = "autocast" if GENERATION == 3 else "experimental_autocast"
 
 #: Whether logits are recovered from a Softmax also where `ignore_class` is given:
 #: Keras 3 has masked the probabilities by then, and no longer sees the op.
@@ -145,6 +149,16 @@ def portable_config(config):
     if reduction not in REDUCTIONS and reduction in _SAME_REDUCTION:
         config = dict(config, reduction=_SAME_REDUCTION[reduction])
     return config
+
+
+def state():
+    """What a loss reads from Keras's settings whenever it is called."""
+    return epsilon(), replicas()
+
+
+def in_fit():
+    """Whether Keras 3's `fit`, `evaluate` or `train_on_batch` is building its graph."""
+    return "compile_loss" in tf.get_current_name_scope()
 
 
 def builtin(name):

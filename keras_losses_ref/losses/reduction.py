@@ -38,7 +38,7 @@ def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size
     if reduction == "mean_with_sample_weight" and weights is not None:
         count = _exact_sum(weights)
     else:
-        count = tf.cast(tf.size(values, out_type=tf.int64), total.dtype)
+        count = _count(values, total.dtype)
     divide = tf.math.divide_no_nan if host.SAFE_MEAN else tf.math.divide
     mean = divide(total, count)
     replicas = host.replicas()
@@ -55,7 +55,7 @@ def _merge(sample_weight, mask, dtype, reduction):
     if reduction in ("sum_over_batch_size", "mean"):
         # Scaled so that the later division by the total count is by the valid count.
         valid = _exact_sum(mask)
-        total = tf.cast(tf.size(mask, out_type=tf.int64), valid.dtype)
+        total = _count(mask, valid.dtype)
         if host.MASK_DIVISION == "safe":
             scale = tf.math.divide_no_nan(total, valid)
         elif host.MASK_DIVISION == "epsilon":
@@ -67,6 +67,13 @@ def _merge(sample_weight, mask, dtype, reduction):
         return mask
     mask, sample_weight = _align(mask, sample_weight)
     return mask * sample_weight
+
+
+def _count(values, dtype):
+    """How many they are."""
+    if values.shape.is_fully_defined():
+        return tf.constant(values.shape.num_elements(), dtype)
+    return tf.cast(tf.size(values, out_type=tf.int64), dtype)
 
 
 def _exact_sum(values):

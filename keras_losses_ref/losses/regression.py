@@ -5,17 +5,18 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import elementary, host
 from keras_losses_ref.losses.base import (
     Loss,
     check_axes,
     check_positive,
     constant,
     in_float64,
-    log_ratio,
     loss_function,
+    mean_along,
     mean_of,
     power_of_two,
+    sum_along,
     together,
     written_out,
 )
@@ -37,7 +38,7 @@ def mean_squared_error(y_true, y_pred):
     Source:    Keras 3 `keras.losses.mean_squared_error`
     Example:   >>> float(mean_squared_error([0., 1.], [0.6, 0.4]))  # 0.36
     """
-    return tf.reduce_mean(tf.square(y_pred - y_true), axis=-1)
+    return mean_along(tf.square(y_pred - y_true))
 
 
 @host.register
@@ -51,8 +52,9 @@ class MeanSquaredError(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="mean_squared_error",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True, ragged=True)
@@ -70,7 +72,7 @@ def mean_absolute_error(y_true, y_pred):
     Source:    Keras 3 `keras.losses.mean_absolute_error`
     Example:   >>> float(mean_absolute_error([0., 1.], [0.6, 0.4]))  # 0.6
     """
-    return tf.reduce_mean(tf.abs(y_pred - y_true), axis=-1)
+    return mean_along(tf.abs(y_pred - y_true))
 
 
 @host.register
@@ -84,8 +86,9 @@ class MeanAbsoluteError(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="mean_absolute_error",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True, ragged=True)
@@ -106,7 +109,7 @@ def mean_absolute_percentage_error(y_true, y_pred):
     """
     epsilon = tf.constant(host.epsilon(), y_pred.dtype)
     size = tf.maximum(tf.abs(y_true), epsilon)
-    return 100.0 * tf.reduce_mean(tf.abs(y_pred - y_true) / size, axis=-1)
+    return 100.0 * mean_along(tf.abs(y_pred - y_true) / size)
 
 
 @host.register
@@ -120,8 +123,9 @@ class MeanAbsolutePercentageError(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="mean_absolute_percentage_error",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True, ragged=True)
@@ -146,7 +150,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     def terms(y_true, y_pred):
         p, y = tf.maximum(y_pred, epsilon), tf.maximum(y_true, epsilon)
         a, b = 1.0 + p, 1.0 + y
-        error = log_ratio(a, b, p - y, sharp)
+        error = elementary.log_ratio(a, b, p - y, sharp)
 
         def slopes():
             zero = tf.zeros_like(error)
@@ -169,8 +173,9 @@ class MeanSquaredLogarithmicError(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="mean_squared_logarithmic_error",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True)
@@ -195,7 +200,7 @@ def huber(y_true, y_pred, delta=1.0):
     delta = constant(check_positive("huber", "delta", delta), y_pred.dtype)
     error = y_pred - y_true
     clipped = tf.clip_by_value(error, -delta, delta)
-    return tf.reduce_mean(clipped * (error - 0.5 * clipped), axis=-1)
+    return mean_along(clipped * (error - 0.5 * clipped))
 
 
 @host.register
@@ -211,8 +216,9 @@ class Huber(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="huber_loss",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.delta = check_positive("Huber", "delta", delta)
 
 
@@ -232,18 +238,27 @@ def log_cosh(y_true, y_pred):
     Source:    Keras 3 `keras.losses.log_cosh`
     Example:   >>> float(log_cosh([0., 0.], [0.6, 2.]))  # 0.74760
     """
+    sharp = y_pred.dtype == tf.float64
     y_true, y_pred = in_float64(y_true, y_pred)
-    log2 = tf.constant(math.log(2.0), tf.float64)
+    log2 = tf.constant(math.log(2.0), y_pred.dtype)
 
     def terms(y_true, y_pred):
         error = y_pred - y_true
         size = tf.abs(error)
-        near = size < 1.0
-        tanh, rest = tf.tanh(error), tf.exp(-2.0 * size)
-        # tanh^2 / (1 - tanh^2) = sinh^2, and log(1 + sinh^2) / 2 = log(cosh)
-        square = tf.square(tanh)
-        log = tf.math.log1p(tf.where(near, square / (1.0 - square), rest))
-        values = tf.where(near, 0.5 * log, size - log2 + log)
+        rest = tf.exp(-2.0 * size)
+        if sharp:
+            near = size < 1.0
+            tanh = tf.tanh(error)
+            # tanh^2 / (1 - tanh^2) = sinh^2, and log(1 + sinh^2) / 2 = log(cosh)
+            square = tf.square(tanh)
+            log = tf.math.log1p(tf.where(near, square / (1.0 - square), rest))
+            values = tf.where(near, 0.5 * log, size - log2 + log)
+        else:
+            near = size < 2.0**-6
+            square = tf.square(tf.where(near, error, tf.zeros_like(error)))
+            series = square * (1 / 2 - square * (1 / 12 - square * (1 / 45)))
+            values = tf.where(near, series, size - log2 + elementary.log1p(rest))
+            tanh = error * (1.0 - square * (1 / 3 - square * (2 / 15)))
         # TensorFlow's tanh is good near 0 only.
         slope = tf.where(near, tanh, tf.sign(error) * (1.0 - rest) / (1.0 + rest))
 
@@ -258,8 +273,14 @@ class LogCosh(Loss):
 
     function = log_cosh
 
-    def __init__(self, reduction=host.DEFAULT_REDUCTION, name="log_cosh", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    def __init__(
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="log_cosh",
+        dtype=None,
+        jit_compile="auto",
+    ):
+        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True)
@@ -283,18 +304,19 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     Example:   >>> float(cosine_similarity([1., 1.], [0.6, 0.8]))  # -0.98995
     """
     axis = check_axes("cosine_similarity", axis, y_pred.shape.rank)
+    sharp = y_pred.dtype == tf.float64
     y_true, y_pred = in_float64(y_true, y_pred)
 
     def terms(y_true, y_pred):
-        y, y_square, y_factor, y_scale, y_short = _scaled(y_true, axis)
-        p, p_square, p_factor, p_scale, p_short = _scaled(y_pred, axis)
-        dot = tf.reduce_sum(y * p, axis=axis, keepdims=True)
+        y, y_square, y_factor, y_scale, y_short = _scaled(y_true, axis, sharp)
+        p, p_square, p_factor, p_scale, p_short = _scaled(y_pred, axis, sharp)
+        dot = sum_along(y * p, axis, keepdims=True)
         factor = y_factor * p_factor
 
         def gradient(upstream):
             scale = -tf.reshape(upstream, tf.shape(dot)) * factor
-            by_true = tf.where(y_short, p, _across(p, y, y_square, axis))
-            by_pred = tf.where(p_short, y, _across(y, p, p_square, axis))
+            by_true = tf.where(y_short, p, _across(p, y, y_square, axis, sharp))
+            by_pred = tf.where(p_short, y, _across(y, p, p_square, axis, sharp))
             return by_true * (scale / y_scale), by_pred * (scale / p_scale)
 
         return -tf.squeeze(dot * factor, axis), gradient
@@ -313,26 +335,28 @@ def _same_length(y_true, y_pred, axis):
     return all(true[a] is not None and true[a] == pred[a] for a in axes)
 
 
-def _scaled(x, axis):
+def _scaled(x, axis, sharp):
     """x by a power of two so that x^2 is in range, and what makes a unit vector of it.
 
     Returns (x scaled, its squared norm, 1 / max(|x|, epsilon) for x scaled, the scale,
-    whether |x| < epsilon).
+    whether |x| < epsilon). The squares of what was a float32 are always in range.
     """
     epsilon = tf.constant(host.epsilon(), x.dtype)
-    scale = power_of_two(tf.reduce_max(tf.abs(x), axis=axis, keepdims=True))
-    x = x / scale
-    square = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
+    scale = tf.ones([], x.dtype)
+    if sharp:
+        scale = power_of_two(tf.reduce_max(tf.abs(x), axis=axis, keepdims=True))
+        x = x / scale
+    square = sum_along(tf.square(x), axis, keepdims=True)
     short = scale * tf.sqrt(square) < epsilon
     square = tf.where(short, tf.ones_like(square), square)
     factor = tf.where(short, scale / epsilon, 1.0 / tf.sqrt(square))
     return x, square, factor, scale, short
 
 
-def _across(y, p, p_square, axis):
-    """The part of y at right angles to p; the second turn takes what the first left."""
-    for _ in range(2):
-        along = tf.reduce_sum(y * p, axis=axis, keepdims=True) / p_square
+def _across(y, p, p_square, axis, sharp):
+    """The part of y at right angles to p; a second turn takes what the first left."""
+    for _ in range(2 if sharp else 1):
+        along = sum_along(y * p, axis, keepdims=True) / p_square
         y = y - along * p
     return y
 
@@ -350,8 +374,9 @@ class CosineSimilarity(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="cosine_similarity",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.axis = check_axes("CosineSimilarity", axis, None)
 
 

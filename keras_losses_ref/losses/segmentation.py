@@ -10,6 +10,7 @@ from keras_losses_ref.losses.base import (
     constant,
     in_float64,
     loss_function,
+    sum_along,
     written_out,
 )
 
@@ -36,7 +37,7 @@ def dice(y_true, y_pred, axis=None):
 
     def terms(y, p):
         apart = _sum(y * (1.0 - p) + p * (1.0 - y), axis) + epsilon
-        size = _sum(y, axis) + _sum(p, axis) + epsilon
+        size = _sum(y + p, axis) + epsilon
 
         def gradient(upstream):
             factor = 2.0 * tf.reshape(in_float64(upstream)[0], tf.shape(size)) / size
@@ -51,7 +52,7 @@ def dice(y_true, y_pred, axis=None):
 
 def _sum(x, axis):
     """The sum over `axis`, in float64: a batch of masks is millions of elements."""
-    return tf.reduce_sum(in_float64(x)[0], axis=axis, keepdims=True)
+    return sum_along(in_float64(x)[0], axis, keepdims=True)
 
 
 def _narrow(values, axis, dtype):
@@ -66,9 +67,14 @@ class Dice(Loss):
     arguments = ("axis",)
 
     def __init__(
-        self, reduction=host.DEFAULT_REDUCTION, name="dice", axis=None, dtype=None
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="dice",
+        axis=None,
+        dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.axis = check_axes("Dice", axis, None)
 
 
@@ -133,8 +139,9 @@ class Tversky(Loss):
         name="tversky",
         axis=None,
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.alpha = check_number("Tversky", "alpha", alpha)
         self.beta = check_number("Tversky", "beta", beta)
         self.axis = check_axes("Tversky", axis, None)

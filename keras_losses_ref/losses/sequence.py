@@ -1,19 +1,55 @@
-"""Losses for sequences whose alignment with the input is unknown."""
+"""Losses for sequences whose alignment with the input is unknown.
+
+CTC is here twice. `log_likelihood` is the definition: Graves's forward recursion in log
+space, its derivatives left to autodiff. `shares` is what runs: the same recursion from
+both ends at once, in one scan, from which the loss and its gradient follow in closed
+form. The tests hold the two equal. Autodiff of the definition is still what the second
+derivatives come from.
+"""
 
 import math
 
+import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import forwardprop_util  # nothing public tells
 
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import fused, host
 from keras_losses_ref.losses.base import Loss, loss_function
 
 #: log 0 for sums of logarithms: -inf would turn their gradients into NaN.
 _LOG_ZERO = -1e30
 #: The price of stopping short, where no path can spell the labels; TensorFlow's log 0.
 _LOG_ALMOST_ZERO = math.log(1e-307)
+#: What shares are increased by where they must not become 0: more than what is lost
+#: below the smallest float64, 2^-1022, times the highest toll, 2^120; and yet nothing.
+_ALMOST_ZERO = 2.0**-850
 
 
-@loss_function(labels="indices")
+def check_labels(name, y_true, y_pred, arguments):
+    """Refuse other ranks; eagerly, labels that are no classes or follow the padding."""
+    if y_true.shape.rank not in (None, 2) or y_pred.shape.rank not in (None, 3):
+        raise ValueError(
+            f"{name}: y_true must hold one row of labels per sample. Received: "
+            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}. "
+            "Expected y_true.shape=(n, labels) and y_pred.shape=(n, time, classes)."
+        )
+    if not tf.executing_eagerly():
+        return y_true
+    labels, classes = tf.cast(y_true, tf.int32).numpy(), y_pred.shape[2]
+    inside = np.arange(labels.shape[1]) < np.count_nonzero(labels, 1)[:, np.newaxis]
+    usable = ((labels != 0) == inside) & (labels >= 0) & (labels < classes)
+    if not usable.all():
+        row = labels[int(np.argmin(usable.all(axis=1)))].tolist()
+        raise ValueError(
+            f"{name}: labels must be classes of y_pred, with 0 only as padding at the "
+            f"end of a row. Received: a row of y_true with {row}. Expected integers in "
+            f"[1, {classes}), then zeros: class 0 is the blank, which stands for "
+            "no label. Give the classes numbers from 1 on."
+        )
+    return y_true
+
+
+@loss_function(labels="indices", check=check_labels)
 def ctc(y_true, y_pred):
     """Connectionist temporal classification: labels in order, at unknown times.
 
@@ -37,85 +73,298 @@ def ctc(y_true, y_pred):
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
     Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """
-    if y_true.shape.rank not in (None, 2) or y_pred.shape.rank not in (None, 3):
-        raise ValueError(
-            "ctc: y_true must hold one row of labels per sample. Received: "
-            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}. "
-            "Expected y_true.shape=(n, labels) and y_pred.shape=(n, time, classes)."
-        )
     labels = tf.cast(y_true, tf.int32)
     length = tf.math.count_nonzero(labels, axis=1, dtype=tf.int32)
-    usable = usable_labels(labels, length, tf.shape(y_pred)[2])
-    known = tf.reduce_all(usable, axis=1)
-    labels = tf.where(usable, labels, tf.zeros_like(labels))
-    # In float64 throughout: thousands of steps add up.
-    log_p = tf.nn.log_softmax(tf.cast(y_pred, tf.float64))
-    values = -log_likelihood(labels, length, tf.maximum(log_p, _LOG_ZERO))
-    values = tf.where(known, values, tf.constant(float("nan"), values.dtype))
-    return tf.cast(values, y_pred.dtype)
-
-
-def usable_labels(labels, length, classes):
-    """Which labels are classes, in front of the padding; eagerly, all of them."""
     inside = tf.sequence_mask(length, tf.shape(labels)[1])
-    usable = tf.equal(labels != 0, inside) & (labels >= 0) & (labels < classes)
-    if tf.executing_eagerly() and not tf.reduce_all(usable):
-        row = labels[int(tf.argmin(tf.reduce_all(usable, axis=1)))].numpy().tolist()
-        raise ValueError(
-            f"ctc: labels must be classes of y_pred, with 0 only as padding at the end "
-            f"of a row. Received: a row of y_true with {row}. Expected integers in "
-            f"[1, {int(classes)}), then zeros: class 0 is the blank, which stands for "
-            "no label. Give the classes numbers from 1 on."
-        )
-    return usable
+    usable = tf.equal(labels != 0, inside) & (labels >= 0)
+    usable &= labels < tf.shape(y_pred)[2]
+    labels = tf.where(usable, labels, tf.zeros_like(labels))
+    values = -written_out_log_likelihood(labels, length, y_pred)
+    known = tf.reduce_all(usable, axis=1)
+    return tf.where(known, values, tf.constant(float("nan"), values.dtype))
 
 
-def log_likelihood(labels, length, log_p):
+# --- the definition ------------------------------------------------------------------
+
+
+def log_likelihood(labels, length, y_pred):
     """log of the summed probability of the paths, by Graves's forward recursion.
 
     The states of a path are blank, label 1, blank, label 2, ..., blank. In a step it
     stays, moves on by one, or by two to a label that differs from the one before.
+    """
+    states, leap, last, possible = lattice(labels, length, tf.shape(y_pred)[1])
+    emission = emitted(log_softmax(y_pred), states)
+    at = tf.range(tf.shape(states)[1])
+    start = tf.where(at == 0, tf.constant(0.0, emission.dtype), _LOG_ZERO)
+
+    # No tf.foldl: inside vectorized_map the gradient of its TensorArray fails.
+    time = tf.shape(emission)[0]
+    _, reached = tf.while_loop(
+        lambda t, reached: t < time,
+        lambda t, reached: (t + 1, log_arriving(reached, leap) + emission[t]),
+        (0, tf.broadcast_to(start, tf.shape(states))),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
+        maximum_iterations=time,
+    )
+    final = (at == last) | (at == last - 1) | ~possible
+    found = tf.reduce_logsumexp(tf.where(final, reached, _LOG_ZERO), axis=1)
+    return tf.cast(found + price(possible), y_pred.dtype)
+
+
+def lattice(labels, length, time):
+    """(the states, where a path may leap to, the last state, whether one gets there).
+
+    The first two (rows, states), the others (rows, 1).
     """
     rows, columns = tf.unstack(tf.shape(labels))
     states = tf.stack([tf.zeros_like(labels), labels], axis=2)
     states = tf.reshape(states, [rows, 2 * columns])
     states = tf.pad(states, [[0, 0], [0, 1]])
     leap = (states != 0) & (states != shift(states, 2, 0))
-    emission = tf.gather(log_p, states, axis=2, batch_dims=1)
-    emission = tf.transpose(emission, [1, 0, 2])
-    at = tf.range(tf.shape(states)[1])
-    start = tf.where(at == 0, tf.constant(0.0, log_p.dtype), _LOG_ZERO)
-
-    def step(reached, emission):
-        leapt = tf.where(leap, shift(reached, 2, _LOG_ZERO), _LOG_ZERO)
-        ways = tf.stack([reached, shift(reached, 1, _LOG_ZERO), leapt])
-        return emission + tf.reduce_logsumexp(ways, axis=0)
-
-    # No tf.foldl: inside vectorized_map the gradient of its TensorArray fails.
-    time = tf.shape(emission)[0]
-    _, reached = tf.while_loop(
-        lambda t, reached: t < time,
-        lambda t, reached: (t + 1, step(reached, emission[t])),
-        (0, tf.broadcast_to(start, tf.shape(states))),
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
-        maximum_iterations=time,
-    )
-
     repeats = tf.equal(labels[:, 1:], labels[:, :-1]) & (labels[:, 1:] != 0)
     needed = length + tf.math.count_nonzero(repeats, axis=1, dtype=tf.int32)
-    possible = needed <= tf.shape(log_p)[1]
-    last = 2 * length[:, tf.newaxis]
-    final = (at == last) | (at == last - 1) | ~possible[:, tf.newaxis]
-    price = tf.where(possible, tf.constant(0.0, log_p.dtype), _LOG_ALMOST_ZERO)
-    return price + tf.reduce_logsumexp(tf.where(final, reached, _LOG_ZERO), axis=1)
+    possible = needed <= time
+    return states, leap, 2 * length[:, tf.newaxis], possible[:, tf.newaxis]
 
 
-def shift(states, by, fill):
+def log_softmax(y_pred):
+    """In float64: thousands of steps add up."""
+    return tf.maximum(tf.nn.log_softmax(tf.cast(y_pred, tf.float64)), _LOG_ZERO)
+
+
+def emitted(p, states):
+    """p (rows, time, classes) of the classes of the states: (time, rows, states)."""
+    return tf.transpose(tf.gather(p, states, axis=2, batch_dims=1), [1, 0, 2])
+
+
+def log_arriving(reached, leap):
+    """log of what comes to each state in a step: from it, from one or two before it."""
+    leapt = tf.where(leap, shift(reached, 2, _LOG_ZERO), _LOG_ZERO)
+    ways = tf.stack([reached, shift(reached, 1, _LOG_ZERO), leapt])
+    return tf.reduce_logsumexp(ways, axis=0)
+
+
+def price(possible):
+    free = tf.constant(0.0, tf.float64)
+    return tf.where(possible[:, 0], free, _LOG_ALMOST_ZERO)
+
+
+def shift(states, by, fill=0):
     """Rows moved to the right by `by`, with `fill` on the left."""
     shifted = tf.pad(states, [[0, 0], [by, 0]])[:, :-by]
+    if fill == 0:
+        return shifted
     # Inside vectorized_map tf.pad fills with 0, whatever it is told.
     new = tf.range(tf.shape(states)[1]) < by
     return tf.where(new, tf.cast(fill, states.dtype), shifted)
+
+
+# --- the fast form -------------------------------------------------------------------
+
+
+def written_out_log_likelihood(labels, length, y_pred):
+    """`log_likelihood`, its gradient not left to autodiff; that of the gradient is."""
+    # In a graph forward mode looks past the written-out gradient, at the operations
+    # that made the value, and for the gradient of a gradient it cannot do without.
+    if forwardprop_util.pack_tangents([y_pred]).tangents:
+        return log_likelihood(labels, length, y_pred)
+
+    @tf.custom_gradient
+    def likelihood(y_pred):
+        value, found = value_and_slope(labels, length, y_pred)
+
+        @tf.custom_gradient
+        def slope(y_pred):
+            def gradient(upstream):
+                with tf.GradientTape() as tape:
+                    tape.watch(y_pred)
+                    with tf.GradientTape() as inner:
+                        inner.watch(y_pred)
+                        value = log_likelihood(labels, length, y_pred)
+                    defined = inner.gradient(value, y_pred)
+                return tape.gradient(defined, y_pred, upstream)
+
+            return found, gradient
+
+        def gradient(upstream):
+            return upstream[:, tf.newaxis, tf.newaxis] * slope(y_pred)
+
+        return value, gradient
+
+    return likelihood(y_pred)
+
+
+def value_and_slope(labels, length, y_pred):
+    """`log_likelihood` and its gradient to y_pred.
+
+    A step of the scan is a dozen small operations. Eagerly hundreds of steps take
+    hundreds of milliseconds, so they run as a function; there is one for all lengths.
+    """
+    tensors = labels, length, y_pred
+    scaled, sound = fused.outputs(scaled_scan, tensors)
+    if tf.executing_eagerly():
+        found = scaled if sound else fused.outputs(log_scan, tensors, False)
+    else:
+        found = tf.cond(
+            sound, lambda: scaled, lambda: fused.outputs(log_scan, tensors, False)
+        )
+    value, slope = found
+    value.set_shape(y_pred.shape[:1])
+    slope.set_shape(y_pred.shape)
+    return value, slope
+
+
+def scaled_scan(labels, length, y_pred):
+    """((the value, its slope), whether both are right), with shares instead of logs.
+
+    In a step the shares of a row are divided by the largest. So one of them vanishes
+    if it is 1e-308 of the largest, though it may be on the only path that counts in
+    the end. To see that, the scan from the end rounds up all that is almost 0: it
+    gives an upper bound of the likelihood, the scan from the start a lower one. Where
+    they agree, nothing that counts was lost on either way, and no occupancy is off by
+    more than they differ.
+    """
+    time = tf.shape(y_pred)[1]
+    states, leap, last, possible = lattice(labels, length, time)
+    p = tf.nn.softmax(tf.cast(y_pred, tf.float64))
+    toll, tolls = tolls_of(p, states, last, possible)
+    emission = emitted(p, states) * tf.cast(up_to(last, states), p.dtype)
+    move = both_ways(toll, 1)
+    leap = both_ways(tf.where(leap, toll * shift(toll, 1), 0.0), 2)
+    ends = both_ends(states, last, possible)
+    least = tf.repeat(tf.constant([0.0, _ALMOST_ZERO], p.dtype), tf.shape(states)[0])
+
+    def arriving(shares):
+        return shares + move * shift(shares, 1) + leap * shift(shares, 2)
+
+    def emit(shares, emission):
+        shares = shares * emission + least[:, tf.newaxis]
+        largest = tf.reduce_max(shares, axis=1, keepdims=True)
+        return shares / largest, tf.math.log(largest[:, 0])
+
+    came, arrived, scale = scan(arriving, emit, tf.cast(ends[0], p.dtype), emission)
+    arrived = tf.reduce_sum(tf.where(ends[1], arrived, 0.0), axis=1)
+    lower, upper = tf.split(tf.math.log(arrived) + scale, 2)
+    there, back = apart(came)
+    occupied = there * back * emission
+    occupied /= tf.reduce_sum(occupied, axis=2, keepdims=True)
+    rounding = 1e-13 * (tf.cast(time, p.dtype) + tf.abs(upper))
+    sound = upper - lower <= rounding
+    likelihood = lower - tolls + price(possible)
+    # Logs of scales and tolls cancel where a loss is almost 0.
+    digits = 1e-8 if y_pred.dtype == tf.float32 else 1e-12
+    cancelled = 2.0**-52 * tf.cast(time, p.dtype)
+    sound &= cancelled <= digits * tf.abs(likelihood)
+    return result(likelihood, occupied, labels, p, y_pred), tf.reduce_all(sound)
+
+
+def log_scan(labels, length, y_pred):
+    """(the value, its slope): as `scaled_scan`, slowly, but nothing is ever lost."""
+    states, leap, last, possible = lattice(labels, length, tf.shape(y_pred)[1])
+    log_p = log_softmax(y_pred)
+    inside = up_to(last, states)
+    emission = tf.where(inside, emitted(log_p, states), _LOG_ZERO)
+    leap = both_ways(leap, 2)
+    start, stop = both_ends(states, last, possible)
+
+    def emit(logs, emission):
+        return logs + emission, tf.zeros_like(logs[:, 0])
+
+    start = tf.where(start, tf.constant(0.0, log_p.dtype), _LOG_ZERO)
+    came, arrived, _ = scan(
+        lambda logs: log_arriving(logs, leap), emit, start, emission
+    )
+    arrived = tf.reduce_logsumexp(tf.where(stop, arrived, _LOG_ZERO), axis=1)
+    there, back = apart(came)
+    occupied = tf.nn.softmax(there + back + emission)
+    likelihood = tf.split(arrived, 2)[0] + price(possible)
+    return result(likelihood, occupied, labels, tf.exp(log_p), y_pred)
+
+
+def scan(arriving, emit, start, emission):
+    """(what came to the states in each step, in the step after the last, its scale).
+
+    The rows are there twice: from the start on, and from the end back, where the
+    states are in reverse. So one scan goes through both.
+    """
+    emission = tf.concat([emission, tf.reverse(emission, [0, 2])], axis=1)
+    time = tf.shape(emission)[0]
+    history = tf.TensorArray(start.dtype, size=time, element_shape=start.shape)
+
+    def body(t, state, scale, history):
+        came = arriving(state)
+        state, grown = emit(came, tf.gather(emission, t))
+        return t + 1, state, scale + grown, history.write(t, came)
+
+    _, state, scale, history = tf.while_loop(
+        lambda t, *_: t < time,
+        body,
+        (0, start, tf.zeros_like(start[:, 0]), history),
+        shape_invariants=(
+            tf.TensorShape([]),
+            tf.TensorShape([None, None]),
+            tf.TensorShape([None]),
+            tf.TensorShape(None),
+        ),
+        maximum_iterations=time,
+    )
+    return history.stack(), arriving(state), scale
+
+
+def apart(came):
+    """The two ways of a scan, by time and state from the start on."""
+    there, back = tf.split(came, 2, axis=1)
+    return there, tf.reverse(back, [0, 2])
+
+
+def both_ways(weights, by):
+    """Weights of moves by `by` states onto a state; on the way back, out of it."""
+    return tf.concat([weights, shift(tf.reverse(weights, [1]), by)], axis=0)
+
+
+def both_ends(states, last, possible):
+    """Where the scans are before the first step, and where after the last one."""
+    at = tf.range(tf.shape(states)[1])
+    first = tf.equal(at, 0) & (last >= 0)
+    # A path may stop in each state if all blanks can follow.
+    stop = tf.where(possible, at == last, (at % 2 == 0) & (at <= last))
+    return [
+        tf.concat([a, tf.reverse(b, [1])], axis=0)
+        for a, b in ((first, stop), (stop, first))
+    ]
+
+
+def up_to(last, states):
+    return tf.range(tf.shape(states)[1]) <= last
+
+
+def tolls_of(p, states, last, possible):
+    """What to charge for moving on to a state, and the log of what a path pays in all.
+
+    All paths that count pass the same states, by moves or leaps, and pay the same. So
+    they keep their proportions, but others lose their advantage over them: those that
+    move too fast or too slowly, and those that stay on a blank where labels are rare.
+    """
+    time = tf.cast(tf.shape(p)[1], p.dtype)
+    speed = tf.cast(last, p.dtype) / time
+    odds = tf.clip_by_value(speed / (2.0 - speed), 2.0**-10, 2.0**10)
+    often = tf.reduce_mean(p, axis=1)
+    ratio = tf.gather(often, states, axis=1, batch_dims=1) / often[:, :1]
+    toll = odds / tf.clip_by_value(ratio, 2.0**-100, 2.0**100)
+    paid = (tf.range(tf.shape(states)[1]) > 0) & up_to(last, states) & possible
+    toll = tf.where(paid, toll, 1.0)
+    return toll, tf.reduce_sum(tf.math.log(toll), axis=1)
+
+
+def result(likelihood, occupied, labels, p, y_pred):
+    """The value, and its slope: the share of the paths in a class, minus its p."""
+    classes = tf.shape(p)[2]
+    blank = tf.transpose(tf.reduce_sum(occupied[:, :, ::2], axis=2))[:, :, tf.newaxis]
+    spelt = tf.transpose(occupied[:, :, 1::2], [1, 0, 2])
+    share = tf.matmul(spelt, tf.one_hot(labels, classes, dtype=p.dtype))
+    share += tf.pad(blank, [[0, 0], [0, 0], [0, classes - 1]])
+    return tf.cast(likelihood, y_pred.dtype), tf.cast(share - p, y_pred.dtype)
 
 
 @host.register
@@ -123,6 +372,14 @@ class CTC(Loss):
     __doc__ = ctc.__doc__
 
     function = ctc
+    #: Not the loss as a whole becomes a kernel, but the scan inside.
+    fusible = False
 
-    def __init__(self, reduction=host.DEFAULT_REDUCTION, name="ctc", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    def __init__(
+        self,
+        reduction=host.DEFAULT_REDUCTION,
+        name="ctc",
+        dtype=None,
+        jit_compile="auto",
+    ):
+        super().__init__(name, reduction, dtype, jit_compile)

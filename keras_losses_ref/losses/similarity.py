@@ -113,15 +113,15 @@ class Circle(Loss):
         reduction=host.DEFAULT_REDUCTION,
         name="circle",
         dtype=None,
+        jit_compile="auto",
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, reduction, dtype, jit_compile)
         self.gamma = check_number("Circle", "gamma", gamma)
         self.margin = check_number("Circle", "margin", margin)
         self.remove_diagonal = remove_diagonal
 
-    def _values(self, y_true, y_pred):
+    @staticmethod
+    def with_mask(values, dtype):
         """A value that is 0 in the loss's dtype does not count in the mean."""
-        values = super()._values(y_true, y_pred)
-        narrow = tf.cast(values, host.dtype_of(self, y_pred))
-        host.set_mask(values, narrow > 0)
+        host.set_mask(values, tf.cast(values, dtype) > 0)
         return values

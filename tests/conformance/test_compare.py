@@ -127,6 +127,49 @@ def test_keras_deviates_otherwise_than_the_entry_says():
     assert "made-up says something else" in found.reason
 
 
+def test_an_entry_that_refuses_is_not_matched_by_nan():
+    refusing = dataclasses.replace(
+        entry(2.0), outcome=lambda case: Outcome(error="ValueError")
+    )
+    lost = verdicts(outcome(1.0), outcome(np.nan), outcome(1.0), [refusing])["value"]
+    assert lost.verdict == compare.UNEXPLAINED
+
+
+def under_xla(y_pred):
+    return dataclasses.replace(CASE, path="xla", y_pred=np.array(y_pred, float))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "y_pred, gradient, aspect, verdict",
+    [
+        # inf * 0 in the value, and the gradient of what is NaN
+        ([[1, 2], [3, 4]], [[0, 0], [0, 0]], "value", compare.SKIPPED),
+        ([[1, NAN], [3, 4]], [[0, 0], [2, 2]], "gradient", compare.SKIPPED),
+        # beside the NaN everything must be as ever
+        ([[1, NAN], [3, 4]], [[0, 0], [2, 9]], "gradient", compare.ORACLE_SUSPECT),
+    ],
+)
+def test_xla_may_simplify_a_nan_away(y_pred, gradient, aspect, verdict):
+    truth = Outcome(np.float64(NAN), np.array([[NAN, NAN], [2.0, 2.0]]), "float32")
+    got = Outcome(np.float64(0.0), np.array(gradient, float), "float32")
+    if aspect == "gradient":
+        got = dataclasses.replace(got, value=truth.value)
+    assert verdicts(got, got, truth, case=under_xla(y_pred))[aspect].verdict == verdict
+    assert verdicts(got, got, truth)[aspect].verdict == compare.ORACLE_SUSPECT
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_nan_that_is_given_comes_out_where_xla_keeps_any(monkeypatch, keeps):
+    monkeypatch.setattr(compare, "xla_keeps_nan", lambda: keeps)
+    truth, lost = outcome(NAN, NAN), outcome(0.0, NAN)
+    case = under_xla([[1.0, NAN], [3.0, 4.0]])
+    found = verdicts(lost, truth, truth, case=case)["value"]
+    assert found.verdict == (compare.OURS_WRONG if keeps else compare.SKIPPED)
+
+
 def test_shape_and_dtype_are_aspects_of_their_own():
     twice = Outcome(np.ones(2), np.zeros((2, 2)), "float64")
     once = Outcome(np.ones(1), np.zeros((2, 2)), "float32")

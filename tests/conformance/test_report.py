@@ -18,7 +18,14 @@ import tensorflow as tf
 
 import keras_losses_ref
 from keras_losses_ref import cli, losses
-from keras_losses_ref.conformance import cases, check, deviations, laws, report
+from keras_losses_ref.conformance import (
+    cases,
+    check,
+    deviations,
+    laws,
+    report,
+    upgrade,
+)
 from keras_losses_ref.conformance.report import ledger, page, plots
 from keras_losses_ref.losses import host
 
@@ -273,6 +280,17 @@ def test_without_the_extra_there_is_one_clear_line(
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert missing in said and "keras-losses-ref[html]" in said
     assert not target.exists()
+
+
+def test_an_upgrade_says_at_once_that_the_extra_is_missing(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setattr(upgrade, "upgrade", None)
+    for asked in (["--html", str(tmp_path / "report.html")], ["--format", "html"]):
+        argv = ["upgrade", "tensorflow==1", "tensorflow==2", *asked]
+        assert cli.main(argv) == cli.USAGE
+        assert "keras-losses-ref[html]" in capsys.readouterr().err
 
 
 # --- in a browser ---------------------------------------------------------------------

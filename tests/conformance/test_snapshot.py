@@ -14,7 +14,16 @@ import pytest
 import tensorflow as tf
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import changes, changes_report, record, snapshot
+from keras_losses_ref.conformance import (
+    cases,
+    changes,
+    changes_report,
+    compare,
+    deviations,
+    evaluate,
+    record,
+    snapshot,
+)
 from keras_losses_ref.losses import host
 
 PATTERNS = [
@@ -194,6 +203,45 @@ def test_a_ledger_entry_explains_what_it_covers(recorded):
     assert "1 as the ledger says" in text
     nobodys = changed(new, HUBER, matches={"value": None})
     assert changes.compare(recorded, nobodys).changes[0].explained_by is None
+
+
+def test_a_value_of_another_shape_is_whose_the_shape_is():
+    """`judge` compares no values of two shapes: that the shape differs says it all."""
+    squeezed = evaluate.Outcome(np.float64(1), np.ones((5, 1)), "float32")
+    right = evaluate.Outcome(np.ones(5), np.ones((5, 1)), "float32")
+    entry = deviations.Deviation(
+        "squeezed", ("Hinge",), (("2.0", None),), "Made up.", "https://example.org",
+        lambda case: True, lambda case: squeezed,
+    )  # fmt: skip
+    case = cases.Case("Hinge", "made_up", "a test", np.ones(5), np.ones((5, 1)))
+    found = compare.judge(case, right, squeezed, right, [entry])
+    answers = record._of_cases(list(found))
+    assert answers[f"keras:{case.id}"]["matches"]["value"] == "squeezed"
+    assert answers[f"ours:{case.id}"]["matches"] == {}
+
+
+def test_what_a_pickle_forgets_since_it_holds_the_config(recorded):
+    """Keras 3.3: nothing of the corpus changed, for the config was as before."""
+    entry, way = "huber-config-forgets-delta", "keras:Huber(delta=0.6)[{}]"
+    forgets = {"value": [1.5], "dtype": "float32", "loss": "Huber"}
+    keeps = {**forgets, "value": [0.9]}
+    case = {"loss": "Huber", "config": {}, "matches": {"config": entry}}
+    sides = []
+    for version, pickled in (("3.1.1", keeps), ("3.3.3", forgets)):
+        answers = {
+            "keras:huber/made_up[float32,sum,reloaded]": case,
+            way.format("config"): forgets,
+            way.format("pickle"): pickled,
+        }
+        sides.append(
+            with_keras(snapshot.Record(answers, recorded.environment), version)
+        )
+    (change,) = changes.compare(*sides).changes
+    assert (change.id, change.explained_by) == (way.format("pickle"), entry)
+    # a config that gives another answer is no explanation
+    sides[1].answers[way.format("config")] = {**forgets, "value": [7.0]}
+    found = {change.id: change for change in changes.compare(*sides).changes}
+    assert found[way.format("pickle")].explained_by is None
 
 
 def test_whose_part_it_is(recorded):

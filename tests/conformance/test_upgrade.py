@@ -341,6 +341,51 @@ def test_the_page_of_versions(tmp_path):
     assert failed == [{"id": "Huber/x", "aspect": "value", "verdict": "unexplained"}]
 
 
+def compared(old, new, *found):
+    """The JSON of a comparison with one change for each of `found`."""
+    changes_ = [
+        {"id": identifier, "implementation": identifier.partition(":")[0],
+         "aspect": aspect, "kind": kind, "explained_by": why,
+         "of_interface": "[" not in identifier}
+        for identifier, aspect, kind, why in found
+    ]  # fmt: skip
+    sides = [{"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
+             for keras in (old, new)]  # fmt: skip
+    return {
+        "old": sides[0], "new": sides[1], "counts": {"same": 7}, "changes": changes_,
+    }  # fmt: skip
+
+
+def test_the_page_says_what_changed(tmp_path):
+    folder = tmp_path / "versions"
+    found = (
+        ("keras:huber/a[x] value", "value", "semantic", "huber-b, huber-a"),
+        ("keras:huber/b[x] value", "value", "semantic", "host-rules"),
+        ("keras:huber/c[x] value", "value", "semantic", None),
+        ("ours:huber/d[x] value", "value", "semantic", None),
+        ("keras:huber/e[x] value", "value", "rounding", None),
+        ("keras:Huber default of delta", "default of delta", "semantic", None),
+        ("keras:Dice public name", "public name", "added", None),
+    )
+    steps = {"b": compared("3.4.1", "3.15.1", *found), "a": compared("3.0.5", "3.4.1")}
+    for document in steps.values():
+        path = tmp_path / "compare.json"
+        path.write_text(json.dumps(document))
+        versions.main(["change", str(folder), str(path)])
+    name = "changes/tf2.21.0-keras3.4.1..tf2.21.0-keras3.15.1.json"
+    kept = json.loads((folder / name).read_text())
+    assert kept["unexplained"] == ["keras:huber/c[x] value", "ours:huber/d[x] value"]
+    versions.main(["page", str(folder)])
+    rows = (folder / "README.md").read_text().splitlines()
+    start = next(i for i, row in enumerate(rows) if row.startswith("|---|---|---:|"))
+    assert "| 3.0.5 -> 3.4.1 | 7 | 0 | 0 | 0 | 0 | 0 |  |  |" in rows[start + 1]
+    assert rows[start + 2] == (
+        f"| [2.21.0]({name}) | 3.4.1 -> 3.15.1 | 7 | 1 | 1 | 1 | 1 | 1 | + `Dice` "
+        "| 1 2 |"
+    )
+    assert "| 2 | `huber-b` |" in rows
+
+
 def test_the_page_is_up_to_date():
     folder = Path(__file__).parents[2] / "docs" / "versions"
     if not (folder / "README.md").exists():

@@ -61,6 +61,7 @@ def arguments(row):
         "name": f"my_{row.function}",
         "reduction": "sum",
         "dtype": "float64",
+        "jit_compile": False,
     }
 
 
@@ -319,6 +320,7 @@ def check_fixture(file, found):
     for name, config in saved["configs"].items():
         if config["dtype"] is None:  # Keras 2 asks y_pred, Keras 3 its floatx
             config["dtype"] = configs[name]["dtype"]
+        config.setdefault("jit_compile", "auto")  # what is older does not know it
         assert configs[name] == config
     return saved["values"]
 

@@ -1,5 +1,7 @@
 """Cross-entropies and divergences: clips, epsilons, focal and generalized forms."""
 
+import dataclasses
+
 import numpy as np
 
 from keras_losses_ref.conformance.deviations import formulas
@@ -112,6 +114,26 @@ def _sparse_half_clip(case):
     gate = (x >= low) & (x <= high) & kept[..., None]
     slope = np.where(gate, 1.0 / total - np.where(hit, 1.0 / p, 0.0), 0.0)
     return reduced(case, values, lambda up: up[..., None] * slope)
+
+
+def _sum_squared_is_zero(case):
+    """Where the square of a row's sum underflows, as an array like y_pred."""
+    x = rounded(case)[1]
+    total = np.abs(x.sum(case.config.get("axis", -1), keepdims=True))
+    smallest = {"float32": 2.0**-63, "float64": 2.0**-511}.get(case.dtype, 0.0)
+    return np.broadcast_to((total > 0) & (total < smallest), x.shape)
+
+
+def _tiny_row_under_xla(case):
+    if case.path not in ("xla", "nested") or not accepted(case):
+        return False
+    return from_probabilities(case) and bool(_sum_squared_is_zero(case).any())
+
+
+def _nan_for_tiny_rows(case):
+    truth = consult(case)
+    gradient = np.where(_sum_squared_is_zero(case), np.nan, truth.gradient)
+    return dataclasses.replace(truth, gradient=gradient)
 
 
 def _gamma(case):
@@ -291,6 +313,21 @@ DEVIATIONS = (
         f"{KERAS}/master/keras/src/losses/losses.py",
         lambda case: half(case) and accepted(case),
         formulas.sparse_focal,
+    ),
+    Deviation(
+        "tiny-row-nan-under-xla",
+        (
+            "CategoricalCrossentropy",
+            "CategoricalFocalCrossentropy",
+            "SparseCategoricalFocalCrossentropy",
+        ),
+        (KERAS_2, ("3.0.0", None)),
+        "XLA turns (p / s) / s of the gradient of p / s into p / (s * s): where a row "
+        "sums to less than 1e-19 (1e-154 in float64), s * s is 0 and the gradient NaN.",
+        "https://github.com/tensorflow/tensorflow/blob/v2.12.0/tensorflow/compiler/xla/"
+        "service/algebraic_simplifier.cc",
+        _tiny_row_under_xla,
+        _nan_for_tiny_rows,
     ),
     Deviation(
         "focal-gamma-below-one-nan",

@@ -1,0 +1,475 @@
+"""How fast ours and Keras's losses are: the same step, ours and theirs in turn.
+
+A step is a loss and its gradient to `y_pred`, in float32. One process runs a few steps
+of the one, then of the other, again and again: what the machine does beside it hits
+both, and the ratio of two neighbours (Keras's time over ours; above 1 ours is faster)
+says more than either time. A cell is one (loss, path, size); its ratio is the median
+of all pairs, its spread their quartiles.
+
+    eager, graph, xla   a step as it is, in a `tf.function`, in a compiled one
+    small               eager, with a batch of 32: what a call costs before it computes
+    lengths             20 batches of sequences, no two of one length, a step each
+"""
+
+import dataclasses
+import gc
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any, Callable
+
+import numpy as np
+
+from keras_losses_ref.conformance.report import markdown
+from keras_losses_ref.conformance.snapshot import SCHEMA
+
+PATHS = ("eager", "graph", "xla", "small", "lengths")
+#: Elements that a step reads and writes come from here, not from a cache.
+LARGE = ((1024, 1000), (64, 64, 64, 21), (4096, 4096))
+
+
+# --- inputs: (random numbers, shape of y_pred) -> (y_true, y_pred) --------------------
+
+
+def _softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def reals(random, shape):
+    return random.standard_normal(shape), random.standard_normal(shape)
+
+
+def positive(random, shape):
+    return random.uniform(0.1, 3.0, shape), random.uniform(0.1, 3.0, shape)
+
+
+def signs(random, shape):
+    return random.choice([-1.0, 1.0], shape), random.standard_normal(shape)
+
+
+def binary(random, shape):
+    return random.integers(0, 2, shape), random.uniform(0.01, 0.99, shape)
+
+
+def binary_logits(random, shape):
+    return random.integers(0, 2, shape), 3 * random.standard_normal(shape)
+
+
+def indices(random, shape):
+    return (
+        random.integers(0, shape[-1], shape[:-1]).astype("int32"),
+        _softmax(random.standard_normal(shape)),
+    )
+
+
+def index_logits(random, shape):
+    return indices(random, shape)[0], 3 * random.standard_normal(shape)
+
+
+def _hot(draw):
+    def one_hot(random, shape):
+        y_true, y_pred = draw(random, shape)
+        y_true = y_true[..., np.newaxis] == np.arange(shape[-1], dtype="int32")
+        return y_true, y_pred
+
+    return one_hot
+
+
+one_hot, one_hot_logits = _hot(indices), _hot(index_logits)
+
+
+def shares(random, shape):
+    return tuple(_softmax(random.standard_normal(shape)) for _ in range(2))
+
+
+def embeddings(random, shape):
+    rows = random.standard_normal(shape)
+    labels = random.integers(0, max(2, shape[0] // 8), shape[:1]).astype("int32")
+    return labels, rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def sequences(random, shape):
+    count = max(1, shape[1] // 5)
+    labels = random.integers(1, shape[2], (shape[0], count)).astype("int32")
+    return labels, 3 * random.standard_normal(shape)
+
+
+# --- what is measured ----------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A loss with the arguments and the inputs with which it is measured."""
+
+    loss: str
+    draw: Callable
+    arguments: tuple = ()
+    large: tuple = LARGE
+    small: tuple = (32, 10)
+    #: The shape with a length in the place of None, or None: it takes no sequences.
+    lengths: Any = (32, None, 32)
+
+    @property
+    def name(self):
+        return self.loss + (" from logits" if dict(self.arguments) else "")
+
+
+_LOGITS = (("from_logits", True),)
+_SPARSE = (*LARGE, (256, 50000))
+SUBJECTS = (
+    Subject("MeanSquaredError", reals),
+    Subject("MeanAbsoluteError", reals),
+    Subject("MeanAbsolutePercentageError", positive),
+    Subject("MeanSquaredLogarithmicError", positive),
+    Subject("Huber", reals),
+    Subject("LogCosh", reals),
+    Subject("CosineSimilarity", reals),
+    Subject("Hinge", signs),
+    Subject("SquaredHinge", signs),
+    Subject("CategoricalHinge", one_hot),
+    Subject("BinaryCrossentropy", binary),
+    Subject("BinaryCrossentropy", binary_logits, _LOGITS),
+    Subject("BinaryFocalCrossentropy", binary),
+    Subject("BinaryFocalCrossentropy", binary_logits, _LOGITS),
+    Subject("CategoricalCrossentropy", one_hot),
+    Subject("CategoricalCrossentropy", one_hot_logits, _LOGITS),
+    Subject("CategoricalFocalCrossentropy", one_hot),
+    Subject("CategoricalFocalCrossentropy", one_hot_logits, _LOGITS),
+    Subject("SparseCategoricalCrossentropy", indices, large=_SPARSE),
+    Subject("SparseCategoricalCrossentropy", index_logits, _LOGITS, large=_SPARSE),
+    Subject("CategoricalGeneralizedCrossEntropy", indices, lengths=None),
+    Subject("KLDivergence", shares),
+    Subject("Poisson", positive),
+    Subject("Dice", binary),
+    Subject("Tversky", binary),
+    Subject("Circle", embeddings, large=((512, 128),), lengths=None),
+    Subject("CTC", sequences, large=((16, 200, 64),), small=(32, 10, 6)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One measurement: seconds a step, and the ratios of neighbours."""
+
+    name: str
+    path: str
+    shape: tuple
+    ours: float
+    keras: float
+    ratios: tuple
+    #: Whether y_true holds one class for a row of y_pred.
+    indexed: bool = False
+
+    @property
+    def ratio(self):
+        return statistics.median(self.ratios)
+
+    @property
+    def spread(self):
+        """The quartiles of the ratios."""
+        low, _, high = statistics.quantiles(self.ratios, n=4)
+        return low, high
+
+    @property
+    def bytes(self):
+        """What a step must move: both inputs read, the gradient written."""
+        labels = 4 * math.prod(self.shape[:-1] if self.indexed else self.shape)
+        return labels + 8 * math.prod(self.shape)
+
+
+def geometric_mean(cells):
+    return math.exp(statistics.fmean(math.log(cell.ratio) for cell in cells))
+
+
+def tensors(draw, shape, seed=0):
+    import tensorflow as tf
+
+    y_true, y_pred = draw(np.random.default_rng(seed), shape)
+    labels = y_true if y_true.dtype.kind == "i" and y_true.ndim < y_pred.ndim else None
+    y_true = labels if labels is not None else y_true.astype("float32")
+    return tf.constant(y_true), tf.constant(y_pred.astype("float32"))
+
+
+def step(loss, path):
+    """(y_true, y_pred) -> (loss, gradient to y_pred)."""
+    import tensorflow as tf
+
+    def run(y_true, y_pred):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = loss(y_true, y_pred)
+        return value, tape.gradient(value, y_pred)
+
+    if path in ("eager", "small"):
+        return run
+    return tf.function(run, jit_compile=path == "xla")
+
+
+def timed(run, times):
+    start = time.perf_counter()
+    for _ in range(times):
+        value, gradient = run()
+    value.numpy(), gradient.shape
+    return (time.perf_counter() - start) / times
+
+
+def measure(ours, keras, seconds=1.0, pairs=(7, 60), warm_up=4):
+    """Times of both, taken in turn: (ours, keras, the ratios of neighbours)."""
+    for run in (ours, keras):
+        for _ in range(warm_up):
+            run()
+    slow = max(timed(ours, 1), timed(keras, 1))
+    times = max(1, min(20, int(0.004 / slow)))
+    count = int(min(pairs[1], max(pairs[0], seconds / (2 * slow * times))))
+    gc.collect()
+    gc.disable()
+    try:
+        both = []
+        for turn in range(count):
+            if turn % 2:
+                mine, theirs = timed(ours, times), timed(keras, times)
+            else:
+                theirs, mine = timed(keras, times), timed(ours, times)
+            both.append((mine, theirs))
+    finally:
+        gc.enable()
+    ratios = tuple(theirs / mine for mine, theirs in both)
+    return (*(statistics.median(column) for column in zip(*both)), ratios)
+
+
+def _one(subject, path, shape, losses, seconds):
+    y_true, y_pred = tensors(subject.draw, shape)
+    ours, keras = (step(loss, path) for loss in losses)
+    times = measure(
+        lambda: ours(y_true, y_pred), lambda: keras(y_true, y_pred), seconds
+    )
+    return Cell(subject.name, path, shape, *times, y_true.shape.rank < len(shape))
+
+
+def _lengths(subject, losses, turns=4):
+    """20 batches, no two of one length, a step each; new lengths in every turn."""
+    both = []
+    for turn in range(turns):
+        batches = [
+            tensors(
+                subject.draw, tuple(n or 16 + 20 * turn + i for n in subject.lengths)
+            )
+            for i in range(20)
+        ]
+        times = {}
+        for who in (0, 1) if turn % 2 else (1, 0):
+            run, start = step(losses[who], "eager"), time.perf_counter()
+            for batch in batches:
+                value, gradient = run(*batch)
+                value.numpy(), gradient.numpy()
+            times[who] = (time.perf_counter() - start) / len(batches)
+        both.append((times[0], times[1]))
+    ratios = tuple(theirs / mine for mine, theirs in both)
+    ours, keras = (statistics.median(column) for column in zip(*both))
+    return Cell(subject.name, "lengths", subject.lengths, ours, keras, ratios)
+
+
+def places(subjects=SUBJECTS, paths=PATHS, fast=False):
+    """(subject, path, shape) of every cell; of the large shapes the first if `fast`."""
+    found = []
+    for subject in subjects:
+        large = subject.large[:1] if fast else subject.large
+        shapes = {"small": [subject.small], "lengths": [subject.lengths]}
+        for path in paths:
+            found += [
+                (subject, path, shape)
+                for shape in shapes.get(path, large)
+                if shape is not None
+            ]
+    return found
+
+
+def bench(found, fast=False, progress=None):
+    """A Cell for each of the places `found`, but where this Keras lacks the loss."""
+    from keras_losses_ref import losses
+    from keras_losses_ref.losses import host
+
+    seconds, cells = (0.5 if fast else 1.5), []
+    for done, (subject, path, shape) in enumerate(found, 1):
+        if progress is not None:
+            progress(done, f"{subject.name} {path}")
+        if host.builtin(subject.loss) is None:
+            continue
+        both = [
+            getattr(module, subject.loss)(**dict(subject.arguments))
+            for module in (losses, host.keras.losses)
+        ]
+        if path == "lengths":
+            cells.append(_lengths(subject, both))
+        else:
+            cells.append(_one(subject, path, shape, both, seconds))
+    return cells
+
+
+def bandwidth(size=2**26, times=9):
+    """Bytes a second that this machine copies, reads and writes together."""
+    source = np.zeros(size, np.uint8)
+    target = np.ones_like(source)
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        seconds.append(time.perf_counter() - start)
+    return 2 * size / statistics.median(seconds)
+
+
+# --- memory ---------------------------------------------------------------------------
+
+MEMORY = (4096, 4096)
+
+
+def memory(subject, path, shape=MEMORY):
+    """(ours, Keras's): the most that a step holds beside its inputs, in y_preds.
+
+    Each in a process of its own, whose high-water mark the system keeps (Linux).
+    """
+    peaks = []
+    for who in ("ours", "keras"):
+        code = f"from {__name__} import _peak; _peak({SUBJECTS.index(subject)}, "
+        code += f"{path!r}, {shape!r}, {who!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        peaks.append(float(done.stdout.split()[-1]))
+    return tuple(peaks)
+
+
+def memories(found, progress=None):
+    """(name, path, ours, Keras's) for each (subject, path) of `found`, in y_preds."""
+    rows = []
+    for done, (subject, path) in enumerate(found, 1):
+        if progress is not None:
+            progress(done, f"{subject.name} {path}")
+        shape = MEMORY if MEMORY in subject.large else subject.large[0]
+        rows.append((subject.name, path, *memory(subject, path, shape)))
+    return rows
+
+
+def _peak(index, path, shape, who):
+    """Print the memory of one step, after a few others have built what lasts."""
+    from keras_losses_ref import losses
+    from keras_losses_ref.losses import host
+
+    subject = SUBJECTS[index]
+    module = losses if who == "ours" else host.keras.losses
+    loss = getattr(module, subject.loss)(**dict(subject.arguments))
+    y_true, y_pred = tensors(subject.draw, shape)
+    run = step(loss, path)
+    for _ in range(4):
+        run(y_true, y_pred)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the mark starts again from what is in use
+    before = _status("VmRSS")
+    run(y_true, y_pred)
+    print((_status("VmHWM") - before) / (4 * math.prod(shape)))
+
+
+def _status(name):
+    with open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith(name))
+    return 1024 * int(line.split()[1])
+
+
+# --- report ---------------------------------------------------------------------------
+
+_GOAL = (
+    "Keras's time over ours, forward and gradient in float32; above 1 ours is faster"
+)
+
+
+def document(cells, speed):
+    """What --format json prints."""
+    from keras_losses_ref.conformance.evaluate import environment
+
+    return {
+        "schema": SCHEMA,
+        "environment": environment(),
+        "bytes_per_second": round(speed),
+        "cells": [
+            {
+                "loss": cell.name,
+                "path": cell.path,
+                "shape": list(cell.shape),
+                "ratio": round(cell.ratio, 3),
+                "spread": [round(x, 3) for x in cell.spread],
+                "ours_seconds": float(f"{cell.ours:.4g}"),
+                "keras_seconds": float(f"{cell.keras:.4g}"),
+                "floors": None
+                if None in cell.shape
+                else round(cell.ours * speed / cell.bytes, 2),
+            }
+            for cell in cells
+        ],
+    }
+
+
+def table(cells):
+    """Rows of strings: a loss in each, a path in each column, the lowest ratio there.
+
+    The last rows hold the geometric mean and the lowest of each path.
+    """
+    paths = [path for path in PATHS if any(cell.path == path for cell in cells)]
+    rows = [["loss", *paths]]
+    for name in dict.fromkeys(cell.name for cell in cells):
+        row = [name]
+        for path in paths:
+            found = [c.ratio for c in cells if (c.name, c.path) == (name, path)]
+            low, high = min(found, default=None), max(found, default=None)
+            row.append(
+                "" if low is None else f"{low:.2f}" + f" to {high:.2f}" * (low < high)
+            )
+        rows.append(row)
+    of_path = [[cell for cell in cells if cell.path == path] for path in paths]
+    rows.append(["geometric mean", *(f"{geometric_mean(c):.2f}" for c in of_path)])
+    rows.append(["lowest", *(f"{min(x.ratio for x in c):.2f}" for c in of_path)])
+    return rows
+
+
+def render(cells, speed, format):
+    if format == "json":
+        return json.dumps(document(cells, speed), indent=1, sort_keys=True) + "\n"
+    rows = table(cells)
+    if format == "md":
+        return "\n".join(markdown.table(rows[0], rows[1:])) + "\n"
+    lines = [_GOAL, ""]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        first, *others = (text.ljust(w) for text, w in zip(row, widths))
+        lines.append("  ".join((first, *others)).rstrip())
+    lines += ["", "cell, ratio [quartiles], ours, Keras's, times the memory floor"]
+    for cell in cells:
+        low, high = cell.spread
+        shape = "x".join(str(n or "*") for n in cell.shape)
+        floor = "" if None in cell.shape else f"{cell.ours * speed / cell.bytes:8.1f}"
+        lines.append(
+            f"{cell.name} {cell.path} {shape}: {cell.ratio:.2f} [{low:.2f} {high:.2f}] "
+            f"{cell.ours * 1e3:.3f} ms {cell.keras * 1e3:.3f} ms{floor}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def render_memory(rows, format):
+    if format == "json":
+        keys = ("loss", "path", "ours", "keras")
+        found = [dict(zip(keys, row)) for row in rows]
+        return json.dumps({"schema": SCHEMA, "memory": found}, indent=1) + "\n"
+    head = ["loss", "path", "ours", "Keras"]
+    rows = [[name, path, f"{o:.2f}", f"{k:.2f}"] for name, path, o, k in rows]
+    if format == "md":
+        return "\n".join(markdown.table(head, rows)) + "\n"
+    lines = ["Memory of a step beside its inputs, in units of one y_pred", ""]
+    lines += [
+        f"{row[0]:45s} {row[1]:6s} {row[2]:>7s} {row[3]:>7s}" for row in (head, *rows)
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,107 @@
+"""The tables of the project's README, printed between their markers.
+
+    python -m keras_losses_ref.conformance.readme README.md docs
+
+A table stands between `<!-- name: where it comes from -->` and `<!-- end -->`, on lines
+of their own. Nothing is measured here: the numbers are those that docs/versions and
+docs/atlas keep, so that a test can tell whether the README still has them.
+"""
+
+import json
+import os
+import re
+import sys
+
+from keras_losses_ref import losses
+from keras_losses_ref.conformance import atlas_page, reference
+from keras_losses_ref.conformance.report.markdown import table
+
+
+def losses_table(docs):
+    """Every loss, the Kerases that have it, and how often they deviate."""
+    checked = _checked(os.path.join(docs, "versions"))
+    rows = []
+    for name in reference.LOSSES:
+        function = getattr(losses, name).function
+        names = [function.__name__, *reference.aliases(function)]
+        rows.append(
+            (
+                f"[`{name}`](docs/losses.md#{name.lower()})",
+                " ".join(f"`{each}`" for each in names),
+                *(_host(checked, generation, name) for generation in ("2", "3")),
+            )
+        )
+    return table(["loss", "functions", "Keras 2", "Keras 3"], rows)
+
+
+def _checked(folder):
+    """What docs/versions keeps: [(Keras's version, {loss: ...})], oldest first."""
+    found = []
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".json"):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                document = json.load(file)
+            found.append((document["environment"]["keras"], document["losses"]))
+    return sorted(found, key=lambda item: _numbers(item[0]))
+
+
+def _numbers(version):
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _host(checked, generation, loss):
+    """Since when a generation of Keras has a loss, and its newest release's entries."""
+    having = [
+        (version, losses[loss]["ledger"])
+        for version, losses in checked
+        if version.split(".")[0] == generation
+        and loss in losses
+        and not losses[loss]["absent"]
+    ]
+    if not having:
+        return "–"
+    since = ".".join(having[0][0].split(".")[:2])
+    released = [each for each in having if "dev" not in each[0]]
+    entries = len((released or having)[-1][1])
+    words = [since] if released else [f"{since} (nightly)"]
+    return " ".join([*words, f"△ {entries}"] if entries else words)
+
+
+def accuracy_table(docs):
+    """The worst error of each loss in each dtype, out of docs/atlas/atlas.json."""
+    found = atlas_page.load(os.path.join(docs, "atlas"))
+    host = found["environment"]
+    where = f"TensorFlow {host['tensorflow']}, Keras {host['keras']}, {host['device']}."
+    return [*atlas_page.by_loss(found["cells"]), "", where]
+
+
+TABLES = {"losses": losses_table, "accuracy": accuracy_table}
+
+
+def printed(text, docs):
+    """`text` with every table of `TABLES` as it is now."""
+    for name, made in TABLES.items():
+        marker = re.compile(
+            rf"(^<!-- {name}: [^\n]*-->\n).*?(^<!-- end -->$)", re.M | re.S
+        )
+        if not marker.search(text):
+            raise ValueError(
+                f"no place for the table {name!r}. Received: a text without its "
+                f"markers. Expected the lines '<!-- {name}: ... -->' and "
+                "'<!-- end -->'. Put them where the table shall stand."
+            )
+        body = "\n".join(["", *made(docs), "", ""])
+        text = marker.sub(lambda found, body=body: found[1] + body + found[2], text)
+    return text
+
+
+def main(readme, docs):
+    with open(readme, encoding="utf-8") as file:
+        text = printed(file.read(), docs)
+    with open(f"{readme}.tmp", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(f"{readme}.tmp", readme)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,270 @@
+"""How the body of a loss is run: op by op, or as one kernel where that pays.
+
+A loss is dozens of small operations, each of which costs a call and reads and writes a
+whole batch. The same body can be run in three ways:
+
+plain      as it is written: eagerly op by op, in a graph as part of that graph
+traced     eagerly, as a `tf.function` whose shapes are open: one call, not dozens
+compiled   as XLA kernels, one for the loss and one for its gradient: each element is
+           read once, and nothing but the result is written
+
+A kernel is compiled for one shape, in tenths of a second. So by itself, with
+`jit_compile="auto"`, only what is large and comes again is compiled: eagerly a shape
+that was seen before, in a graph a shape that is known, and in Keras's `fit` one whose
+batch alone is open; only on CPUs, and only so many shapes of one loss. The gradient
+starts again from the inputs, so that nothing is kept between the two; it is made of
+differentiable operations, and can itself be differentiated.
+"""
+
+import collections
+import functools
+import math
+import threading
+
+import tensorflow as tf
+
+from keras_losses_ref.losses import host
+
+#: Elements of y_pred from which a compiled kernel beats the plain operations.
+LARGE = 2**16
+#: The same for one sample, where `fit` leaves the size of the batch open.
+LARGE_SAMPLE = 2**9
+#: How many shapes of one loss are compiled, before the other ways have to do: those of
+#: a whole batch and of the last one, in training and in validation.
+MOST_SHAPES = 4
+#: How often a shape is run plainly, and found valid, before it is traced or compiled.
+PATIENCE = 2
+#: How many shapes of `outputs` are compiled in graphs, which tell none comes again.
+MOST_SHAPES_UNSEEN = 2
+#: How often shapes that differ are run plainly, before a function is traced for all.
+LONG_PATIENCE = 32
+#: How much is remembered.
+_MEMORY = 10_000
+
+_seen = collections.Counter()
+_compiled_shapes = collections.Counter()
+_kernels = {}
+_tracing = threading.local()
+
+
+def key(loss, arguments, *settings):
+    """What tells one loss with its settings from another; None if one is a tensor."""
+    arguments = tuple(
+        (name, tuple(value) if isinstance(value, list) else value)
+        for name, value in arguments.items()
+    )
+    try:
+        hash(arguments)
+    except TypeError:
+        return None
+    return loss, arguments, *settings
+
+
+def run(core, key, tensors, jit_compile):
+    """`core(*tensors)` in the way that suits them; None stands for a tensor not given.
+
+    The second of `tensors` is y_pred; `key` is made by `key`.
+    """
+    if jit_compile is False or key is None or tf.config.functions_run_eagerly():
+        before = getattr(_tracing, "jit_compile", "auto")
+        _tracing.jit_compile = jit_compile
+        try:
+            return core(*tensors)
+        finally:
+            _tracing.jit_compile = before
+    tensors = [
+        tf.convert_to_tensor(t) if isinstance(t, tf.Variable) else t for t in tensors
+    ]
+    signature = _signature(tensors)
+    if signature is None:
+        return core(*tensors)
+    key = (key, signature, tf.executing_eagerly())
+    kernel = _kernels.get(key) or _kernel(core, key, jit_compile)
+    if kernel is None:
+        return core(*tensors)
+    return kernel(*(tensor for tensor in tensors if tensor is not None))
+
+
+def outputs(function, tensors, compiles=True):
+    """`function(*tensors)`, all its outputs, where nobody differentiates it.
+
+    It is traced once, for all shapes, and where that pays compiled; `run` with the
+    wish of the loss is around it, or nothing.
+    """
+    wish = getattr(_tracing, "jit_compile", "auto")
+    tensors = [tf.stop_gradient(tensor) for tensor in tensors]
+    signature = _signature(tensors)
+    if in_kernel() or tf.config.functions_run_eagerly() or signature is None:
+        return function(*tensors)
+    if wish is False:
+        compiles = False
+    compiles = compiles and _compiles_now(function, signature, wish)
+    ranks = tuple((dtype, len(shape)) for dtype, shape in signature)
+    key = function, ranks, compiles
+    if key not in _kernels:
+        specs = [tf.TensorSpec([None] * rank, dtype) for dtype, rank in ranks]
+        traced = tf.function(function, jit_compile=compiles or None, autograph=False)
+        with tf.init_scope():
+            _kernels[key] = traced.get_concrete_function(*specs)
+    return _kernels[key](*tensors)
+
+
+def _compiles_now(function, signature, wish):
+    key = function, signature
+    if wish is True or key in _kernels:
+        return True
+    if tf.executing_eagerly():
+        _seen[key] += 1
+        if _seen[key] <= PATIENCE:
+            return False
+    elif _compiled_shapes[function] >= MOST_SHAPES_UNSEEN:
+        return False
+    if not _worth_compiling(function, signature[-1][1]):
+        return False
+    _compiled_shapes[function] += 1
+    _kernels[key] = True
+    return True
+
+
+def in_kernel():
+    """Whether a body that runs now becomes part of a compiled kernel."""
+    return getattr(_tracing, "kernel", False)
+
+
+def _signature(tensors):
+    """The dtypes and shapes, or None if there can be no kernel for such tensors."""
+    signature = []
+    for tensor in tensors:
+        if tensor is None:
+            signature.append(None)
+            continue
+        if not isinstance(tensor, tf.Tensor) or tensor.shape.rank is None:
+            return None
+        shape = tuple(tensor.shape)
+        if 0 in shape:
+            return None
+        signature.append((tensor.dtype, shape))
+    return tuple(signature)
+
+
+def _kernel(core, key, jit_compile):
+    """The kernel for this key, made now if it is time to; None for the plain way."""
+    loss, signature, eager = key
+    given = [part is not None for part in signature]
+
+    def filled(*tensors):
+        """`core` of the tensors that are given."""
+        tensors = iter(tensors)
+        return core(*(next(tensors) if there else None for there in given))
+
+    force, alike = jit_compile is True, _open(key)
+    if eager and not force:
+        _remember(_seen, key, _seen[key] + 1)
+        _remember(_seen, alike, _seen[alike] + 1)
+    repeated = force or not eager or _seen[key] > PATIENCE
+    if repeated and (force or _worth_compiling(loss, signature[1][1])):
+        _compiled_shapes[loss] += 1
+        kernel = _compiled(filled, sum(given))
+    elif eager and (repeated or _seen[alike] > LONG_PATIENCE):
+        kernel = _traced(filled, alike)
+    else:
+        return None
+    _remember(_kernels, key, kernel)
+    return kernel
+
+
+def _remember(memory, key, value):
+    if len(memory) > _MEMORY:  # a program without end must not fill the memory
+        memory.clear()
+    memory[key] = value
+
+
+def _open(key):
+    """The key of all tensors of these dtypes and ranks; axes of 1 stay known."""
+    loss, signature, _ = key
+    return loss, tuple(
+        part and tf.TensorSpec([1 if n == 1 else None for n in part[1]], part[0])
+        for part in signature
+    )
+
+
+def _worth_compiling(loss, shape):
+    if not shape or None in shape[1:] or not _only_cpus():
+        return False
+    if _compiled_shapes[loss] >= MOST_SHAPES:
+        return False
+    if shape[0] is None:
+        return math.prod(shape[1:]) >= LARGE_SAMPLE and host.in_fit()
+    return math.prod(shape) >= LARGE
+
+
+@functools.cache
+def _only_cpus():
+    """XLA for other devices needs tools that may be missing there."""
+    return all(d.device_type == "CPU" for d in tf.config.list_logical_devices())
+
+
+def _traced(filled, key):
+    """`filled` as a function of all tensors like these."""
+    if key not in _kernels:
+        function, specs = tf.function(filled, autograph=False), filter(None, key[1])
+        _remember(_kernels, key, function.get_concrete_function(*specs))
+    return _kernels[key]
+
+
+def _compiled(core, count):
+    """`core` of `count` tensors in XLA kernels, with the gradients in two of their own.
+
+    The second tensor is y_pred. What is seldom asked for, the gradient to the others,
+    costs nothing until it is.
+    """
+
+    def marked(*tensors):
+        before, _tracing.kernel = in_kernel(), True
+        try:
+            return core(*tensors)
+        finally:
+            _tracing.kernel = before
+
+    def gradient_to(positions):
+        def gradient(upstream, *tensors):
+            sources = [tensors[i] for i in positions]
+            # No tape: inside of one, forward mode loses what depends on `upstream`.
+            return tf.gradients(
+                marked(*tensors),
+                sources,
+                upstream,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+
+        return _xla(gradient)
+
+    forward = _xla(marked)
+    by_pred = gradient_to([1])
+    others = functools.lru_cache(maxsize=None)(lambda *which: gradient_to(which))
+
+    def kernel(*tensors):
+        @tf.custom_gradient
+        def of_pred(y_pred):
+            value = forward(*map(tf.stop_gradient, tensors))
+            return value, lambda upstream: by_pred(upstream, *tensors)[0]
+
+        value = of_pred(tensors[1])
+        which = [i for i in range(count) if i != 1 and tensors[i].dtype.is_floating]
+        if not which:
+            return value
+
+        @tf.custom_gradient
+        def of_others(*_):
+            """Nothing, but with the gradients to the other tensors."""
+            return tf.zeros_like(value), (
+                lambda upstream: others(*which)(upstream, *tensors)
+            )
+
+        return value + of_others(*(tensors[i] for i in which))
+
+    return kernel
+
+
+def _xla(function):
+    return tf.function(function, jit_compile=True, autograph=False)

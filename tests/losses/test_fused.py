@@ -1,0 +1,303 @@
+"""The three ways to run a loss give the same, and are chosen where they pay."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_losses_ref as klr
+from keras_losses_ref.conformance import bench
+from keras_losses_ref.losses import fused, host
+
+#: Of an unusual length, so that no other test has made kernels for it.
+SHAPE = (13, 7)
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch):
+    """What a test makes and counts is its own."""
+    for name in ("_seen", "_compiled_shapes", "_kernels"):
+        memory = type(getattr(fused, name))()
+        monkeypatch.setattr(fused, name, memory)
+
+
+def inputs(subject, shape=SHAPE):
+    if subject.loss == "CTC":
+        shape = (3, 11, 5)
+    return bench.tensors(subject.draw, shape, seed=1)
+
+
+def make(subject, **arguments):
+    return getattr(klr, subject.loss)(**dict(subject.arguments), **arguments)
+
+
+def step(loss, y_true, y_pred, weight=None):
+    """The loss and its gradients to everything that has one."""
+    floats = [t for t in (y_true, y_pred, weight) if t is not None]
+    floats = [t for t in floats if t.dtype.is_floating]
+    with tf.GradientTape() as tape:
+        tape.watch(floats)
+        value = loss(y_true, y_pred, sample_weight=weight)
+    zero = tf.UnconnectedGradients.ZERO
+    return [value, *tape.gradient(value, floats, unconnected_gradients=zero)]
+
+
+def assert_same(found, expected, rtol=3e-6):
+    for one, other in zip(found, expected):
+        one, other = one.numpy(), other.numpy()
+        assert one.shape == other.shape
+        size = np.max(np.abs(other), initial=1e-30)
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * size)
+
+
+@pytest.mark.parametrize("subject", bench.SUBJECTS, ids=lambda subject: subject.name)
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_compiled_is_plain(subject, reduction):
+    y_true, y_pred = inputs(subject)
+    plain, compiled = (
+        make(subject, reduction=reduction, jit_compile=jit) for jit in (False, True)
+    )
+    rows = plain(y_true, y_pred).shape[:1] if reduction == "none" else SHAPE[:1]
+    weight = None
+    if subject.loss not in ("Dice", "Tversky", "CTC"):
+        weight = tf.constant(np.linspace(0.5, 2.0, rows[0]), tf.float32)
+    assert_same(
+        step(compiled, y_true, y_pred, weight), step(plain, y_true, y_pred, weight)
+    )
+
+
+@pytest.mark.parametrize("subject", bench.SUBJECTS, ids=lambda subject: subject.name)
+def test_traced_is_plain(subject):
+    y_true, y_pred = inputs(subject)
+    plain, traced = make(subject, jit_compile=False), make(subject)
+    expected = step(plain, y_true, y_pred)
+    for _ in range(fused.PATIENCE + 1):
+        found = step(traced, y_true, y_pred)
+    assert fused._kernels
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_compiled_in_other_dtypes(dtype):
+    y_true, y_pred = inputs(bench.SUBJECTS[0])
+    y_true, y_pred = tf.cast(y_true, dtype), tf.cast(y_pred, dtype)
+    arguments = {} if host.GENERATION == 2 else {"dtype": dtype}
+    plain, compiled = (
+        klr.MeanSquaredError(jit_compile=jit, **arguments) for jit in (False, True)
+    )
+    found, expected = step(compiled, y_true, y_pred), step(plain, y_true, y_pred)
+    assert found[0].dtype == expected[0].dtype == dtype
+    assert_same([tf.cast(t, "float64") for t in found], expected, 2.0**-7)
+
+
+def mse(**arguments):
+    return klr.MeanSquaredError(**arguments)
+
+
+def large(rows=300):
+    rng = np.random.default_rng(0)
+    shape = (rows, fused.LARGE // 256)
+    return [tf.constant(rng.normal(size=shape), tf.float32) for _ in range(2)]
+
+
+def compiled_shapes():
+    return sum(fused._compiled_shapes.values())
+
+
+def test_a_large_shape_is_compiled_when_it_comes_again():
+    loss, batch = mse(), large()
+    for _ in range(fused.PATIENCE):
+        loss(*batch)
+    assert compiled_shapes() == 0
+    loss(*batch)
+    loss(*batch)
+    assert compiled_shapes() == 1
+
+
+def test_a_small_shape_is_not_compiled():
+    loss = mse()
+    for _ in range(fused.PATIENCE + 2):
+        loss(tf.zeros([4, 3]), tf.ones([4, 3]))
+    assert compiled_shapes() == 0
+    assert fused._kernels
+
+
+def test_lengths_that_change_compile_nothing():
+    loss = mse()
+    for rows in range(300, 306):
+        loss(*large(rows))
+    assert not fused._kernels
+    assert compiled_shapes() == 0
+
+
+def test_lengths_that_change_for_long_are_traced_once(monkeypatch):
+    monkeypatch.setattr(fused, "LONG_PATIENCE", 3)
+    loss = mse()
+    for length in range(2, 9):
+        value = loss(tf.zeros([2, length]), tf.ones([2, length]))
+    assert value.numpy() == 1.0
+    functions = {id(kernel) for kernel in fused._kernels.values()}
+    assert len(functions) == 1
+
+
+def test_only_so_many_shapes_are_compiled():
+    loss = mse()
+    for rows in range(300, 300 + fused.MOST_SHAPES + 2):
+        for _ in range(fused.PATIENCE + 1):
+            loss(*large(rows))
+    assert compiled_shapes() == fused.MOST_SHAPES
+
+
+def test_false_switches_it_off():
+    loss, batch = mse(jit_compile=False), large()
+    for _ in range(fused.PATIENCE + 2):
+        loss(*batch)
+    tf.function(loss.__call__)(*batch)
+    assert not fused._kernels
+
+
+def test_functions_that_run_eagerly_are_not_compiled():
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert mse(jit_compile=True)(tf.zeros([2, 3]), tf.ones([2, 3])) == 1.0
+        assert not fused._kernels
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_a_known_shape_is_compiled_in_a_graph():
+    loss, batch = mse(), large()
+
+    @tf.function
+    def value(y_true, y_pred):
+        return loss(y_true, y_pred)
+
+    assert_same([value(*batch)], [mse(jit_compile=False)(*batch)])
+    assert compiled_shapes() == 1
+
+
+def test_an_open_batch_is_compiled_in_fit_alone():
+    loss = mse()
+    batch = large()
+    spec = tf.TensorSpec([None, batch[0].shape[1] * 4], tf.float32)
+    tf.function(loss.__call__).get_concrete_function(spec, spec)
+    assert compiled_shapes() == 0
+    if host.GENERATION == 2:
+        return  # its `fit` has no name that tells
+    keras = host.keras
+    model = keras.Sequential([keras.layers.Dense(fused.LARGE_SAMPLE)])
+    model.compile(optimizer="sgd", loss=loss)
+    model.fit(
+        np.zeros([6, 2]), np.ones([6, fused.LARGE_SAMPLE]), batch_size=4, verbose=0
+    )
+    assert compiled_shapes() == 1
+
+
+@pytest.mark.parametrize("jit", [False, True, "auto"])
+def test_the_config_keeps_it(jit):
+    loss = mse(jit_compile=jit)
+    again = klr.MeanSquaredError.from_config(loss.get_config())
+    assert again.jit_compile is loss.jit_compile
+    assert pickle.loads(pickle.dumps(loss)).jit_compile == jit
+    assert copy.deepcopy(loss).jit_compile == jit
+
+
+def test_something_else_is_refused():
+    with pytest.raises(ValueError, match="jit_compile=1.5"):
+        mse(jit_compile=1.5)
+
+
+def test_a_loss_that_changes_is_not_mistaken_for_what_it_was():
+    y_true, y_pred = tf.zeros([4, 3]), tf.fill([4, 3], 3.0)
+    loss = klr.Huber(delta=1.0)
+    for _ in range(fused.PATIENCE + 2):
+        assert loss(y_true, y_pred).numpy() == 2.5
+    loss.delta = 2.0
+    for _ in range(fused.PATIENCE + 2):
+        assert loss(y_true, y_pred).numpy() == 4.0
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        klr.BinaryCrossentropy(from_logits=True, jit_compile=True),
+        klr.CosineSimilarity(jit_compile=True),
+        klr.Poisson(jit_compile=True),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_second_derivatives(loss):
+    rng = np.random.default_rng(3)
+    y_true, y_pred = (tf.constant(rng.uniform(0.1, 0.9, SHAPE)) for _ in range(2))
+    plain = type(loss).from_config({**loss.get_config(), "jit_compile": False})
+    assert_same(*(second(one, y_true, y_pred) for one in (loss, plain)), rtol=1e-6)
+
+
+def second(loss, y_true, y_pred):
+    """The derivative of the gradient's cosine to y_pred and y_true."""
+    y_true, y_pred = tf.cast(y_true, tf.float32), tf.cast(y_pred, tf.float32)
+    with tf.GradientTape() as outer:
+        outer.watch([y_true, y_pred])
+        with tf.GradientTape() as inner:
+            inner.watch(y_pred)
+            value = loss(y_true, y_pred)
+        gradient = inner.gradient(value, y_pred)
+        along = tf.reduce_sum(gradient * tf.cos(tf.range(7, dtype=tf.float32)))
+    return outer.gradient(along, [y_pred, y_true])
+
+
+def test_forward_mode():
+    y_true, y_pred = tf.zeros([3, 2]), tf.constant([[1.0, 2], [3, 4], [5, 6]])
+    loss = mse(jit_compile=True)
+    with tf.autodiff.ForwardAccumulator(y_pred, tf.ones_like(y_pred)) as forward:
+        value = loss(y_true, y_pred)
+    np.testing.assert_allclose(forward.jvp(value), 2 * 21 / 6, rtol=1e-6)
+
+
+def test_jacobian():
+    y_true, y_pred = tf.zeros([3, 2]), tf.constant([[1.0, 2], [3, 4], [5, 6]])
+    loss = mse(jit_compile=True, reduction="none")
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value = loss(y_true, y_pred)
+    jacobian = tape.jacobian(value, y_pred).numpy()
+    np.testing.assert_allclose(jacobian[1], [[0, 0], [3, 4], [0, 0]])
+
+
+def test_vectorized_map():
+    loss = mse(jit_compile=True)
+    y = tf.constant(np.arange(12.0).reshape(4, 3, 1), tf.float32)
+    found = tf.vectorized_map(lambda row: loss(tf.zeros_like(row), row), y)
+    np.testing.assert_allclose(found, np.mean(np.square(y), axis=(1, 2)), rtol=1e-6)
+
+
+def test_saved_model(tmp_path):
+    class Module(tf.Module):
+        loss = mse(jit_compile=True)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 3])] * 2)
+        def __call__(self, y_true, y_pred):
+            return self.loss(y_true, y_pred)
+
+    tf.saved_model.save(Module(), str(tmp_path))
+    again = tf.saved_model.load(str(tmp_path))
+    assert again(tf.zeros([5, 3]), tf.fill([5, 3], 2.0)).numpy() == 4.0
+
+
+def test_a_wrong_label_is_refused():
+    loss = klr.SparseCategoricalCrossentropy(jit_compile=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="1 of 2 labels"):
+        loss(tf.constant([0, 3]), tf.fill([2, 3], 0.3))
+
+
+def test_a_mask_and_a_class_to_ignore():
+    y_true, y_pred = tf.constant([0, 2, 1, 1]), tf.nn.softmax(tf.eye(4, 3))
+    found = []
+    for jit in (False, True):
+        loss = klr.SparseCategoricalCrossentropy(ignore_class=2, jit_compile=jit)
+        masked = tf.identity(y_pred)
+        host.set_mask(masked, tf.constant([True, True, True, False]))
+        found.append(loss(y_true, masked))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
