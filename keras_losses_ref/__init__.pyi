@@ -260,6 +260,29 @@ class KLDivergence(Loss):
         jit_compile: bool | str = ...,
     ) -> None: ...
 
+class LinearHead:
+    units: int
+    softcap: float | None
+    kernel: Any
+    bias: Any
+    def __init__(
+        self, units: int, softcap: float | None = None, **kwargs: Any
+    ) -> None: ...
+    def __call__(self, inputs: _Tensor) -> Any: ...
+    def get_config(self) -> dict[str, Any]: ...
+
+class LinearSparseCategoricalCrossentropy(Loss):
+    ignore_class: int | None
+    label_smoothing: float
+    def __init__(
+        self,
+        ignore_class: int | None = None,
+        label_smoothing: float = 0.0,
+        reduction: str | None = ...,
+        name: str | None = "linear_sparse_categorical_crossentropy",
+        dtype: _DType = None,
+    ) -> None: ...
+
 class LogCosh(Loss):
     def __init__(
         self,
@@ -451,6 +474,21 @@ def huber(
 def kl_divergence(
     y_true: _Tensor,
     y_pred: _Tensor,
+) -> _Tensor: ...
+def linear_logits(
+    hidden: _Tensor,
+    weight: _Tensor,
+    bias: _Tensor | None = None,
+    softcap: float | None = None,
+) -> _Tensor: ...
+def linear_sparse_categorical_crossentropy(
+    y_true: _Tensor,
+    hidden: _Tensor,
+    weight: _Tensor,
+    bias: _Tensor | None = None,
+    softcap: float | None = None,
+    ignore_class: int | None = None,
+    label_smoothing: float = 0.0,
 ) -> _Tensor: ...
 def log_cosh(
     y_true: _Tensor,

@@ -27,6 +27,7 @@ HOST_MAY_USE = {
     "keras.backend.epsilon",
     "keras.backend.floatx",
     "keras.utils.register_keras_serializable",
+    "keras.layers.Dense",  # for its weights and arguments: `call` is our own
 }
 
 

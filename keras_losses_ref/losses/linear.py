@@ -1,7 +1,7 @@
 """The last layer of a large vocabulary and its loss, without all of its logits.
 
-For 4,096 tokens and 50,000 classes the logits take 0.8 GB, their gradient as much
-again, and neither is wanted: only the loss is. Here the last layer's product with its
+For 4,096 tokens and 50,000 classes the logits take 0.8 GB, with their gradient up to
+2.5 GB, and neither is wanted: only the loss is. Here the last layer's product with its
 weight is part of the loss, and is taken for a few hundred tokens at a time.
 
     hidden = transformer(tokens)
@@ -174,7 +174,7 @@ class LinearSparseCategoricalCrossentropy(Loss):
         """
         parts = self._parts(y_pred)
         if parts is None:
-            return self._of_whole_logits()(y_true, y_pred, sample_weight)
+            return self._of_whole_logits(y_pred)(y_true, y_pred, sample_weight)
         with tf.name_scope(self._scope()):
             problem = Problem(self.name, y_true, parts, **self._bound())
             dtype = parts.weight.dtype if self.dtype is None else self.dtype
@@ -191,7 +191,7 @@ class LinearSparseCategoricalCrossentropy(Loss):
         """The loss per sample, before weights and reduction."""
         parts = self._parts(y_pred)
         if parts is None:
-            return self._of_whole_logits().call(y_true, y_pred)
+            return self._of_whole_logits(y_pred).call(y_true, y_pred)
         return Problem(self.name, y_true, parts, **self._bound()).values()
 
     def _parts(self, y_pred):
@@ -206,15 +206,21 @@ class LinearSparseCategoricalCrossentropy(Loss):
             )
         return to_parts(self.name, Parts(*y_pred))
 
-    def _of_whole_logits(self):
-        """The same loss, for a y_pred of which no more is known than that."""
-        warnings.warn(
-            f"{self.name}: y_pred does not come straight from a LinearHead, so its "
-            "logits are taken whole, and no memory is saved. Make LinearHead the last "
-            "layer, let your own return linear_logits(hidden, weight, bias), or call "
-            "the loss with y_pred=(hidden, weight, bias).",
-            stacklevel=3,
-        )
+    def _of_whole_logits(self, y_pred):
+        """The same loss, for a y_pred of which no more is known than that.
+
+        Silently, if it is an argument of a graph: so Keras 3 asks for the shape of the
+        loss, under a strategy, before it computes any.
+        """
+        op = getattr(y_pred, "op", None)  # an eager tensor has none
+        if op is None or op.type != "Placeholder":
+            warnings.warn(
+                f"{self.name}: y_pred does not come straight from a LinearHead, so its "
+                "logits are taken whole, and no memory is saved. Make LinearHead the "
+                "last layer, let your own return linear_logits(hidden, weight, bias), "
+                "or call the loss with y_pred=(hidden, weight, bias).",
+                stacklevel=3,
+            )
         return SparseCategoricalCrossentropy(from_logits=True, **self.get_config())
 
     def get_config(self):

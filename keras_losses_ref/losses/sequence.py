@@ -73,18 +73,26 @@ def ctc(y_true, y_pred):
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
     Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """
-    labels = tf.cast(y_true, tf.int32)
+    return written_out_loss(tf.cast(y_true, tf.int32), y_pred)
+
+
+def usable_labels(labels, classes):
+    """(labels, or 0 for those that cannot be used; how many; whether all can)."""
     length = tf.math.count_nonzero(labels, axis=1, dtype=tf.int32)
     inside = tf.sequence_mask(length, tf.shape(labels)[1])
-    usable = tf.equal(labels != 0, inside) & (labels >= 0)
-    usable &= labels < tf.shape(y_pred)[2]
+    usable = tf.equal(labels != 0, inside) & (labels >= 0) & (labels < classes)
     labels = tf.where(usable, labels, tf.zeros_like(labels))
-    values = -written_out_log_likelihood(labels, length, y_pred)
-    known = tf.reduce_all(usable, axis=1)
-    return tf.where(known, values, tf.constant(float("nan"), values.dtype))
+    return labels, length, tf.reduce_all(usable, axis=1)
 
 
 # --- the definition ------------------------------------------------------------------
+
+
+def defined_loss(labels, y_pred):
+    """-log_likelihood; NaN for rows with labels that are no classes."""
+    labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
+    values = -log_likelihood(labels, length, y_pred)
+    return tf.where(known, values, tf.constant(float("nan"), values.dtype))
 
 
 def log_likelihood(labels, length, y_pred):
@@ -163,16 +171,16 @@ def shift(states, by, fill=0):
 # --- the fast form -------------------------------------------------------------------
 
 
-def written_out_log_likelihood(labels, length, y_pred):
-    """`log_likelihood`, its gradient not left to autodiff; that of the gradient is."""
+def written_out_loss(labels, y_pred):
+    """`defined_loss`, its gradient not left to autodiff; that of the gradient is."""
     # In a graph forward mode looks past the written-out gradient, at the operations
     # that made the value, and for the gradient of a gradient it cannot do without.
     if forwardprop_util.pack_tangents([y_pred]).tangents:
-        return log_likelihood(labels, length, y_pred)
+        return defined_loss(labels, y_pred)
 
     @tf.custom_gradient
-    def likelihood(y_pred):
-        value, found = value_and_slope(labels, length, y_pred)
+    def loss(y_pred):
+        value, found = value_and_slope(labels, y_pred)
 
         @tf.custom_gradient
         def slope(y_pred):
@@ -181,7 +189,7 @@ def written_out_log_likelihood(labels, length, y_pred):
                     tape.watch(y_pred)
                     with tf.GradientTape() as inner:
                         inner.watch(y_pred)
-                        value = log_likelihood(labels, length, y_pred)
+                        value = defined_loss(labels, y_pred)
                     defined = inner.gradient(value, y_pred)
                 return tape.gradient(defined, y_pred, upstream)
 
@@ -192,16 +200,16 @@ def written_out_log_likelihood(labels, length, y_pred):
 
         return value, gradient
 
-    return likelihood(y_pred)
+    return loss(y_pred)
 
 
-def value_and_slope(labels, length, y_pred):
-    """`log_likelihood` and its gradient to y_pred.
+def value_and_slope(labels, y_pred):
+    """`defined_loss` and its gradient to y_pred.
 
     A step of the scan is a dozen small operations. Eagerly hundreds of steps take
     hundreds of milliseconds, so they run as a function; there is one for all lengths.
     """
-    tensors = labels, length, y_pred
+    tensors = labels, y_pred
     scaled, sound = fused.outputs(scaled_scan, tensors)
     if tf.executing_eagerly():
         found = scaled if sound else fused.outputs(log_scan, tensors, False)
@@ -215,7 +223,7 @@ def value_and_slope(labels, length, y_pred):
     return value, slope
 
 
-def scaled_scan(labels, length, y_pred):
+def scaled_scan(labels, y_pred):
     """((the value, its slope), whether both are right), with shares instead of logs.
 
     In a step the shares of a row are divided by the largest. So one of them vanishes
@@ -226,6 +234,7 @@ def scaled_scan(labels, length, y_pred):
     more than they differ.
     """
     time = tf.shape(y_pred)[1]
+    labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
     states, leap, last, possible = lattice(labels, length, time)
     p = tf.nn.softmax(tf.cast(y_pred, tf.float64))
     toll, tolls = tolls_of(p, states, last, possible)
@@ -253,14 +262,16 @@ def scaled_scan(labels, length, y_pred):
     sound = upper - lower <= rounding
     likelihood = lower - tolls + price(possible)
     # Logs of scales and tolls cancel where a loss is almost 0.
-    digits = 1e-8 if y_pred.dtype == tf.float32 else 1e-12
+    digits = 1e-8 if y_pred.dtype == tf.float32 else 1e-14
     cancelled = 2.0**-52 * tf.cast(time, p.dtype)
     sound &= cancelled <= digits * tf.abs(likelihood)
-    return result(likelihood, occupied, labels, p, y_pred), tf.reduce_all(sound)
+    sound = tf.reduce_all(sound | ~known)
+    return result(-likelihood, occupied, labels, known, p, y_pred), sound
 
 
-def log_scan(labels, length, y_pred):
+def log_scan(labels, y_pred):
     """(the value, its slope): as `scaled_scan`, slowly, but nothing is ever lost."""
+    labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
     states, leap, last, possible = lattice(labels, length, tf.shape(y_pred)[1])
     log_p = log_softmax(y_pred)
     inside = up_to(last, states)
@@ -279,7 +290,7 @@ def log_scan(labels, length, y_pred):
     there, back = apart(came)
     occupied = tf.nn.softmax(there + back + emission)
     likelihood = tf.split(arrived, 2)[0] + price(possible)
-    return result(likelihood, occupied, labels, tf.exp(log_p), y_pred)
+    return result(-likelihood, occupied, labels, known, tf.exp(log_p), y_pred)
 
 
 def scan(arriving, emit, start, emission):
@@ -357,14 +368,16 @@ def tolls_of(p, states, last, possible):
     return toll, tf.reduce_sum(tf.math.log(toll), axis=1)
 
 
-def result(likelihood, occupied, labels, p, y_pred):
-    """The value, and its slope: the share of the paths in a class, minus its p."""
+def result(values, occupied, labels, known, p, y_pred):
+    """The loss, and its slope: p minus the share of the paths in a class."""
     classes = tf.shape(p)[2]
     blank = tf.transpose(tf.reduce_sum(occupied[:, :, ::2], axis=2))[:, :, tf.newaxis]
     spelt = tf.transpose(occupied[:, :, 1::2], [1, 0, 2])
     share = tf.matmul(spelt, tf.one_hot(labels, classes, dtype=p.dtype))
     share += tf.pad(blank, [[0, 0], [0, 0], [0, classes - 1]])
-    return tf.cast(likelihood, y_pred.dtype), tf.cast(share - p, y_pred.dtype)
+    slope = tf.where(known[:, tf.newaxis, tf.newaxis], p - share, 0.0)
+    values = tf.where(known, values, tf.constant(float("nan"), values.dtype))
+    return tf.cast(values, y_pred.dtype), tf.cast(slope, y_pred.dtype)
 
 
 @host.register

@@ -142,7 +142,7 @@ CLASSES = sorted(
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_a_class_and_its_function_take_the_same_arguments(cls):
-    shared = ["reduction", "name", "dtype"]
+    shared = ["reduction", "name", "dtype", "jit_compile"]
     of_class = [name for name in parameters(cls) if name not in shared]
     assert sorted(of_class) == sorted(cls.arguments)
     of_function = parameters(cls.function)

