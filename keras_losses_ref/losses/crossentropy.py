@@ -308,7 +308,8 @@ def categorical_crossentropy(
     Edges:     a row of zeros is NaN; the clip stops the gradient beyond its bounds
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
     Deviates:  label-smoothing-counts-last-axis, label-smoothing-unchecked,
-               all-masked-overflows-in-half, half-precision-clip, config-forgets-dtype
+               all-masked-overflows-in-half, half-precision-clip, config-forgets-dtype,
+               tiny-row-nan-under-xla
     Source:    Keras 3 `keras.losses.categorical_crossentropy`
     Example:   >>> float(categorical_crossentropy([0., 1.], [0.39, 0.61]))  # 0.49430
     """
@@ -497,7 +498,8 @@ def categorical_focal_crossentropy(
                or label_smoothing is outside [0, 1]
     Deviates:  focal-label-smoothing-unchecked, focal-label-smoothing-counts-last-axis,
                focal-half-precision-clip, focal-alpha-list-ignores-axis,
-               focal-alpha-list-float32, config-forgets-dtype, focal-unloadable
+               focal-alpha-list-float32, config-forgets-dtype, focal-unloadable,
+               tiny-row-nan-under-xla
     Source:    Keras 3 `keras.losses.categorical_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(categorical_focal_crossentropy([0., 1.], [0.39, 0.61]))
                # 0.018796
@@ -844,7 +846,7 @@ def sparse_categorical_focal_crossentropy(
                each class; InvalidArgumentError, eagerly, for a label outside
                [0, classes), which in a graph is NaN
     Deviates:  sparse-focal-labels-unchecked, sparse-focal-half-precision-clip,
-               config-forgets-dtype
+               config-forgets-dtype, tiny-row-nan-under-xla
     Source:    keras-nightly `keras.losses.sparse_categorical_focal_crossentropy`
     Example:   >>> float(sparse_categorical_focal_crossentropy(1, [0.39, 0.61]))
                # 0.018796
