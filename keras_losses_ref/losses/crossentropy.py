@@ -541,8 +541,12 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
             pull *= -alpha * y
             pull = tf.where(kept, pull, tf.zeros_like(pull))
             pulls = pull * share
-            others = sum_along(pulls, keepdims=True) - pulls
-            by_share = pull * not_share - others
+            by_share = pull - sum_along(pulls, keepdims=True)
+            if sharp:  # of a share near 1 hardly anything would be left
+                most = share > 0.5
+                others = tf.where(most, tf.zeros_like(pulls), pulls)
+                others = sum_along(others, keepdims=True)
+                by_share = tf.where(most, pull * not_share - others, by_share)
             factor = share if from_logits else 1.0 / size
             return upstream * values, upstream * factor * by_share
 
