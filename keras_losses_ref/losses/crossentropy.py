@@ -1065,8 +1065,10 @@ def poisson(y_true, y_pred):
         log = elementary.log(y_pred + epsilon, sharp)
 
         def slopes():
-            # Two quotients: of (p - y) + epsilon, graphs make (p + epsilon) - y.
             rate = y_pred + epsilon
+            if not sharp:  # nine digits are left of the difference
+                return -log, (rate - y_true) / rate
+            # Two quotients: of (p - y) + epsilon, graphs make (p + epsilon) - y.
             slope = (y_pred - y_true) / rate + epsilon / rate
             # At a rate of 0 they would be infinities that cancel.
             return -log, tf.where(tf.equal(rate, 0.0), 1.0 - y_true / rate, slope)

@@ -37,7 +37,7 @@ PATIENCE = 2
 #: How many shapes of `outputs` are compiled in graphs, which tell none comes again.
 MOST_SHAPES_UNSEEN = 2
 #: How often shapes that differ are run plainly, before a function is traced for all.
-LONG_PATIENCE = 32
+LONG_PATIENCE = 16
 #: How much is remembered.
 _MEMORY = 10_000
 

@@ -36,23 +36,36 @@ def dice(y_true, y_pred, axis=None):
     (epsilon,) = in_float64(tf.constant(host.epsilon(), y_pred.dtype))
 
     def terms(y, p):
-        apart = _sum(y * (1.0 - p) + p * (1.0 - y), axis) + epsilon
-        size = _sum(y + p, axis) + epsilon
+        hit, false_positive, false_negative = overlap(y, p, axis)
+        apart = false_positive + false_negative + epsilon
+        size = apart + 2.0 * hit
 
         def gradient(upstream):
             factor = 2.0 * tf.reshape(in_float64(upstream)[0], tf.shape(size)) / size
-            hit = tf.cast(factor * _sum(y * p, axis) / size, y.dtype)
+            share = tf.cast(factor * hit / size, y.dtype)
             factor = tf.cast(factor, y.dtype)
-            return hit - factor * p, hit - factor * y
+            return share - factor * p, share - factor * y
 
         return _narrow(apart / size, axis, y.dtype), gradient
 
     return written_out(terms, y_true, y_pred)
 
 
-def _sum(x, axis):
-    """The sum over `axis`, in float64: a batch of masks is millions of elements."""
-    return sum_along(in_float64(x)[0], axis, keepdims=True)
+def overlap(y, p, axis):
+    """sum(y p), sum((1 - y) p), sum(y (1 - p)) over `axis`, in float64.
+
+    A batch of masks is millions of elements, and of a mask all but met little is left.
+    """
+    sharp = y.dtype == tf.float64
+    y, p = in_float64(y, p)
+
+    def total(x):
+        return sum_along(x, axis, keepdims=True)
+
+    hit = total(y * p)
+    if sharp:
+        return hit, total((1.0 - y) * p), total(y * (1.0 - p))
+    return hit, total(p) - hit, total(y) - hit  # nine digits are left of them
 
 
 def _narrow(values, axis, dtype):
@@ -103,9 +116,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     (epsilon,) = in_float64(tf.constant(host.epsilon(), y_pred.dtype))
 
     def terms(y, p):
-        hit = _sum(y * p, axis)
-        false_positive = _sum((1.0 - y) * p, axis)
-        false_negative = _sum(y * (1.0 - p), axis)
+        hit, false_positive, false_negative = overlap(y, p, axis)
         error = alpha * false_positive + beta * false_negative + epsilon
         size = hit + error
 
