@@ -3,17 +3,19 @@
     python -m keras_losses_ref.conformance.readme README.md docs
 
 A table stands between `<!-- name: where it comes from -->` and `<!-- end -->`, on lines
-of their own. Nothing is measured here: the numbers are those that docs/versions and
-docs/atlas keep, so that a test can tell whether the README still has them.
+of their own. Nothing is measured here: the numbers are those that docs/versions,
+docs/atlas and docs/speed keep, so that a test can tell whether the README still has
+them.
 """
 
 import json
 import os
 import re
 import sys
+import textwrap
 
 from keras_losses_ref import losses
-from keras_losses_ref.conformance import atlas_page, reference
+from keras_losses_ref.conformance import atlas_page, bench_page, reference
 from keras_losses_ref.conformance.report.markdown import table
 
 
@@ -75,7 +77,14 @@ def accuracy_table(docs):
     return [*atlas_page.by_loss(found["cells"]), "", where]
 
 
-TABLES = {"losses": losses_table, "accuracy": accuracy_table}
+def speed_table(docs):
+    """How many times as fast as Keras's each loss is, out of docs/speed."""
+    runs, _ = bench_page.load(os.path.join(docs, "speed"))
+    words = f"{bench_page.where(runs)} {bench_page.slower(runs)}."
+    return [*bench_page.by_loss(runs), "", *textwrap.wrap(words, 88)]
+
+
+TABLES = {"losses": losses_table, "accuracy": accuracy_table, "speed": speed_table}
 
 
 def printed(text, docs):

@@ -1,0 +1,180 @@
+"""The measured speed and memory, in words and tables made of them.
+
+docs/speed keeps what `bench --format json` printed: a run a file, run*.json, and the
+memory of a step in memory.json. README.md beside them is printed from these, and so is
+the table of speed in the README of the project.
+
+    python -m keras_losses_ref.conformance.bench_page docs/speed
+
+A machine is never quite idle, so a ratio is the median of the runs, and what it was in
+the lowest and the highest of them stands beside it.
+"""
+
+import glob
+import json
+import math
+import os
+import statistics
+import sys
+
+from keras_losses_ref.conformance.bench import PATHS
+from keras_losses_ref.conformance.report.markdown import table
+from keras_losses_ref.conformance.snapshot import SCHEMA
+
+
+def load(folder):
+    """(the runs, the memory or None) as the files hold them."""
+    runs = [_read(path) for path in sorted(glob.glob(os.path.join(folder, "run*")))]
+    if not runs:
+        raise ValueError(
+            f"no runs to print. Received: {folder!r} without a run*.json. Make some: "
+            "keras-losses-ref bench --format json --output run1.json"
+        )
+    memory = os.path.join(folder, "memory.json")
+    return runs, _read(memory) if os.path.exists(memory) else None
+
+
+def _read(path):
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    if found.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path} is of another schema. Received: {found.get('schema')!r}. "
+            f"Expected: {SCHEMA}. Measure again with keras-losses-ref bench."
+        )
+    return found
+
+
+def cells(runs):
+    """{(loss, path, shape): the ratios of the runs}, in the order of the first."""
+    found = {}
+    for run in runs:
+        for cell in run["cells"]:
+            place = cell["loss"], cell["path"], tuple(cell["shape"])
+            found.setdefault(place, []).append(cell["ratio"])
+    return found
+
+
+def means(runs, path):
+    """The geometric mean over the cells of a path in each of the runs."""
+    of_run = [[c["ratio"] for c in run["cells"] if c["path"] == path] for run in runs]
+    return [math.exp(statistics.fmean(map(math.log, ratios))) for ratios in of_run]
+
+
+def by_loss(runs):
+    """A row a loss, a column a path: the ratio of the size where ours does worst."""
+    found = {place: statistics.median(r) for place, r in cells(runs).items()}
+    paths = [path for path in PATHS if any(place[1] == path for place in found)]
+    rows = []
+    for name in dict.fromkeys(loss for loss, _, _ in found):
+        row = [f"`{name.split(' ')[0]}`{name[len(name.split(' ')[0]) :]}"]
+        for path in paths:
+            ratios = [r for place, r in found.items() if place[:2] == (name, path)]
+            row.append(f"{min(ratios):.2f}" if ratios else "–")
+        rows.append(row)
+    rows.append(["**geometric mean**", *(_range(means(runs, path)) for path in paths)])
+    return table(["loss", *paths], rows)
+
+
+def _range(ratios):
+    low, high = min(ratios), max(ratios)
+    middle = f"**{statistics.median(ratios):.2f}**"
+    return middle if len(ratios) == 1 else f"{middle} ({low:.2f} to {high:.2f})"
+
+
+def slower(runs):
+    """A sentence that names each cell in which Keras's loss is the faster one."""
+    found = {place: statistics.median(r) for place, r in cells(runs).items()}
+    names = {}
+    for (loss, path, shape), ratio in found.items():
+        if ratio < 1:
+            names.setdefault(path, []).append(f"{loss} {_shape(shape)} {ratio:.2f}")
+    if not names:
+        return "Nowhere is Keras's loss the faster one."
+    parts = [f"{path}: {', '.join(cells)}" for path, cells in names.items()]
+    count = sum(map(len, names.values()))
+    return f"Keras's is faster in {count} of {len(found)} cells. " + "; ".join(parts)
+
+
+def _shape(shape):
+    return "×".join(str(n or "n") for n in shape)
+
+
+def where(runs):
+    host = runs[0]["environment"]
+    count = {1: "one run", 2: "two runs", 3: "three runs"}.get(
+        len(runs), f"{len(runs)} runs"
+    )
+    return (
+        f"TensorFlow {host['tensorflow']}, Keras {host['keras']}, {host['device']}; "
+        f"{count}."
+    )
+
+
+_INTRODUCTION = """\
+# Speed and memory
+
+How many times as fast as Keras's own loss ours is: Keras's time over ours, for the loss
+and its gradient to `y_pred` in float32, the two taken in turn in one process. Above 1
+ours is faster. {where}
+
+    keras-losses-ref bench                 # every size; --fast: one of each loss
+    keras-losses-ref bench --memory        # memory instead of time (Linux)
+
+`eager`, `graph` and `xla` are a step as it is, in a `tf.function`, and in a compiled
+one; `small` is an eager step with a batch of 32, `lengths` 20 batches of sequences of
+which no two are of one length. Of several sizes, the table has the one where ours does
+worst; every cell is below.
+"""
+
+
+def page(runs, memory):
+    """docs/speed/README.md."""
+    lines = [_INTRODUCTION.format(where=where(runs)), *by_loss(runs), ""]
+    lines += [slower(runs) + ".", ""]
+    if memory is not None:
+        lines += ["## Memory", "", _MEMORY, ""]
+        rows = [
+            (row["loss"], row["path"], f"{row['ours']:.1f}", f"{row['keras']:.1f}")
+            for row in memory["memory"]
+        ]
+        lines += [*table(["loss", "path", "ours", "Keras's"], rows), ""]
+    lines += ["## Every cell", "", _EVERY, ""]
+    rows = []
+    for (loss, path, shape), ratios in cells(runs).items():
+        first = next(
+            cell
+            for cell in runs[0]["cells"]
+            if (cell["loss"], cell["path"], tuple(cell["shape"])) == (loss, path, shape)
+        )
+        times = (first["ours_seconds"], first["keras_seconds"])
+        rows.append(
+            (
+                *(loss, path, _shape(shape), f"{statistics.median(ratios):.2f}"),
+                " ".join(f"{ratio:.2f}" for ratio in ratios),
+                *(f"{1e3 * seconds:.3g}" for seconds in times),
+                "" if first["floors"] is None else f"{first['floors']:.1f}",
+            )
+        )
+    columns = ["loss", "path", "size", "ratio", "runs", "ours, ms", "Keras's, ms"]
+    lines += table([*columns, "floors"], rows)
+    return "\n".join(lines) + "\n"
+
+
+_MEMORY = """\
+What a step holds at its highest beside its inputs, in units of one `y_pred`, each in a
+process of its own."""
+
+_EVERY = """\
+The times are those of the first run. The floor is what moving the bytes alone takes at
+the bandwidth this machine copies with: both inputs read once, the gradient written."""
+
+
+def main(folder):
+    text = page(*load(folder))
+    with open(os.path.join(folder, "README.md"), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
