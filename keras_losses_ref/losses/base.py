@@ -492,12 +492,11 @@ def mean_of(terms, y_true, y_pred, axis=-1):
     each value by its own y_true and y_pred.
     """
     count = tf.cast(tf.shape(y_pred)[axis], y_pred.dtype)
-    return sum_of(terms, y_true, y_pred, axis, mean_along, count)
+    return sum_of(terms, y_true, y_pred, axis, count)
 
 
-def sum_of(terms, y_true, y_pred, axis=-1, reduction=None, count=None):
-    """The sum along `axis` of elementwise terms; otherwise as `mean_of`."""
-    reduction = reduction or sum_along
+def sum_of(terms, y_true, y_pred, axis=-1, count=None):
+    """The sum along `axis` of elementwise terms; their mean if there is a count."""
 
     def reduced(y_true, y_pred):
         values, slopes = terms(y_true, y_pred)
@@ -508,38 +507,56 @@ def sum_of(terms, y_true, y_pred, axis=-1, reduction=None, count=None):
             by_true, by_pred = slopes()
             return upstream * by_true, upstream * by_pred
 
+        reduction = sum_along
+        if count is not None:  # the slopes need parts of the values
+            reduction = functools.partial(mean_along, alone=False)
         return reduction(values, axis), gradient
 
     return written_out(reduced, *together(y_true, y_pred))
 
 
-def mean_along(values, axis=-1):
+def mean_along(values, axis=-1, alone=True):
     """The mean along `axis`."""
     if not fused.in_kernel():
         return tf.reduce_mean(values, axis=axis)
     count = tf.cast(tf.shape(values)[axis], values.dtype)
-    return sum_along(values, axis) / count
+    return sum_along(values, axis, alone=alone) / count
 
 
-def sum_along(values, axis=-1, keepdims=False):
+def sum_along(values, axis=-1, keepdims=False, alone=False):
     """The sum along `axis`, or several, or all if None.
 
-    In a kernel the last axis is summed as a product with ones, in float64: XLA adds
-    one number after the other in a sum, but eight at a time in a product.
+    In a kernel the last axis is summed as a product with ones, in float64, as XLA adds
+    one number after the other in a sum, but eight at a time in a product. The product
+    wants what it sums in memory. So float32 values of which nothing else needs a part,
+    that are `alone`, are summed in short blocks as they are, and only these in float64.
     """
     rank = values.shape.rank
     axes = range(rank or 0) if axis is None else np.atleast_1d(axis)
     axes = sorted(int(a) % rank for a in axes) if rank else []
     if not fused.in_kernel() or rank - 1 not in axes:
         return tf.reduce_sum(values, axis=axis, keepdims=keepdims)
-    size = tf.shape(values)
-    rows = tf.reshape(tf.cast(values, tf.float64), [-1, values.shape[-1] or size[-1]])
-    sums = tf.linalg.matvec(rows, tf.ones(tf.shape(rows)[-1:], tf.float64))
+    size, count, sums = tf.shape(values), values.shape[-1], values
+    block = alone and values.dtype == tf.float32 and block_of(count)
+    if block:
+        sums, count = product_with_ones(values, block), count // block
+    sums = product_with_ones(tf.cast(sums, tf.float64), count or size[-1])
     sums = tf.reshape(sums, tf.concat([size[:-1], [1]], 0))
     if axes[:-1]:
         sums = tf.reduce_sum(sums, axis=axes[:-1], keepdims=True)
     sums = tf.cast(sums, values.dtype)
     return sums if keepdims else tf.squeeze(sums, axes)
+
+
+def product_with_ones(values, count):
+    """The sums of `count` neighbours each."""
+    rows = tf.reshape(values, [-1, count])
+    return tf.linalg.matvec(rows, tf.ones(tf.shape(rows)[-1:], values.dtype))
+
+
+def block_of(count):
+    """The longest block of 16 to 128 numbers that divides `count`, if there is one."""
+    return next((n for n in range(128, 15, -1) if count and count % n == 0), None)
 
 
 def together(y_true, y_pred):

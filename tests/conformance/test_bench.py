@@ -62,7 +62,7 @@ def test_neighbours_are_compared():
         warm_up=1,
     )
     assert len(ratios) == 4 and ours > 0 and keras > 0
-    # A warm step of each, one to see how slow it is, then turns of as many as are timed.
+    # A warm step of each, one to see how slow it is, then the turns.
     turns = "".join(order)[4:]
     times = len(turns) // 8
     expected = "ko" if turns[0] == "k" else "ok"
