@@ -53,7 +53,9 @@ def assert_same(found, expected, rtol=3e-6):
 
 
 @pytest.mark.parametrize("subject", bench.SUBJECTS, ids=lambda subject: subject.name)
-@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize(
+    "reduction", ["sum", pytest.param("none", marks=pytest.mark.slow)]
+)
 def test_compiled_is_plain(subject, reduction):
     y_true, y_pred = inputs(subject)
     plain, compiled = (

@@ -359,7 +359,9 @@ def compiled(kind, mode="graph", metrics=None, **options):
 
 
 @by_mode
-@pytest.mark.parametrize("ignore_class", [None, -1])
+@pytest.mark.parametrize(
+    "ignore_class", [-1, pytest.param(None, marks=pytest.mark.slow)]
+)
 def test_fit_is_that_of_a_dense_layer(mode, ignore_class):
     x, y, sample_weight = data()
     y = y if ignore_class is not None else np.maximum(y, 0)

@@ -222,6 +222,12 @@ def smooth_point(subject):
     return loss, tf.constant(y_true), tf.constant(y_pred)
 
 
+#: Of each operation by itself, TensorFlow first makes a function to go forward.
+in_a_graph_or_slowly = pytest.mark.parametrize(
+    "compiled", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
+
+
 def slope_of(loss, y_true, y_pred):
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
@@ -266,7 +272,7 @@ def test_gradients_to_both_sides(subject):
 
 
 @each_subject
-@pytest.mark.parametrize("compiled", [False, True])
+@in_a_graph_or_slowly
 def test_second_derivatives(subject, compiled):
     """Tape over tape, and forward over tape: both the Hessian times a vector."""
     loss, y_true, y_pred = smooth_point(subject)
@@ -310,7 +316,7 @@ def test_mixed_second_derivatives(subject):
 
 
 @each_subject
-@pytest.mark.parametrize("compiled", [False, True])
+@in_a_graph_or_slowly
 def test_forward_mode(subject, compiled):
     loss, y_true, y_pred = smooth_point(subject)
     v = direction(y_pred)
