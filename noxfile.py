@@ -205,6 +205,19 @@ def atlas(session):
 
 
 @nox.session
+def bench(session):
+    """Speed and memory, docs/speed; three runs, for a machine that is idle."""
+    session.install(".[cli,tensorflow-cpu]")
+    command = ("keras-losses-ref", "bench", "--format", "json", "--output")
+    for run in (1, 2, 3):
+        session.run(*command, f"docs/speed/run{run}.json")
+    session.run(*command, "docs/speed/memory.json", "--memory")
+    page = ("keras_losses_ref.conformance.bench_page", "docs/speed")
+    session.run("python", "-m", *page)
+    session.run("python", "-m", *README)
+
+
+@nox.session
 def numerics(session):
     """100,000 generated rows: nothing infinite where the truth is finite."""
     session.install(".[test,tensorflow-cpu]")

@@ -432,7 +432,7 @@ def _bench(arguments):
     paths = arguments.path or bench.PATHS
     found = bench.places(subjects, paths, arguments.fast)
     with _Progress(len(found)) as progress:
-        cells = bench.bench(found, arguments.fast, progress.show)
+        cells = bench.bench(found, progress.show)
     text = bench.render(cells, bench.bandwidth(), arguments.format)
     _write(text, arguments.output)
     return OK

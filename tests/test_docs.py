@@ -12,7 +12,15 @@ import pytest
 
 import keras_losses_ref as klr
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import atlas, atlas_page, cases, laws, reference
+from keras_losses_ref.conformance import (
+    atlas,
+    atlas_page,
+    bench,
+    bench_page,
+    cases,
+    laws,
+    reference,
+)
 from keras_losses_ref.losses import host
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -99,6 +107,19 @@ def test_a_changed_number_of_the_atlas_shows():
     assert atlas_page.page({**found, "cells": rows}) != atlas_page.page(found)
 
 
+def test_the_page_of_speed_is_printed_from_its_runs():
+    runs, memory = bench_page.load(DOCS / "speed")
+    assert len(runs) >= 3 and memory is not None
+    page = (DOCS / "speed" / "README.md").read_text("utf-8")
+    assert page == bench_page.page(runs, memory), "make it again: nox -s bench"
+    # One environment, and every cell in each of the runs.
+    assert len({repr(run["environment"]) for run in runs}) == 1
+    found = bench_page.cells(runs)
+    names = {(subject.name, path, shape) for subject, path, shape in bench.places()}
+    assert set(found) == names
+    assert all(len(ratios) == len(runs) for ratios in found.values())
+
+
 def test_every_loss_and_every_check_has_its_place():
     losses = (DOCS / "losses.md").read_text("utf-8")
     for loss in cases.HAND:
@@ -162,8 +183,9 @@ def test_the_site_builds_and_asks_no_other_machine(tmp_path):
     pytest.importorskip("furo", reason="the site's tools come with the extra docs")
     # The large pages would take most of the time; their links are checked above.
     source, site = tmp_path / "docs", tmp_path / "site"
-    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("atlas", "versions"))
-    for folder in ("atlas", "versions"):
+    large = ("atlas", "speed", "versions")
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns(*large))
+    for folder in large:
         (source / folder).mkdir()
         (source / folder / "README.md").write_text(f"# {folder}\n", encoding="utf-8")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]

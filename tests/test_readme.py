@@ -53,12 +53,6 @@ def test_a_table_that_is_not_current_is_printed_again():
         readme.printed(text.replace("<!-- accuracy: ", "<!-- "), ROOT / "docs")
 
 
-def test_there_is_a_place_for_the_speed():
-    text = README.read_text("utf-8")
-    marker = "<!-- speed: keras-losses-ref bench --format md -->\n"
-    assert "<!-- end -->" in text[text.index(marker) :]
-
-
 def test_the_accuracy_it_claims_is_that_of_the_atlas():
     rows = atlas_page.load(ROOT / "docs" / "atlas")["cells"]
 

@@ -218,7 +218,7 @@ def timed(run, times):
     return (time.perf_counter() - start) / times
 
 
-def measure(ours, keras, seconds=1.0, pairs=(7, 60), warm_up=4):
+def measure(ours, keras, seconds=0.5, pairs=(7, 60), warm_up=4):
     """Times of both, taken in turn: (ours, keras, the ratios of neighbours)."""
     for run in (ours, keras):
         for _ in range(warm_up):
@@ -242,12 +242,10 @@ def measure(ours, keras, seconds=1.0, pairs=(7, 60), warm_up=4):
     return (*(statistics.median(column) for column in zip(*both)), ratios)
 
 
-def _one(subject, path, shape, losses, seconds):
+def _one(subject, path, shape, losses):
     y_true, y_pred = tensors(subject.draw, shape)
     ours, keras = (step(loss, path) for loss in losses)
-    times = measure(
-        lambda: ours(y_true, y_pred), lambda: keras(y_true, y_pred), seconds
-    )
+    times = measure(lambda: ours(y_true, y_pred), lambda: keras(y_true, y_pred))
     return Cell(subject.name, path, shape, *times, y_true.shape.rank < len(shape))
 
 
@@ -289,12 +287,12 @@ def places(subjects=SUBJECTS, paths=PATHS, fast=False):
     return found
 
 
-def bench(found, fast=False, progress=None):
+def bench(found, progress=None):
     """A Cell for each of the places `found`, but where this Keras lacks the loss."""
     from keras_losses_ref import losses
     from keras_losses_ref.losses import host
 
-    seconds, cells = (0.5 if fast else 1.5), []
+    cells = []
     for done, (subject, path, shape) in enumerate(found, 1):
         if progress is not None:
             progress(done, f"{subject.name} {path}")
@@ -307,7 +305,7 @@ def bench(found, fast=False, progress=None):
         if path == "lengths":
             cells.append(_lengths(subject, both))
         else:
-            cells.append(_one(subject, path, shape, both, seconds))
+            cells.append(_one(subject, path, shape, both))
     return cells
 
 
