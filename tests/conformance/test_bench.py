@@ -156,6 +156,7 @@ def test_an_unknown_loss_is_named(capsys):
     assert "MeanSquaredError" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_that_of_the_step():
     """A mean squared error of Keras holds a difference, its square, and gradients."""

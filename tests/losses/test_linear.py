@@ -433,9 +433,8 @@ def test_a_step_without_other_use_of_the_logits_does_not_compute_them():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-    "mode", ["graph", *(pytest.param(m, marks=pytest.mark.slow) for m in MODES[::2])]
-)
+@pytest.mark.slow
+@by_mode
 def test_memory_of_a_step(mode):
     """In fresh processes: 0.12 of Dense in a graph, 0.18 under XLA, 0.05 eagerly."""
     size = (2048, 64, 50_000)

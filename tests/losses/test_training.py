@@ -258,7 +258,11 @@ def test_mixed_precision(row, policy):
     assert row.model()(row.data()[0][:1]).dtype == policy
 
 
-@pytest.mark.parametrize("policy", ["float16", "bfloat16"], indirect=True)
+@pytest.mark.parametrize(
+    "policy",
+    ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)],
+    indirect=True,
+)
 @by_loss(one_per_kind())
 def test_mixed_precision_in_a_graph(row, policy):
     """As Keras advises: the last layer in float32."""
