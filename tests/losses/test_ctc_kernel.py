@@ -34,6 +34,8 @@ CASES = {
     "no time": inputs(3, 0, 4, 2),
     "no labels": (tf.zeros([2, 0], tf.int32), inputs(2, 5, 4, 1)[1]),
 }
+#: Seen in 2.12, 2.15 and 2.16, and in 2.21 no more.
+OLD_XLA = tuple(map(int, tf.__version__.split(".")[:2])) <= (2, 16)
 #: Where the only path is so improbable that its share is lost.
 EXTREME = {
     "random certainty": inputs(3, 200, 20, 40, 30.0),
@@ -60,8 +62,8 @@ def close(got, want):
 @pytest.mark.parametrize("jit_compile", [None, True])
 @pytest.mark.parametrize("case", CASES)
 def test_scaled_scan_is_the_definition(case, jit_compile):
-    if case == "no time" and jit_compile and tf.__version__.startswith("2.12"):
-        pytest.skip("XLA of TensorFlow 2.12 refuses a gather where there is nothing")
+    if case == "no time" and jit_compile and OLD_XLA:
+        pytest.skip("XLA up to TensorFlow 2.16 refuses a gather where there is nothing")
     labels, logits = CASES[case]
     run = tf.function(sequence.scaled_scan, jit_compile=jit_compile, autograph=False)
     found, sound = run(labels, logits)
