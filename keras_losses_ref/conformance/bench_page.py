@@ -7,7 +7,7 @@ the table of speed in the README of the project.
     python -m keras_losses_ref.conformance.bench_page docs/speed
 
 A machine is never quite idle, so a ratio is the median of the runs, and what it was in
-the lowest and the highest of them stands beside it.
+each of them stands beside it. The first run has every size, the others may be --fast.
 """
 
 import glob
@@ -56,9 +56,13 @@ def cells(runs):
 
 
 def means(runs, path):
-    """The geometric mean over the cells of a path in each of the runs."""
-    of_run = [[c["ratio"] for c in run["cells"] if c["path"] == path] for run in runs]
-    return [math.exp(statistics.fmean(map(math.log, ratios))) for ratios in of_run]
+    """The geometric mean of a path in each run, over the cells that all runs have."""
+    found = [
+        ratios
+        for place, ratios in cells(runs).items()
+        if place[1] == path and len(ratios) == len(runs)
+    ]
+    return [math.exp(statistics.fmean(map(math.log, run))) for run in zip(*found)]
 
 
 def by_loss(runs):
@@ -83,17 +87,15 @@ def _range(ratios):
 
 
 def slower(runs):
-    """A sentence that names each cell in which Keras's loss is the faster one."""
+    """How often Keras's loss is the faster one, and a list of the cells."""
     found = {place: statistics.median(r) for place, r in cells(runs).items()}
     names = {}
     for (loss, path, shape), ratio in found.items():
         if ratio < 1:
             names.setdefault(path, []).append(f"{loss} {_shape(shape)} {ratio:.2f}")
-    if not names:
-        return "Nowhere is Keras's loss the faster one."
-    parts = [f"{path}: {', '.join(cells)}" for path, cells in names.items()]
     count = sum(map(len, names.values()))
-    return f"Keras's is faster in {count} of {len(found)} cells. " + "; ".join(parts)
+    lines = [f"- `{path}`: {', '.join(cells)}" for path, cells in names.items()]
+    return f"Keras's is the faster one in {count} of {len(found)} cells", lines
 
 
 def _shape(shape):
@@ -131,7 +133,8 @@ worst; every cell is below.
 def page(runs, memory):
     """docs/speed/README.md."""
     lines = [_INTRODUCTION.format(where=where(runs)), *by_loss(runs), ""]
-    lines += [slower(runs) + ".", ""]
+    count, names = slower(runs)
+    lines += [f"{count}{':' if names else '.'}", "", *names, *[""] * bool(names)]
     if memory is not None:
         lines += ["## Memory", "", _MEMORY, ""]
         rows = [

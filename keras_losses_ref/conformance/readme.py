@@ -80,7 +80,7 @@ def accuracy_table(docs):
 def speed_table(docs):
     """How many times as fast as Keras's each loss is, out of docs/speed."""
     runs, _ = bench_page.load(os.path.join(docs, "speed"))
-    words = f"{bench_page.where(runs)} {bench_page.slower(runs)}."
+    words = f"{bench_page.where(runs)} {bench_page.slower(runs)[0]}."
     return [*bench_page.by_loss(runs), "", *textwrap.wrap(words, 88)]
 
 

@@ -42,7 +42,8 @@ LONG_PATIENCE = 16
 _MEMORY = 10_000
 
 _seen = collections.Counter()
-_compiled_shapes = collections.Counter()
+#: loss: the signatures that are compiled for it, eagerly or in graphs.
+_compiled_shapes = collections.defaultdict(set)
 _kernels = {}
 _tracing = threading.local()
 
@@ -117,11 +118,11 @@ def _compiles_now(function, signature, wish):
         _seen[key] += 1
         if _seen[key] <= PATIENCE:
             return False
-    elif _compiled_shapes[function] >= MOST_SHAPES_UNSEEN:
+    elif len(_compiled_shapes[function]) >= MOST_SHAPES_UNSEEN:
         return False
-    if not _worth_compiling(function, signature[-1][1]):
+    if not _worth_compiling(function, signature, signature[-1][1]):
         return False
-    _compiled_shapes[function] += 1
+    _compiled_shapes[function].add(signature)
     _kernels[key] = True
     return True
 
@@ -162,8 +163,8 @@ def _kernel(core, key, jit_compile):
         _remember(_seen, key, _seen[key] + 1)
         _remember(_seen, alike, _seen[alike] + 1)
     repeated = force or not eager or _seen[key] > PATIENCE
-    if repeated and (force or _worth_compiling(loss, signature[1][1])):
-        _compiled_shapes[loss] += 1
+    if repeated and (force or _worth_compiling(loss, signature, signature[1][1])):
+        _compiled_shapes[loss].add(signature)
         kernel = _compiled(filled, sum(given))
     elif eager and (repeated or _seen[alike] > LONG_PATIENCE):
         kernel = _traced(filled, alike)
@@ -188,10 +189,10 @@ def _open(key):
     )
 
 
-def _worth_compiling(loss, shape):
+def _worth_compiling(loss, signature, shape):
     if not shape or None in shape[1:] or not _only_cpus():
         return False
-    if _compiled_shapes[loss] >= MOST_SHAPES:
+    if len(_compiled_shapes[loss] | {signature}) > MOST_SHAPES:
         return False
     if shape[0] is None:
         return math.prod(shape[1:]) >= LARGE_SAMPLE and host.in_fit()

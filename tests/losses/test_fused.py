@@ -19,7 +19,8 @@ SHAPE = (13, 7)
 def forgetful(monkeypatch):
     """What a test makes and counts is its own."""
     for name in ("_seen", "_compiled_shapes", "_kernels"):
-        memory = type(getattr(fused, name))()
+        memory = copy.copy(getattr(fused, name))
+        memory.clear()
         monkeypatch.setattr(fused, name, memory)
 
 
@@ -106,7 +107,7 @@ def large(rows=300):
 
 
 def compiled_shapes():
-    return sum(fused._compiled_shapes.values())
+    return sum(map(len, fused._compiled_shapes.values()))
 
 
 def test_a_large_shape_is_compiled_when_it_comes_again():
@@ -151,6 +152,16 @@ def test_only_so_many_shapes_are_compiled():
         for _ in range(fused.PATIENCE + 1):
             loss(*large(rows))
     assert compiled_shapes() == fused.MOST_SHAPES
+
+
+def test_a_shape_is_one_eagerly_and_in_graphs():
+    loss = mse()
+    for rows in range(300, 300 + fused.MOST_SHAPES):
+        for _ in range(fused.PATIENCE + 1):
+            loss(*large(rows))
+        tf.function(loss.__call__).get_concrete_function(*large(rows))
+    assert compiled_shapes() == fused.MOST_SHAPES
+    assert len(fused._kernels) == 2 * fused.MOST_SHAPES
 
 
 def test_false_switches_it_off():
