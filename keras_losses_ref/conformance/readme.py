@@ -21,7 +21,9 @@ from keras_losses_ref.conformance.report.markdown import table
 
 def losses_table(docs):
     """Every loss, the Kerases that have it, and how often they deviate."""
-    checked = _checked(os.path.join(docs, "versions"))
+    checked = _documents(os.path.join(docs, "versions"))
+    checked.sort(key=lambda found: _numbers(found["environment"]["keras"]))
+    changes = _documents(os.path.join(docs, "versions", "changes"))
     rows = []
     for name in reference.LOSSES:
         function = getattr(losses, name).function
@@ -30,43 +32,53 @@ def losses_table(docs):
             (
                 f"[`{name}`](docs/losses.md#{name.lower()})",
                 " ".join(f"`{each}`" for each in names),
-                *(_host(checked, generation, name) for generation in ("2", "3")),
+                *(_host(checked, changes, each, name) for each in ("2", "3")),
             )
         )
     return table(["loss", "functions", "Keras 2", "Keras 3"], rows)
 
 
-def _checked(folder):
-    """What docs/versions keeps: [(Keras's version, {loss: ...})], oldest first."""
+def _documents(folder):
     found = []
     for name in sorted(os.listdir(folder)):
         if name.endswith(".json"):
             with open(os.path.join(folder, name), encoding="utf-8") as file:
-                document = json.load(file)
-            found.append((document["environment"]["keras"], document["losses"]))
-    return sorted(found, key=lambda item: _numbers(item[0]))
+                found.append(json.load(file))
+    return found
 
 
 def _numbers(version):
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def _host(checked, generation, loss):
+def _host(checked, changes, generation, loss):
     """Since when a generation of Keras has a loss, and its newest release's entries."""
     having = [
-        (version, losses[loss]["ledger"])
-        for version, losses in checked
-        if version.split(".")[0] == generation
-        and loss in losses
-        and not losses[loss]["absent"]
+        (found["environment"]["keras"], found["losses"][loss]["ledger"])
+        for found in checked
+        if found["environment"]["keras"].split(".")[0] == generation
+        and not found["losses"].get(loss, {"absent": True})["absent"]
     ]
     if not having:
         return "–"
-    since = ".".join(having[0][0].split(".")[:2])
+    since = ".".join(_since(changes, loss, having[0][0]).split(".")[:2])
     released = [each for each in having if "dev" not in each[0]]
     entries = len((released or having)[-1][1])
     words = [since] if released else [f"{since} (nightly)"]
     return " ".join([*words, f"△ {entries}"] if entries else words)
+
+
+def _since(changes, loss, checked):
+    """The first version known to have a loss; `checked` is the first one checked."""
+    same = [
+        step
+        for step in changes
+        if len({_numbers(step[end]["keras"])[0] for end in ("old", "new")}) == 1
+        and _numbers(step["new"]["keras"])[0] == _numbers(checked)[0]
+    ]
+    brought = [step["new"] for step in same if loss in step["names"]["added"]]
+    first = brought or [step["old"] for step in same]
+    return min([checked, *(each["keras"] for each in first)], key=_numbers)
 
 
 def accuracy_table(docs):
