@@ -38,8 +38,9 @@ PATIENCE = 2
 MOST_SHAPES_UNSEEN = 2
 #: How often shapes that differ are run plainly, before a function is traced for all.
 LONG_PATIENCE = 16
-#: How much is remembered.
-_MEMORY = 10_000
+#: How many shapes and how many kernels are remembered: a program without end must not
+#: fill the memory, of which a kernel takes some hundred kilobytes.
+_MOST_SEEN, _MOST_KERNELS = 10_000, 500
 
 _seen = collections.Counter()
 #: loss: the signatures that are compiled for it, eagerly or in graphs.
@@ -175,7 +176,7 @@ def _kernel(core, key, jit_compile):
 
 
 def _remember(memory, key, value):
-    if len(memory) > _MEMORY:  # a program without end must not fill the memory
+    if len(memory) >= (_MOST_KERNELS if memory is _kernels else _MOST_SEEN):
         memory.clear()
     memory[key] = value
 

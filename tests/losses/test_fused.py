@@ -164,6 +164,14 @@ def test_a_shape_is_one_eagerly_and_in_graphs():
     assert len(fused._kernels) == 2 * fused.MOST_SHAPES
 
 
+def test_what_is_remembered_has_an_end(monkeypatch):
+    monkeypatch.setattr(fused, "_MOST_KERNELS", 3)
+    for number in range(8):
+        loss = klr.Huber(delta=1.0 + number, jit_compile=True)
+        loss(tf.zeros([4, 3]), tf.ones([4, 3]))
+        assert 1 <= len(fused._kernels) <= 3
+
+
 def test_false_switches_it_off():
     loss, batch = mse(jit_compile=False), large()
     for _ in range(fused.PATIENCE + 2):
