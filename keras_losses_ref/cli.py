@@ -390,15 +390,16 @@ def _plot(arguments):
     return OK
 
 
+def _subjects(names, subjects):
+    """Those of the losses that are named; all if none is."""
+    _known(names, [subject.loss for subject in subjects])
+    return [subject for subject in subjects if not names or subject.loss in names]
+
+
 def _atlas(arguments):
     from keras_losses_ref.conformance import atlas, atlas_page
 
-    _known(arguments.loss, [subject.loss for subject in atlas.SUBJECTS])
-    subjects = [
-        subject
-        for subject in atlas.SUBJECTS
-        if not arguments.loss or subject.loss in arguments.loss
-    ]
+    subjects = _subjects(arguments.loss, atlas.SUBJECTS)
     paths = arguments.path or atlas.PATHS
     with _Progress(len(subjects) * len(atlas.DTYPES)) as progress:
         cells = atlas.survey(
@@ -416,12 +417,7 @@ def _atlas(arguments):
 def _bench(arguments):
     from keras_losses_ref.conformance import bench
 
-    _known(arguments.loss, [subject.loss for subject in bench.SUBJECTS])
-    subjects = [
-        subject
-        for subject in bench.SUBJECTS
-        if not arguments.loss or subject.loss in arguments.loss
-    ]
+    subjects = _subjects(arguments.loss, bench.SUBJECTS)
     if arguments.memory:
         paths = arguments.path or ("eager", "graph")
         found = [(subject, path) for subject in subjects for path in paths]

@@ -182,8 +182,8 @@ class Cell:
         return labels + 8 * math.prod(self.shape)
 
 
-def geometric_mean(cells):
-    return math.exp(statistics.fmean(math.log(cell.ratio) for cell in cells))
+def geometric_mean(ratios):
+    return math.exp(statistics.fmean(map(math.log, ratios)))
 
 
 def tensors(draw, shape, seed=0):
@@ -434,9 +434,9 @@ def table(cells):
                 "" if low is None else f"{low:.2f}" + f" to {high:.2f}" * (low < high)
             )
         rows.append(row)
-    of_path = [[cell for cell in cells if cell.path == path] for path in paths]
-    rows.append(["geometric mean", *(f"{geometric_mean(c):.2f}" for c in of_path)])
-    rows.append(["lowest", *(f"{min(x.ratio for x in c):.2f}" for c in of_path)])
+    of_path = [[cell.ratio for cell in cells if cell.path == path] for path in paths]
+    rows.append(["geometric mean", *(f"{geometric_mean(r):.2f}" for r in of_path)])
+    rows.append(["lowest", *(f"{min(ratios):.2f}" for ratios in of_path)])
     return rows
 
 

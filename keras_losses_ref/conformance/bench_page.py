@@ -12,12 +12,11 @@ each of them stands beside it. The first run has every size, the others may be -
 
 import glob
 import json
-import math
 import os
 import statistics
 import sys
 
-from keras_losses_ref.conformance.bench import PATHS
+from keras_losses_ref.conformance.bench import PATHS, geometric_mean
 from keras_losses_ref.conformance.report.markdown import table
 from keras_losses_ref.conformance.snapshot import SCHEMA
 
@@ -50,9 +49,12 @@ def cells(runs):
     found = {}
     for run in runs:
         for cell in run["cells"]:
-            place = cell["loss"], cell["path"], tuple(cell["shape"])
-            found.setdefault(place, []).append(cell["ratio"])
+            found.setdefault(_place(cell), []).append(cell["ratio"])
     return found
+
+
+def _place(cell):
+    return cell["loss"], cell["path"], tuple(cell["shape"])
 
 
 def means(runs, path):
@@ -62,12 +64,17 @@ def means(runs, path):
         for place, ratios in cells(runs).items()
         if place[1] == path and len(ratios) == len(runs)
     ]
-    return [math.exp(statistics.fmean(map(math.log, run))) for run in zip(*found)]
+    return [geometric_mean(ratios) for ratios in zip(*found)]
+
+
+def medians(runs):
+    """{(loss, path, shape): the median of the runs}."""
+    return {place: statistics.median(r) for place, r in cells(runs).items()}
 
 
 def by_loss(runs):
     """A row a loss, a column a path: the ratio of the size where ours does worst."""
-    found = {place: statistics.median(r) for place, r in cells(runs).items()}
+    found = medians(runs)
     paths = [path for path in PATHS if any(place[1] == path for place in found)]
     rows = []
     for name in dict.fromkeys(loss for loss, _, _ in found):
@@ -88,8 +95,7 @@ def _range(ratios):
 
 def slower(runs):
     """How often Keras's loss is the faster one, and a list of the cells."""
-    found = {place: statistics.median(r) for place, r in cells(runs).items()}
-    names = {}
+    found, names = medians(runs), {}
     for (loss, path, shape), ratio in found.items():
         if ratio < 1:
             names.setdefault(path, []).append(f"{loss} {_shape(shape)} {ratio:.2f}")
@@ -143,20 +149,16 @@ def page(runs, memory):
         ]
         lines += [*table(["loss", "path", "ours", "Keras's"], rows), ""]
     lines += ["## Every cell", "", _EVERY, ""]
-    rows = []
-    for (loss, path, shape), ratios in cells(runs).items():
-        first = next(
-            cell
-            for cell in runs[0]["cells"]
-            if (cell["loss"], cell["path"], tuple(cell["shape"])) == (loss, path, shape)
-        )
-        times = (first["ours_seconds"], first["keras_seconds"])
+    ratios, middle, rows = cells(runs), medians(runs), []
+    for cell in runs[0]["cells"]:
+        place, times = _place(cell), (cell["ours_seconds"], cell["keras_seconds"])
+        loss, path, shape = place
         rows.append(
             (
-                *(loss, path, _shape(shape), f"{statistics.median(ratios):.2f}"),
-                " ".join(f"{ratio:.2f}" for ratio in ratios),
+                *(loss, path, _shape(shape), f"{middle[place]:.2f}"),
+                " ".join(f"{ratio:.2f}" for ratio in ratios[place]),
                 *(f"{1e3 * seconds:.3g}" for seconds in times),
-                "" if first["floors"] is None else f"{first['floors']:.1f}",
+                "" if cell["floors"] is None else f"{cell['floors']:.1f}",
             )
         )
     columns = ["loss", "path", "size", "ratio", "runs", "ours, ms", "Keras's, ms"]

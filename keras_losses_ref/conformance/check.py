@@ -156,7 +156,7 @@ def _start_worker():
     """Leave interrupts to the parent, and spare it remarks on retracing.
 
     Thousands of graphs are made and some are kept: Python would look through them again
-    and again for garbage, for a third of the time. `_judged` sets aside what stays.
+    and again for garbage, for a quarter of the time. `_judged` sets aside what stays.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.set_threshold(50_000, 20, 20)

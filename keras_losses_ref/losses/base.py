@@ -507,10 +507,10 @@ def sum_of(terms, y_true, y_pred, axis=-1, count=None):
             by_true, by_pred = slopes()
             return upstream * by_true, upstream * by_pred
 
-        reduction = sum_along
-        if count is not None:  # the slopes need parts of the values
-            reduction = functools.partial(mean_along, alone=False)
-        return reduction(values, axis), gradient
+        if count is None:
+            return sum_along(values, axis), gradient
+        # The slopes need parts of the values.
+        return mean_along(values, axis, alone=False), gradient
 
     return written_out(reduced, *together(y_true, y_pred))
 

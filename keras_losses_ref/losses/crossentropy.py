@@ -637,8 +637,12 @@ def class_indices_looked_up(name, y_true, y_pred, arguments):
     index, ignored = y_true, arguments["ignore_class"]
     if ignored is not None:
         index = tf.where(tf.equal(index, ignored), tf.zeros_like(index), index)
-    nothing = tf.zeros(tf.shape(y_pred)[arguments["axis"], tf.newaxis], tf.int64)
-    return y_true + tf.gather(nothing, index)
+    return y_true + looked_up(index, tf.shape(y_pred)[arguments["axis"]])
+
+
+def looked_up(labels, classes):
+    """0 for each label; on a CPU an error for what is no class."""
+    return tf.gather(tf.zeros([classes], tf.int64), labels)
 
 
 @loss_function(

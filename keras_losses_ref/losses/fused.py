@@ -44,7 +44,7 @@ _MOST_SEEN, _MOST_KERNELS = 10_000, 500
 
 _seen = collections.Counter()
 #: loss: the signatures that are compiled for it, eagerly or in graphs.
-_compiled_shapes = collections.defaultdict(set)
+_compiled_shapes = {}
 _kernels = {}
 _tracing = threading.local()
 
@@ -112,19 +112,19 @@ def outputs(function, tensors, compiles=True):
 
 
 def _compiles_now(function, signature, wish):
-    key = function, signature
-    if wish is True or key in _kernels:
+    compiled = _compiled_shapes.get(function, ())
+    if wish is True or signature in compiled:
         return True
     if tf.executing_eagerly():
-        _seen[key] += 1
+        key = function, signature
+        _remember(_seen, key, _seen[key] + 1)
         if _seen[key] <= PATIENCE:
             return False
-    elif len(_compiled_shapes[function]) >= MOST_SHAPES_UNSEEN:
+    elif len(compiled) >= MOST_SHAPES_UNSEEN:
         return False
     if not _worth_compiling(function, signature, signature[-1][1]):
         return False
-    _compiled_shapes[function].add(signature)
-    _kernels[key] = True
+    _compiled_shapes.setdefault(function, set()).add(signature)
     return True
 
 
@@ -165,7 +165,7 @@ def _kernel(core, key, jit_compile):
         _remember(_seen, alike, _seen[alike] + 1)
     repeated = force or not eager or _seen[key] > PATIENCE
     if repeated and (force or _worth_compiling(loss, signature, signature[1][1])):
-        _compiled_shapes[loss].add(signature)
+        _compiled_shapes.setdefault(loss, set()).add(signature)
         kernel = _compiled(filled, sum(given))
     elif eager and (repeated or _seen[alike] > LONG_PATIENCE):
         kernel = _traced(filled, alike)
@@ -193,7 +193,8 @@ def _open(key):
 def _worth_compiling(loss, signature, shape):
     if not shape or None in shape[1:] or not _only_cpus():
         return False
-    if len(_compiled_shapes[loss] | {signature}) > MOST_SHAPES:
+    compiled = _compiled_shapes.get(loss, ())
+    if signature not in compiled and len(compiled) >= MOST_SHAPES:
         return False
     if shape[0] is None:
         return math.prod(shape[1:]) >= LARGE_SAMPLE and host.in_fit()

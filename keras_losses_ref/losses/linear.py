@@ -33,6 +33,8 @@ from keras_losses_ref.losses.base import (
 from keras_losses_ref.losses.crossentropy import (
     SparseCategoricalCrossentropy,
     check_labels,
+    known_only,
+    looked_up,
 )
 
 #: No fewer tokens at a time, however few the features: a product of less is slow.
@@ -297,14 +299,9 @@ class Problem:
             labels = tf.where(valid, labels, tf.zeros_like(labels))
             hidden = tf.where(valid[:, tf.newaxis], hidden, tf.zeros_like(hidden))
             self.valid = valid
-        known = (labels >= 0) & (labels < tf.cast(classes, tf.int64))
-        one, nan = (
-            tf.constant(1.0, hidden.dtype),
-            tf.constant(float("nan"), hidden.dtype),
-        )
-        factor = tf.where(known, one, nan)
-        # On a CPU a lookup refuses labels that are no class, as TensorFlow does.
-        factor += tf.gather(tf.zeros([classes], factor.dtype), labels)
+        factor = tf.cast(1 + looked_up(labels, classes), hidden.dtype)
+        factor = known_only(factor, labels, weight)
+        known = tf.equal(factor, 1.0)
         if self.valid is not None:
             factor = tf.where(self.valid, factor, tf.zeros_like(factor))
         #: What each token's loss is multiplied by: 1, 0 if ignored, NaN if no class.

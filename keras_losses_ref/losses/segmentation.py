@@ -1,5 +1,7 @@
 """Overlap losses for masks: how much of the one is not covered by the other."""
 
+import functools
+
 import tensorflow as tf
 
 from keras_losses_ref.losses import host
@@ -10,7 +12,7 @@ from keras_losses_ref.losses.base import (
     constant,
     in_float64,
     loss_function,
-    sum_along,
+    total,
     written_out,
 )
 
@@ -58,14 +60,11 @@ def overlap(y, p, axis):
     """
     sharp = y.dtype == tf.float64
     y, p = in_float64(y, p)
-
-    def total(x):
-        return sum_along(x, axis, keepdims=True)
-
-    hit = total(y * p)
+    over = functools.partial(total, axis=axis, keepdims=True)
+    hit = over(y * p)
     if sharp:
-        return hit, total((1.0 - y) * p), total(y * (1.0 - p))
-    return hit, total(p) - hit, total(y) - hit  # nine digits are left of them
+        return hit, over((1.0 - y) * p), over(y * (1.0 - p))
+    return hit, over(p) - hit, over(y) - hit  # nine digits are left of them
 
 
 def _narrow(values, axis, dtype):
