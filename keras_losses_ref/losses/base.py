@@ -509,38 +509,36 @@ def sum_of(terms, y_true, y_pred, axis=-1, count=None):
 
         if count is None:
             return sum_along(values, axis), gradient
-        # The slopes need parts of the values.
-        return mean_along(values, axis, alone=False), gradient
+        return mean_along(values, axis), gradient
 
     return written_out(reduced, *together(y_true, y_pred))
 
 
-def mean_along(values, axis=-1, alone=True):
+def mean_along(values, axis=-1):
     """The mean along `axis`."""
     if not fused.in_kernel():
         return tf.reduce_mean(values, axis=axis)
     count = tf.cast(tf.shape(values)[axis], values.dtype)
-    return sum_along(values, axis, alone=alone) / count
+    return sum_along(values, axis) / count
 
 
-def sum_along(values, axis=-1, keepdims=False, alone=False):
+def sum_along(values, axis=-1, keepdims=False):
     """The sum along `axis`, or several, or all if None.
 
     In a kernel the last axis is summed as a product with ones, in float64, as XLA adds
-    one number after the other in a sum, but eight at a time in a product. The product
-    wants what it sums in memory. So float32 values of which nothing else needs a part,
-    that are `alone`, are summed in short blocks as they are, and only these in float64.
+    one number after the other in a sum, but eight at a time in a product; and in short
+    blocks, as what goes into a long product is written to memory first.
     """
     rank = values.shape.rank
     axes = range(rank or 0) if axis is None else np.atleast_1d(axis)
     axes = sorted(int(a) % rank for a in axes) if rank else []
     if not fused.in_kernel() or rank - 1 not in axes:
         return tf.reduce_sum(values, axis=axis, keepdims=keepdims)
-    size, count, sums = tf.shape(values), values.shape[-1], values
-    block = alone and values.dtype == tf.float32 and block_of(count)
+    size, count = tf.shape(values), values.shape[-1]
+    sums, block = tf.cast(values, tf.float64), block_of(count)
     if block:
-        sums, count = product_with_ones(values, block), count // block
-    sums = product_with_ones(tf.cast(sums, tf.float64), count or size[-1])
+        sums, count = product_with_ones(sums, block), count // block
+    sums = product_with_ones(sums, count or size[-1])
     sums = tf.reshape(sums, tf.concat([size[:-1], [1]], 0))
     if axes[:-1]:
         sums = tf.reduce_sum(sums, axis=axes[:-1], keepdims=True)
