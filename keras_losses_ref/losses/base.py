@@ -475,43 +475,60 @@ def constant(value, dtype):
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
-def written_out(terms, y_true, y_pred):
-    """`terms(y_true, y_pred)` with its gradient written out, not left to autodiff.
+def written_out(terms, *tensors, wide=False, shares=False):
+    """`terms(*tensors)` with its gradient written out, not left to autodiff.
 
     `terms` returns (values, gradient), and `gradient(upstream)` returns the gradients
-    to y_true and to y_pred, of their shapes. It is made of differentiable operations,
-    so that second derivatives and forward mode come out of it as well.
+    to the tensors, of their shapes. It is made of differentiable operations, so that
+    second derivatives and forward mode come out of it as well.
+
+    wide    whether `terms` works in float64 whatever the dtype
+    shares  whether in a kernel too the gradient takes parts from the values; else it
+            starts from the tensors again
     """
-    return tf.custom_gradient(terms)(y_true, y_pred)
+    inside = in_float64 if wide else lambda *tensors: tensors
+
+    def both(*tensors):
+        values, gradient = terms(*inside(*tensors))
+
+        def narrow(upstream):
+            slopes = gradient
+            if fused.in_kernel() and not shares:
+                _, slopes = terms(*inside(*fused.anew(*tensors)))
+            slopes = slopes(upstream)
+            return [tf.cast(s, t.dtype) for s, t in zip(slopes, tensors)]
+
+        return values, narrow
+
+    return tf.custom_gradient(both)(*tensors)
 
 
-def mean_of(terms, y_true, y_pred, axis=-1):
+def mean_of(terms, y_true, y_pred, axis=-1, wide=False):
     """The mean along `axis` of elementwise terms, the gradient written out.
 
     `terms(y_true, y_pred)` returns (values, slopes), and `slopes()` the derivatives of
     each value by its own y_true and y_pred.
     """
-    count = tf.cast(tf.shape(y_pred)[axis], y_pred.dtype)
-    return sum_of(terms, y_true, y_pred, axis, count)
+    return sum_of(terms, y_true, y_pred, axis, wide, tf.shape(y_pred)[axis])
 
 
-def sum_of(terms, y_true, y_pred, axis=-1, count=None):
+def sum_of(terms, y_true, y_pred, axis=-1, wide=False, count=None):
     """The sum along `axis` of elementwise terms; their mean if there is a count."""
 
     def reduced(y_true, y_pred):
         values, slopes = terms(y_true, y_pred)
 
         def gradient(upstream):
-            upstream = upstream if count is None else upstream / count
+            if count is not None:
+                upstream /= tf.cast(count, upstream.dtype)
             upstream = tf.expand_dims(upstream, axis)
             by_true, by_pred = slopes()
             return upstream * by_true, upstream * by_pred
 
-        if count is None:
-            return sum_along(values, axis), gradient
-        return mean_along(values, axis), gradient
+        along = sum_along if count is None else mean_along
+        return along(values, axis), gradient
 
-    return written_out(reduced, *together(y_true, y_pred))
+    return written_out(reduced, *together(y_true, y_pred), wide=wide)
 
 
 def mean_along(values, axis=-1):
@@ -525,36 +542,27 @@ def mean_along(values, axis=-1):
 def sum_along(values, axis=-1, keepdims=False):
     """The sum along `axis`, or several, or all if None.
 
-    In a kernel the last axis is summed as a product with ones, in float64, as XLA adds
-    one number after the other in a sum, but eight at a time in a product; and in short
-    blocks, as what goes into a long product is written to memory first.
+    In a kernel in float64, and so that XLA has the less to add one number after the
+    other: first blocks, each a product with ones, or where rows are no whole blocks
+    their halves, thirds, or fifths with each other. Larger products, and those of odd
+    blocks, take longer: XLA writes what goes into them to memory, or divides indices.
     """
-    rank = values.shape.rank
+    rank, count = values.shape.rank, values.shape[-1] if values.shape.rank else None
     axes = range(rank or 0) if axis is None else np.atleast_1d(axis)
     axes = sorted(int(a) % rank for a in axes) if rank else []
-    if not fused.in_kernel() or rank - 1 not in axes:
+    if not fused.in_kernel() or count is None or rank - 1 not in axes:
         return tf.reduce_sum(values, axis=axis, keepdims=keepdims)
-    size, count = tf.shape(values), values.shape[-1]
-    sums, block = tf.cast(values, tf.float64), block_of(count)
+    sums = tf.cast(values, tf.float64)
+    block = next((n for n in (128, 64, 32) if count % n == 0), None)
     if block:
-        sums, count = product_with_ones(sums, block), count // block
-    sums = product_with_ones(sums, count or size[-1])
-    sums = tf.reshape(sums, tf.concat([size[:-1], [1]], 0))
-    if axes[:-1]:
-        sums = tf.reduce_sum(sums, axis=axes[:-1], keepdims=True)
-    sums = tf.cast(sums, values.dtype)
-    return sums if keepdims else tf.squeeze(sums, axes)
-
-
-def product_with_ones(values, count):
-    """The sums of `count` neighbours each."""
-    rows = tf.reshape(values, [-1, count])
-    return tf.linalg.matvec(rows, tf.ones(tf.shape(rows)[-1:], values.dtype))
-
-
-def block_of(count):
-    """The longest block of 16 to 128 numbers that divides `count`, if there is one."""
-    return next((n for n in range(128, 15, -1) if count and count % n == 0), None)
+        shape = tf.concat([tf.shape(sums)[:-1], [count // block]], 0)
+        blocks, ones = tf.reshape(sums, [-1, block]), tf.ones([block], sums.dtype)
+        sums = tf.reshape(tf.linalg.matvec(blocks, ones), shape)
+    else:
+        parts = next(n for n in (5, 4, 3, 2, 1) if count % n == 0)
+        sums = tf.add_n(tf.split(sums, parts, axis=-1))
+    sums = tf.reduce_sum(sums, axis=axes, keepdims=keepdims)
+    return tf.cast(sums, values.dtype)
 
 
 def together(y_true, y_pred):

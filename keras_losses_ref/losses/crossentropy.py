@@ -90,12 +90,12 @@ def binary_surprise(y, x, bounds, sharp):
         # A label of 0 silences an infinite logit.
         below = tf.math.multiply_no_nan(tf.nn.relu(-x), y)
         above = tf.math.multiply_no_nan(tf.nn.relu(x), one - y)
-        large, small = 1.0 / (1.0 + e), e / (1.0 + e)
+        large, small = 1.0 / (1.0 + e), elementary.quotient(e, 1.0 + e, sharp)
         positive = x >= 0
         p = tf.where(positive, large, small), tf.where(positive, small, large)
 
         def slopes():
-            return -x, sigmoid_minus(x, y)
+            return -x, sigmoid_minus(x, y, sharp)
 
         return below + above + elementary.log1p(e, sharp), slopes, (*p, large * small)
     low, high = bounds
@@ -126,17 +126,22 @@ def log_of_rest(p, sharp):
     return near + tf.math.log(1.0 - tf.where(small, zero, p))
 
 
-def sigmoid_minus(x, y):
+def sigmoid_minus(x, y, sharp):
     """sigmoid(x) - y; in float64, as a soft label may be all but met.
 
     Counted from 1/2 where x is small, as tanh(x / 2) / 2 + (1/2 - y), else from 1 or 0.
     """
     wide_x, wide_y = in_float64(x, y)
     e = tf.exp(-tf.abs(wide_x))
-    small = e / (1.0 + e)
+    small = elementary.quotient(e, 1.0 + e, sharp)
     far = tf.where(wide_x >= 0, (1.0 - wide_y) - small, small - wide_y)
-    near = 0.5 * tf.tanh(0.5 * wide_x) + (0.5 - wide_y)
-    return tf.cast(tf.where(tf.abs(wide_x) < 1.0, near, far), x.dtype)
+    if sharp:
+        near, half_tanh = 1.0, 0.5 * tf.tanh(0.5 * wide_x)
+    else:
+        near, square = 2.0**-5, tf.square(wide_x)
+        half_tanh = wide_x * (1 / 4 - square * (1 / 48 - square * (1 / 480)))
+    slope = tf.where(tf.abs(wide_x) < near, half_tanh + (0.5 - wide_y), far)
+    return tf.cast(slope, x.dtype)
 
 
 @host.register
@@ -203,8 +208,7 @@ def binary_focal_crossentropy(
     bounds = None if from_logits else clip_bounds(y_pred.dtype)
     alpha = check_number(name, "alpha", alpha)
     sharp = y_pred.dtype == tf.float64
-    y_true, y_pred = in_float64(y_true, y_pred)
-    alpha = tf.cast(alpha, y_pred.dtype) if tf.is_tensor(alpha) else alpha
+    alpha = tf.cast(alpha, tf.float64) if tf.is_tensor(alpha) else alpha
 
     def terms(y, x):
         cost, cost_slopes, chances = binary_surprise(y, x, bounds, sharp)
@@ -231,8 +235,8 @@ def binary_focal_crossentropy(
         return weight * values, slopes
 
     if tf.is_tensor(gamma) or tf.is_tensor(alpha):  # they may want a gradient as well
-        return mean_along(terms(y_true, y_pred)[0], axis)
-    return mean_of(terms, y_true, y_pred, axis)
+        return mean_along(terms(*in_float64(y_true, y_pred))[0], axis)
+    return mean_of(terms, y_true, y_pred, axis, wide=True)
 
 
 def powers(base, exponent):
@@ -323,44 +327,52 @@ def surprise_of_logits(y, x):
     """-sum(y log softmax(x)) along the last axis."""
 
     def terms(y, x):
-        below, e, log_size, rest = exponentials(x)
-        surprise = log_size - below
+        top = largest_of(x)
+        below, e = exponentials(x, top)
+        log_size, rest = sizes(x, top, e)
         # A label of 0 silences a logit of -inf.
-        values = sum_along(tf.math.multiply_no_nan(surprise, y))
+        values = sum_along(tf.math.multiply_no_nan(log_size - below, y))
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
+            again_y, again_x = fused.anew(y, x)
+            below, e = exponentials(again_x, top)
             # e is 1 at the largest logit, so that nothing cancels for its label.
-            by_x = ((e - y) - y * rest) * (upstream / (1.0 + rest))
-            return upstream * surprise, by_x
+            slope = (e - again_y) - again_y * rest
+            return upstream * (log_size - below), slope * (upstream / (1.0 + rest))
 
         return values, gradient
 
-    return written_out(terms, y, x)
+    return written_out(terms, y, x, shares=True)
 
 
-def exponentials(x, narrow=None):
-    """exp(x - max(x)) along the last axis, to the last digit, and its sum.
+def largest_of(x):
+    """The largest of each row; an infinite one is a large number."""
+    top = tf.reduce_max(x, axis=-1, keepdims=True)
+    return tf.stop_gradient(tf.minimum(top, x.dtype.max))
 
-    narrow  the dtype that x was of, before it came to be float64
-    Returns (x - max(x), its exp, log of the sum, the sum without the largest).
-    """
-    largest_number = (narrow or x.dtype).max
-    x = tf.minimum(x, largest_number)  # one infinite logit is a large one
-    top = tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True))
-    below, error = difference(x, top)  # exp would magnify the error
+
+def exponentials(x, top, narrow=None):
+    """x - top, and its exp to the last digit; `narrow` is the dtype x was of before."""
+    narrow = narrow or x.dtype
+    below, error = difference(tf.minimum(x, narrow.max), top)
     e = tf.exp(below)
-    if narrow in (None, x.dtype):
+    if narrow == x.dtype:  # exp has magnified the error
         # Scaled, as a correction that is no normal number would be flushed to 0.
         e *= 2.0**64
         e = (e + tf.math.multiply_no_nan(tf.stop_gradient(error), e)) * 2.0**-64
-    largest = tf.equal(x, top)
+    return below, e
+
+
+def sizes(x, top, e, narrow=None):
+    """The log of the sum of e along the last axis, and that sum without the largest."""
+    largest = tf.equal(tf.minimum(x, (narrow or x.dtype).max), top)
     ties = sum_along(tf.cast(largest, x.dtype), keepdims=True) - 1.0
     rest = sum_along(tf.where(largest, e - 1.0, e), keepdims=True) + ties
     # Two infinities have no order.
-    endless = (ties > 0.0) & (tf.abs(top) >= largest_number)
+    endless = (ties > 0.0) & (tf.abs(top) >= (narrow or x.dtype).max)
     rest = tf.where(endless, tf.constant(float("nan"), x.dtype), rest)
-    return below, e, tf.math.log1p(rest), rest
+    return tf.math.log1p(rest), rest
 
 
 def surprise_of_shares(y, x):
@@ -517,13 +529,14 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
     dtype, bounds = x.dtype, clip_bounds(x.dtype)
     sharp = dtype == tf.float64
     gamma = check_number(name, "gamma", gamma)
-    y, x = in_float64(y, x)
     trained = tf.is_tensor(gamma) or tf.is_tensor(alpha)
-    alpha = constant(alpha, x.dtype)
+    alpha = constant(alpha, tf.float64)
 
     def terms(y, x):
         if from_logits:
-            below, e, log_size, rest = exponentials(x, narrow=dtype)
+            top = largest_of(tf.minimum(x, dtype.max))
+            below, e = exponentials(x, top, narrow=dtype)
+            log_size, rest = sizes(x, top, e, narrow=dtype)
             share, not_share = e / (1.0 + rest), ((1.0 - e) + rest) / (1.0 + rest)
             q, not_q, kept = clip_share(share, not_share, bounds)
             low, high = (constant(-math.log(bound), x.dtype) for bound in bounds)
@@ -553,8 +566,8 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
         return sum_along(y * values), gradient
 
     if trained:  # gamma or alpha may want a gradient as well
-        return terms(y, x)[0]
-    return written_out(terms, y, x)
+        return terms(*in_float64(y, x))[0]
+    return written_out(terms, y, x, wide=True)
 
 
 def check_alpha(name, alpha, classes):
@@ -706,10 +719,14 @@ def surprise_of_label_logit(labels, x):
     """-log softmax(x)_y along the last axis."""
 
     def terms(x):
-        below, e, log_size, rest = exponentials(x)
+        top = largest_of(x)
+        below, e = exponentials(x, top)
+        log_size, rest = sizes(x, top, e)
         values = tf.squeeze(log_size, -1) - pick(below, labels)
 
         def gradient(upstream):
+            (again,) = fused.anew(x)
+            _, e = exponentials(again, top)
             # e is 1 at the largest logit, so that nothing cancels for its label.
             slope = tf.where(is_label(labels, x), (e - 1.0) - rest, e)
             return slope * (upstream[..., tf.newaxis] / (1.0 + rest))
@@ -1011,7 +1028,7 @@ def kl_divergence(y_true, y_pred):
     """
     epsilon = tf.constant(host.epsilon(), y_pred.dtype)
     sharp = y_pred.dtype == tf.float64
-    y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
+    (epsilon,) = in_float64(epsilon)
 
     def terms(y_true, y_pred):
         y = tf.clip_by_value(y_true, epsilon, 1.0)
@@ -1027,7 +1044,7 @@ def kl_divergence(y_true, y_pred):
 
         return y * log, slopes
 
-    return sum_of(terms, y_true, y_pred)
+    return sum_of(terms, y_true, y_pred, wide=True)
 
 
 @host.register
@@ -1063,7 +1080,7 @@ def poisson(y_true, y_pred):
     """
     epsilon = tf.constant(host.epsilon(), y_pred.dtype)
     sharp = y_pred.dtype == tf.float64
-    y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
+    (epsilon,) = in_float64(epsilon)
 
     def terms(y_true, y_pred):
         log = elementary.log(y_pred + epsilon, sharp)
@@ -1079,7 +1096,7 @@ def poisson(y_true, y_pred):
 
         return y_pred - y_true * log, slopes
 
-    return mean_of(terms, y_true, y_pred)
+    return mean_of(terms, y_true, y_pred, wide=True)
 
 
 @host.register

@@ -44,6 +44,15 @@ def log_ratio(a, b, difference, sharp=False):
     return tf.where(above, size, -size)
 
 
+def quotient(a, b, sharp=False):
+    """a / b, of which a kernel keeps nothing in memory, but for a digit if not `sharp`.
+
+    A quotient of two tensors that is used twice would be written out by XLA, and read
+    again; a product is not.
+    """
+    return a / b if sharp or not fused.in_kernel() else a * (1.0 / b)
+
+
 def _exactly(x, sharp):
     return sharp or x.dtype != tf.float64 or not fused.in_kernel()
 
@@ -58,7 +67,7 @@ def _series(a, b, difference):
     k = tf.bitwise.right_shift(distance, 52)
     near = tf.bitcast(bits - tf.bitwise.left_shift(k, 52) + (1 << 62), tf.float64)
     power = tf.bitcast(k + (1075 << 52), tf.float64) - (2.0**52 + 1024.0)
-    s = tf.where(tf.equal(power, 0.0), difference, near - b) / (near + b)
+    s = quotient(tf.where(tf.equal(power, 0.0), difference, near - b), near + b)
     square = s * s
     series = tf.zeros_like(s)
     for odd in (13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0):

@@ -25,6 +25,11 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import host
 
+try:  # no public name, yet there from TensorFlow 2.12 to 2.21
+    from tensorflow.compiler.tf2xla.python.xla import optimization_barrier as _barrier
+except ImportError:
+    _barrier = None
+
 #: Elements of y_pred from which a compiled kernel beats the plain operations.
 LARGE = 2**16
 #: The same for one sample, where `fit` leaves the size of the batch open.
@@ -222,19 +227,12 @@ def _compiled(core, count):
     costs nothing until it is.
     """
 
-    def marked(*tensors):
-        before, _tracing.kernel = in_kernel(), True
-        try:
-            return core(*tensors)
-        finally:
-            _tracing.kernel = before
-
     def gradient_to(positions):
         def gradient(upstream, *tensors):
             sources = [tensors[i] for i in positions]
             # No tape: inside of one, forward mode loses what depends on `upstream`.
             return tf.gradients(
-                marked(*tensors),
+                core(*tensors),
                 sources,
                 upstream,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
@@ -242,7 +240,7 @@ def _compiled(core, count):
 
         return _xla(gradient)
 
-    forward = _xla(marked)
+    forward = _xla(core)
     by_pred = gradient_to([1])
     others = functools.lru_cache(maxsize=None)(lambda *which: gradient_to(which))
 
@@ -269,5 +267,25 @@ def _compiled(core, count):
     return kernel
 
 
+@tf.custom_gradient
+def anew(*tensors):
+    """`tensors`, in a kernel with nothing known of what was computed from them.
+
+    Where a whole step is compiled, XLA would keep what a loss and its gradient have in
+    common: of one element to compute it again takes less time than to write and read.
+    """
+    same = _barrier(*tensors) if _barrier and in_kernel() else list(tensors)
+    return same, lambda *upstream: upstream
+
+
 def _xla(function):
-    return tf.function(function, jit_compile=True, autograph=False)
+    """`function` as a kernel."""
+
+    def marked(*tensors):
+        before, _tracing.kernel = in_kernel(), True
+        try:
+            return function(*tensors)
+        finally:
+            _tracing.kernel = before
+
+    return tf.function(marked, jit_compile=True, autograph=False)

@@ -145,7 +145,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     """
     epsilon = tf.constant(host.epsilon(), tf.float32)
     sharp = y_pred.dtype == tf.float64
-    y_true, y_pred, epsilon = in_float64(y_true, y_pred, epsilon)
+    (epsilon,) = in_float64(epsilon)
 
     def terms(y_true, y_pred):
         p, y = tf.maximum(y_pred, epsilon), tf.maximum(y_true, epsilon)
@@ -159,7 +159,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
 
         return tf.square(error), slopes
 
-    return mean_of(terms, y_true, y_pred)
+    return mean_of(terms, y_true, y_pred, wide=True)
 
 
 @host.register
@@ -239,8 +239,7 @@ def log_cosh(y_true, y_pred):
     Example:   >>> float(log_cosh([0., 0.], [0.6, 2.]))  # 0.74760
     """
     sharp = y_pred.dtype == tf.float64
-    y_true, y_pred = in_float64(y_true, y_pred)
-    log2 = tf.constant(math.log(2.0), y_pred.dtype)
+    log2 = tf.constant(math.log(2.0), tf.float64)
 
     def terms(y_true, y_pred):
         error = y_pred - y_true
@@ -264,7 +263,7 @@ def log_cosh(y_true, y_pred):
 
         return values, lambda: (-slope, slope)
 
-    return mean_of(terms, y_true, y_pred)
+    return mean_of(terms, y_true, y_pred, wide=True)
 
 
 @host.register
@@ -305,7 +304,6 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     """
     axis = check_axes("cosine_similarity", axis, y_pred.shape.rank)
     sharp = y_pred.dtype == tf.float64
-    y_true, y_pred = in_float64(y_true, y_pred)
 
     def terms(y_true, y_pred):
         y, y_square, y_factor, y_scale, y_short = _scaled(y_true, axis, sharp)
@@ -322,8 +320,9 @@ def cosine_similarity(y_true, y_pred, axis=-1):
         return -tf.squeeze(dot * factor, axis), gradient
 
     if not _same_length(y_true, y_pred, axis):
-        return terms(y_true, y_pred)[0]  # each has its own norm: left to autodiff
-    return written_out(terms, *together(y_true, y_pred))
+        # Each has its own norm: left to autodiff.
+        return terms(*in_float64(y_true, y_pred))[0]
+    return written_out(terms, *together(y_true, y_pred), wide=True)
 
 
 def _same_length(y_true, y_pred, axis):
