@@ -542,10 +542,10 @@ def mean_along(values, axis=-1):
 def sum_along(values, axis=-1, keepdims=False):
     """The sum along `axis`, or several, or all if None.
 
-    In a kernel in float64, and so that XLA has the less to add one number after the
-    other: first blocks, each a product with ones, or where rows are no whole blocks
-    their halves, thirds, or fifths with each other. Larger products, and those of odd
-    blocks, take longer: XLA writes what goes into them to memory, or divides indices.
+    In a kernel in float64, and so that XLA has less to add one number after the other:
+    short rows are products with ones, and so are blocks of long ones, or where these
+    are no whole blocks, first their halves, thirds or fifths are added to each other.
+    What goes into a longer product would be written to memory.
     """
     rank, count = values.shape.rank, values.shape[-1] if values.shape.rank else None
     axes = range(rank or 0) if axis is None else np.atleast_1d(axis)
@@ -553,7 +553,8 @@ def sum_along(values, axis=-1, keepdims=False):
     if not fused.in_kernel() or count is None or rank - 1 not in axes:
         return tf.reduce_sum(values, axis=axis, keepdims=keepdims)
     sums = tf.cast(values, tf.float64)
-    block = next((n for n in (128, 64, 32) if count % n == 0), None)
+    blocks = (count,) if count <= 1024 else (128, 64, 32)
+    block = next((n for n in blocks if count % n == 0), None)
     if block:
         shape = tf.concat([tf.shape(sums)[:-1], [count // block]], 0)
         blocks, ones = tf.reshape(sums, [-1, block]), tf.ones([block], sums.dtype)

@@ -119,7 +119,7 @@ def log_of_rest(p, sharp):
     if fused.in_kernel() and p.dtype == tf.float64 and not sharp:
         return elementary.log(1.0 - p)
     if not sharp:
-        return tf.math.log1p(-p)
+        return elementary.log1p(-p)
     small = p < 0.25
     zero = tf.zeros_like(p)
     near = tf.math.log1p(tf.where(small, -p, zero))
@@ -135,13 +135,8 @@ def sigmoid_minus(x, y, sharp):
     e = tf.exp(-tf.abs(wide_x))
     small = elementary.quotient(e, 1.0 + e, sharp)
     far = tf.where(wide_x >= 0, (1.0 - wide_y) - small, small - wide_y)
-    if sharp:
-        near, half_tanh = 1.0, 0.5 * tf.tanh(0.5 * wide_x)
-    else:
-        near, square = 2.0**-5, tf.square(wide_x)
-        half_tanh = wide_x * (1 / 4 - square * (1 / 48 - square * (1 / 480)))
-    slope = tf.where(tf.abs(wide_x) < near, half_tanh + (0.5 - wide_y), far)
-    return tf.cast(slope, x.dtype)
+    near = 0.5 * tf.tanh(0.5 * wide_x) + (0.5 - wide_y)
+    return tf.cast(tf.where(tf.abs(wide_x) < 1.0, near, far), x.dtype)
 
 
 @host.register
@@ -328,17 +323,17 @@ def surprise_of_logits(y, x):
 
     def terms(y, x):
         top = largest_of(x)
-        below, e = exponentials(x, top)
-        log_size, rest = sizes(x, top, e)
+        parts = fused.parts(lambda y, x: (y, *exponentials(x, top)), y, x)
+        log_size, rest = sizes(x, top, parts(1)[-1])
+        y, below, _ = parts(2)
         # A label of 0 silences a logit of -inf.
         values = sum_along(tf.math.multiply_no_nan(log_size - below, y))
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            again_y, again_x = fused.anew(y, x)
-            below, e = exponentials(again_x, top)
+            y, below, e = parts(3)
             # e is 1 at the largest logit, so that nothing cancels for its label.
-            slope = (e - again_y) - again_y * rest
+            slope = (e - y) - y * rest
             return upstream * (log_size - below), slope * (upstream / (1.0 + rest))
 
         return values, gradient
@@ -347,7 +342,7 @@ def surprise_of_logits(y, x):
 
 
 def largest_of(x):
-    """The largest of each row; an infinite one is a large number."""
+    """The largest of each row; an infinite one is the largest number there is."""
     top = tf.reduce_max(x, axis=-1, keepdims=True)
     return tf.stop_gradient(tf.minimum(top, x.dtype.max))
 
@@ -380,37 +375,44 @@ def surprise_of_shares(y, x):
     dtype, bounds = x.dtype, clip_bounds(x.dtype)
     sharp = dtype == tf.float64
 
-    def terms(y, x):
+    def elements(y, x, *size):
         y, x = in_float64(y, x)
-        (_, _, size), (q, _, cost, kept) = shares(x, bounds, sharp)
-        values = sum_along(y * cost)
+        (_, _, size), (_, _, cost, kept) = shares(x, bounds, sharp, *size)
+        return y, x, size, cost, kept
+
+    def terms(y, x):
+        size = [] if sharp else [sum_along(*in_float64(x), keepdims=True)]
+        parts = fused.parts(lambda y, x: elements(y, x, *size), y, x)
+        wide_y, _, _, cost, _ = parts(1)
 
         def gradient(upstream):
             (upstream,) = in_float64(upstream[..., tf.newaxis])
+            y, _, _, _, kept = parts(2)
+            labels = sum_along(tf.where(kept, y, tf.zeros_like(y)), keepdims=True)
+            y, x, size, cost, kept = parts(3)
             # sum(z) - z / q as one fraction: it may all but vanish.
             z = tf.where(kept, y, tf.zeros_like(y))
-            labels = sum_along(z, keepdims=True)
             # Scaled, as XLA makes one product of two divisors.
             scale = power_of_two(size) if sharp else tf.ones([], tf.float64)
             whole = size / scale
             apart = labels * (x / scale) - z * whole
             apart /= whole * tf.where(kept, x / scale, tf.ones_like(x))
             slope = tf.where(kept, apart, labels / whole) / scale
-            return tf.cast(upstream * cost, dtype), tf.cast(upstream * slope, dtype)
+            return upstream * cost, upstream * slope
 
-        return tf.cast(values, dtype), gradient
+        return tf.cast(sum_along(wide_y * cost), dtype), gradient
 
-    return written_out(terms, y, x)
+    return written_out(terms, y, x, shares=True)
 
 
-def shares(x, bounds, sharp):
+def shares(x, bounds, sharp, size=None):
     """Each class's share q of the total along the last axis, as it is and clipped.
 
+    size  the total, which is added up here if `sharp`
     Returns (q, 1 - q, the total) and (q, 1 - q, -log q, where the clip left q alone).
     """
     low, high = bounds
     if not sharp:  # of what was a float32, float64 keeps nine digits of 1 - q as well
-        size = sum_along(x, keepdims=True)
         q = x / size
         clipped = tf.clip_by_value(q, low, high)
         kept = tf.equal(clipped, q)
@@ -532,42 +534,60 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
     trained = tf.is_tensor(gamma) or tf.is_tensor(alpha)
     alpha = constant(alpha, tf.float64)
 
-    def terms(y, x):
+    def elements(y, x, *rows):
+        """Each class's label, share, 1 - share, value, pull, and what turns a slope by
+        the share into one by x; `rows` has a number for each row."""
+        y, x = in_float64(y, x)
         if from_logits:
-            top = largest_of(tf.minimum(x, dtype.max))
-            below, e = exponentials(x, top, narrow=dtype)
-            log_size, rest = sizes(x, top, e, narrow=dtype)
+            top, log_size, rest = rows
+            below, e = exponentials(x, top, dtype)
             share, not_share = e / (1.0 + rest), ((1.0 - e) + rest) / (1.0 + rest)
             q, not_q, kept = clip_share(share, not_share, bounds)
             low, high = (constant(-math.log(bound), x.dtype) for bound in bounds)
             cost = tf.where(kept, log_size - below, tf.where(q < 0.5, low, high))
         else:
-            exact, clipped = shares(x, bounds, sharp)
-            (share, not_share, size), (q, not_q, cost, kept) = exact, clipped
+            exact, (q, not_q, cost, kept) = shares(x, bounds, sharp, *rows)
+            share, not_share, size = exact
         power, slope = powers(not_q, gamma)
-        values = alpha * power * cost
+        by_x = share if from_logits else 1.0 / size
+
+        def pull():
+            """The derivative by the share."""
+            # power = slope not_q / gamma: the factor stays out of what may cancel.
+            pull = slope * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
+            return tf.where(kept, -alpha * y * pull, tf.zeros_like(pull))
+
+        return y, share, not_share, alpha * power * cost, pull, by_x
+
+    def terms(y, x):
+        (wide_x,) = in_float64(x)
+        if from_logits:
+            (top,) = in_float64(largest_of(x))
+            _, e = exponentials(wide_x, top, dtype)
+            rows = (top, *sizes(wide_x, top, e, dtype))
+        else:
+            rows = () if sharp else (sum_along(wide_x, keepdims=True),)
+        parts = fused.parts(lambda y, x: elements(y, x, *rows), y, x)
+        wide_y, _, _, values, _, _ = parts(1)
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            # power = slope not_q / gamma: the factor stays out of what may cancel.
-            pull = slope * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
-            pull *= -alpha * y
-            pull = tf.where(kept, pull, tf.zeros_like(pull))
-            pulls = pull * share
-            by_share = pull - sum_along(pulls, keepdims=True)
+            _, share, _, _, pull, _ = parts(2)
+            mean = sum_along(pull() * share, keepdims=True)
+            _, share, not_share, values, pull, by_x = parts(3)
+            by_share = pull() - mean
             if sharp:  # of a share near 1 hardly anything would be left
                 most = share > 0.5
-                others = tf.where(most, tf.zeros_like(pulls), pulls)
+                others = tf.where(most, tf.zeros_like(share), pull() * share)
                 others = sum_along(others, keepdims=True)
-                by_share = tf.where(most, pull * not_share - others, by_share)
-            factor = share if from_logits else 1.0 / size
-            return upstream * values, upstream * factor * by_share
+                by_share = tf.where(most, pull() * not_share - others, by_share)
+            return upstream * values, upstream * by_x * by_share
 
-        return sum_along(y * values), gradient
+        return sum_along(wide_y * values), gradient
 
     if trained:  # gamma or alpha may want a gradient as well
-        return terms(*in_float64(y, x))[0]
-    return written_out(terms, y, x, wide=True)
+        return terms(y, x)[0]
+    return written_out(terms, y, x, shares=True)
 
 
 def check_alpha(name, alpha, classes):
@@ -720,13 +740,13 @@ def surprise_of_label_logit(labels, x):
 
     def terms(x):
         top = largest_of(x)
-        below, e = exponentials(x, top)
+        parts = fused.parts(lambda x: exponentials(x, top), x)
+        below, e = parts(1)
         log_size, rest = sizes(x, top, e)
         values = tf.squeeze(log_size, -1) - pick(below, labels)
 
         def gradient(upstream):
-            (again,) = fused.anew(x)
-            _, e = exponentials(again, top)
+            _, e = parts(2)
             # e is 1 at the largest logit, so that nothing cancels for its label.
             slope = tf.where(is_label(labels, x), (e - 1.0) - rest, e)
             return slope * (upstream[..., tf.newaxis] / (1.0 + rest))

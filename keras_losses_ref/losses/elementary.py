@@ -1,4 +1,4 @@
-"""Logarithms for terms that cancel, in float64 and still fast in a compiled kernel.
+"""Logarithms and quotients as a compiled kernel has them fast.
 
 XLA's own log and log1p of float64 are called for one element at a time, which takes
 longer than the rest of a loss together. Where the result goes into a float32, ten
@@ -23,9 +23,13 @@ def log(x, sharp=False):
 
 def log1p(x, sharp=False):
     """log(1 + x)."""
-    if _exactly(x, sharp):
+    if sharp or not fused.in_kernel():
         return tf.math.log1p(x)
-    return _series(1.0 + x, tf.ones_like(x), x)
+    whole = 1.0 + x
+    if x.dtype == tf.float64:
+        return _series(whole, tf.ones_like(x), x)
+    # XLA's own has two ways, and goes both.
+    return tf.math.log(whole) + (x - (whole - 1.0)) / whole
 
 
 def log_ratio(a, b, difference, sharp=False):

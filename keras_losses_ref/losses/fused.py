@@ -278,6 +278,24 @@ def anew(*tensors):
     return same, lambda *upstream: upstream
 
 
+def parts(function, *tensors):
+    """(turn) -> `function(*tensors)`: in a kernel computed anew for each turn, from 1.
+
+    Elsewhere it is computed once.
+    """
+
+    def computed(turn):
+        apart = tensors
+        for _ in range(turn):  # XLA sees through two that are the same
+            apart = anew(*apart)
+        return function(*apart)
+
+    if in_kernel() and (tensors[-1].shape[-1] or 0) >= 64:
+        return computed
+    once = functools.lru_cache(maxsize=None)(lambda: function(*tensors))
+    return lambda turn: once()
+
+
 def _xla(function):
     """`function` as a kernel."""
 
