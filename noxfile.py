@@ -84,10 +84,9 @@ def _versions():
     """Every host of the page of versions, as `HOSTS` has them.
 
     Every TensorFlow with the Keras it came with; each Keras 3 that the ledger names on
-    the newest TensorFlow; Keras 2 on every TensorFlow since it left; the nightly.
+    the newest TensorFlow; there Keras 2 as a package of its own, and the nightly.
     """
     newest = "tensorflow-cpu==2.21.0"
-    legacy = {"TF_USE_LEGACY_KERAS": "1"}
     # TensorFlow, and the Keras 3 that was current when it came out.
     came_with = {
         "2.12.1": None, "2.13.1": None, "2.14.1": None, "2.15.1": None,
@@ -101,14 +100,11 @@ def _versions():
         words = [f"tensorflow-cpu=={tensorflow}"]
         words += [f"keras=={keras}"] if keras else []
         hosts[f"tf{tensorflow}"] = (words, [], {})
-        if keras:
-            minor = tensorflow.rpartition(".")[0]
-            overlay = [f"tf_keras=={'2.20.1' if minor == '2.20' else minor + '.0'}"]
-            hosts[f"tf{tensorflow}-tf_keras"] = (words, overlay, legacy)
     for keras in keras_3:
         # Laid over: TensorFlow 2.21 wants Keras 3.12 or later, and runs the others.
         overlay = [f"keras=={keras}", "dm-tree"]  # Keras 3.0 needs dm-tree
         hosts[f"keras{keras}"] = ([newest], overlay, {})
+    hosts["tf2.21.0-tf_keras"] = HOSTS["tf2.21-tf_keras"]
     hosts["nightly"] = HOSTS["tf2.21-nightly"]
     return hosts
 
@@ -132,20 +128,18 @@ def versions(session, host):
 def _steps():
     """(old, new), as `upgrade` takes them: from each release to the next.
 
-    Every TensorFlow with the Keras it came with, then with Keras 2 laid over, and with
-    one Keras 3, which shows what is TensorFlow's part; every Keras 3 on the newest
-    TensorFlow.
+    Every TensorFlow with the Keras it came with, and with one Keras 3, which shows what
+    is TensorFlow's part; every Keras 3 on the newest TensorFlow.
     """
     words = {name: " ".join(h[0] + h[1]) for name, h in _versions().items()}
     own = [words[name] for name in words if re.fullmatch(r"tf[\d.]+", name)]
-    legacy = [words[name] for name in words if name.endswith("tf_keras")]
     fixed = [f"tensorflow-cpu=={version} keras==3.15.1" for version in
              ("2.16.2", "2.17.1", "2.18.1", "2.19.1", "2.20.0", "2.21.0")]  # fmt: skip
     keras = [f"tensorflow-cpu==2.21.0 keras=={version}" for version in
              ("3.0.5", "3.1.1", "3.2.1", "3.3.3", "3.4.1", "3.5.0", "3.6.0", "3.7.0",
               "3.8.0", "3.9.2", "3.10.0", "3.11.3", "3.12.0", "3.13.2", "3.14.1",
               "3.15.1")]  # fmt: skip
-    chains = (own, [words["tf2.15.1"], *legacy], fixed, [*keras, words["nightly"]])
+    chains = (own, fixed, [*keras, words["nightly"]])
     return [step for chain in chains for step in zip(chain, chain[1:])]
 
 

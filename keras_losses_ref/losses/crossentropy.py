@@ -572,15 +572,17 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            _, share, _, _, pull, _ = parts(2)
-            mean = sum_along(pull() * share, keepdims=True)
-            _, share, not_share, values, pull, by_x = parts(3)
-            by_share = pull() - mean
+            _, share, _, _, pull, _ = first = parts(2)
+            pulls = pull()
+            mean = sum_along(pulls * share, keepdims=True)
+            _, share, not_share, values, pull, by_x = again = parts(3)
+            pulls = pulls if again is first else pull()
+            by_share = pulls - mean
             if sharp:  # of a share near 1 hardly anything would be left
                 most = share > 0.5
-                others = tf.where(most, tf.zeros_like(share), pull() * share)
+                others = tf.where(most, tf.zeros_like(share), pulls * share)
                 others = sum_along(others, keepdims=True)
-                by_share = tf.where(most, pull() * not_share - others, by_share)
+                by_share = tf.where(most, pulls * not_share - others, by_share)
             return upstream * values, upstream * by_x * by_share
 
         return sum_along(wide_y * values), gradient

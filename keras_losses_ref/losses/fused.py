@@ -34,6 +34,8 @@ except ImportError:
 LARGE = 2**16
 #: The same for one sample, where `fit` leaves the size of the batch open.
 LARGE_SAMPLE = 2**9
+#: Elements of a row from which a kernel computes them again rather than keeps them.
+LONG_ROW = 64
 #: How many shapes of one loss are compiled, before the other ways have to do: those of
 #: a whole batch and of the last one, in training and in validation.
 MOST_SHAPES = 4
@@ -281,7 +283,8 @@ def anew(*tensors):
 def parts(function, *tensors):
     """(turn) -> `function(*tensors)`: in a kernel computed anew for each turn, from 1.
 
-    Elsewhere it is computed once.
+    Elsewhere it is computed once, and in a kernel where rows are short: what is kept of
+    them is computed whole vectors at a time.
     """
 
     def computed(turn):
@@ -290,7 +293,7 @@ def parts(function, *tensors):
             apart = anew(*apart)
         return function(*apart)
 
-    if in_kernel() and (tensors[-1].shape[-1] or 0) >= 64:
+    if in_kernel() and (tensors[-1].shape[-1] or 0) >= LONG_ROW:
         return computed
     once = functools.lru_cache(maxsize=None)(lambda: function(*tensors))
     return lambda turn: once()

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import keras_losses_ref as klr
 from keras_losses_ref.conformance import bench
 from keras_losses_ref.losses import fused, host
 
+NEWEST_XLA = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21)
 #: Of an unusual length, so that no other test has made kernels for it.
 SHAPE = (13, 7)
 
@@ -80,6 +82,47 @@ def test_traced_is_plain(subject):
         found = step(traced, y_true, y_pred)
     assert fused._kernels
     assert_same(found, expected)
+
+
+#: Rows that are no block, one, many, halves, fifths, and that nothing divides.
+LENGTHS = (97, 1024, 1152, 1026, 1205, 1031)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        klr.Huber(),
+        klr.LogCosh(),
+        klr.CategoricalCrossentropy(from_logits=True),
+        klr.CategoricalFocalCrossentropy(),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_rows_of_every_length(loss, length):
+    logits = getattr(loss, "from_logits", True)
+    draw = bench.one_hot_logits if logits else bench.one_hot
+    y_true, y_pred = bench.tensors(draw, (3, length), seed=2)
+    config = {**loss.get_config(), "reduction": "none"}
+    ways = [type(loss)(**dict(config, jit_compile=jit)) for jit in (True, False)]
+    assert_same(*(step(way, y_true, y_pred) for way in ways))
+
+
+#: Their arithmetic is in float64, and their rows are whole blocks.
+WIDE = [s for s in bench.SUBJECTS if s.loss not in ("CTC", "Circle")]
+
+
+@pytest.mark.skipif(not NEWEST_XLA, reason="of an older XLA it does not hold")
+@pytest.mark.parametrize("subject", WIDE, ids=lambda subject: subject.name)
+def test_a_compiled_step_keeps_nothing_in_float64(subject):
+    """It would be written to memory and read again: half the time of many losses."""
+    compiled = bench.step(make(subject), "xla")
+    arguments = inputs(subject, (64, 2048))
+    text = compiled.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
+    body = text[text.index("ENTRY") :]
+    size = r"(?:64,2048|1024,128|131072)"
+    kept = re.findall(rf"^ *(\S+) = f64\[{size}\]\S* (?!bitcast)", body, re.MULTILINE)
+    assert kept == []
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
