@@ -788,6 +788,9 @@ def surprise_of_label(labels, x):
 
 def is_label(labels, x):
     """True at the label of each row of x."""
+    # Twice as many int32 as int64 are compared at once; what is no class is seen to
+    # elsewhere.
+    labels = tf.cast(labels, tf.int32)
     return tf.one_hot(labels, tf.shape(x)[-1], on_value=True, off_value=False)
 
 
@@ -992,14 +995,28 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     """
     name = "categorical_generalized_cross_entropy"
     q = check_q(name, q)
+    exponent = constant(q, tf.float64)
+    sharp = y_pred.dtype == tf.float64
     p = known_only(pick(y_pred, y_true), y_true, y_pred)
-    (p,) = in_float64(p)
-    # 1 - p^q cancels where p^q is near 1; expm1 does not, but has no gradient at 0.
-    near = tf.abs(q * tf.math.log(p)) < 0.5
-    one = tf.ones_like(p)
-    near_one = -tf.math.expm1(q * tf.math.log(tf.where(near, p, one)))
-    far_from_it = 1.0 - tf.pow(tf.where(near, one, p), q)
-    return tf.where(near, near_one, far_from_it) / q
+
+    def terms(p):
+        log = elementary.log(p, sharp)
+        # 1 - p^q cancels where p^q is near 1; expm1 does not.
+        values = -tf.math.expm1(exponent * log)
+        if sharp:  # but it is the less exact one elsewhere
+            near = tf.abs(exponent * log) < 0.5
+            values = tf.where(near, values, 1.0 - tf.pow(p, exponent))
+
+        def gradient(upstream):
+            if sharp:
+                return [-upstream * tf.pow(p, exponent - 1.0)]
+            return [-upstream * tf.exp((exponent - 1.0) * elementary.log(p))]
+
+        return values / exponent, gradient
+
+    if tf.is_tensor(q):  # it may want a gradient as well
+        return terms(*in_float64(p))[0]
+    return written_out(terms, p, wide=True)
 
 
 def check_q(name, q):
