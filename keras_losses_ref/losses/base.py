@@ -484,7 +484,7 @@ def written_out(terms, *tensors, wide=False, shares=False):
 
     wide    whether `terms` works in float64 whatever the dtype
     shares  whether in a kernel too the gradient takes parts from the values; else it
-            starts from the tensors again
+            starts from the tensors again, if their rows are long
     """
     inside = in_float64 if wide else lambda *tensors: tensors
 
@@ -493,7 +493,7 @@ def written_out(terms, *tensors, wide=False, shares=False):
 
         def narrow(upstream):
             slopes = gradient
-            if fused.in_kernel() and not shares:
+            if fused.recomputes(tensors[-1]) and not shares:
                 _, slopes = terms(*inside(*fused.anew(*tensors)))
             slopes = slopes(upstream)
             return [tf.cast(s, t.dtype) for s, t in zip(slopes, tensors)]

@@ -280,11 +280,19 @@ def anew(*tensors):
     return same, lambda *upstream: upstream
 
 
+def recomputes(tensor):
+    """Whether a kernel does better to compute again what it needs twice of `tensor`.
+
+    Not where rows are short: what is kept of them is computed whole vectors at a time.
+    """
+    length = tensor.shape[-1] if tensor.shape.rank else None
+    return in_kernel() and (length or 0) >= LONG_ROW
+
+
 def parts(function, *tensors):
     """(turn) -> `function(*tensors)`: in a kernel computed anew for each turn, from 1.
 
-    Elsewhere it is computed once, and in a kernel where rows are short: what is kept of
-    them is computed whole vectors at a time.
+    Elsewhere it is computed once.
     """
 
     def computed(turn):
@@ -293,7 +301,7 @@ def parts(function, *tensors):
             apart = anew(*apart)
         return function(*apart)
 
-    if in_kernel() and (tensors[-1].shape[-1] or 0) >= LONG_ROW:
+    if recomputes(tensors[-1]):
         return computed
     once = functools.lru_cache(maxsize=None)(lambda: function(*tensors))
     return lambda turn: once()
