@@ -10,7 +10,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.losses import elementary, fused, host
+from keras_losses_ref.losses import elementary, fused, host, twofold
 from keras_losses_ref.losses.base import (
     Loss,
     check_axis,
@@ -28,6 +28,7 @@ from keras_losses_ref.losses.base import (
     sum_of,
     written_out,
 )
+from keras_losses_ref.losses.twofold import Twofold
 
 
 def clip_bounds(dtype):
@@ -213,25 +214,53 @@ def binary_focal_crossentropy(
         values = power * cost
         weight = y * alpha + (1.0 - y) * (1.0 - alpha) if apply_class_balancing else 1.0
 
-        def product_rule(miss_slope, cost_slope):
+        def product_rule(miss_slope, cost_slope, exact=None):
             if gamma == 0:
                 return cost_slope
             # power = power_slope miss / gamma: the factor stays out of what may cancel.
-            return power_slope * (miss_slope * cost + (miss / gamma) * cost_slope)
+            rest = miss_slope * cost + (miss / gamma) * cost_slope
+            if exact is not None:
+                rest = twofold.corrected(rest, exact)
+            return power_slope * rest
 
         def slopes():
             cost_by_true, cost_by_pred = cost_slopes()
             by_true = weight * product_rule(not_p - p, cost_by_true)
             if apply_class_balancing:
                 by_true += (2.0 * alpha - 1.0) * values
-            by_pred = weight * product_rule(chain * (1.0 - 2.0 * y), cost_by_pred)
-            return by_true, by_pred
+            exact = exact_rest(y, x, gamma, bounds) if sharp and gamma else None
+            pulls = chain * (1.0 - 2.0 * y), cost_by_pred
+            return by_true, weight * product_rule(*pulls, exact)
 
         return weight * values, slopes
 
     if tf.is_tensor(gamma) or tf.is_tensor(alpha):  # they may want a gradient as well
         return mean_along(terms(*in_float64(y_true, y_pred))[0], axis)
     return mean_of(terms, y_true, y_pred, axis, wide=True)
+
+
+def exact_rest(y, x, gamma, bounds):
+    """What `product_rule` puts together for the gradient to x, in twofold numbers.
+
+    For labels between 0 and 1 it crosses zero, and there the two sides cancel.
+    """
+    y = Twofold(y)
+    if bounds is None:
+        e = twofold.exp(Twofold(-tf.abs(x)))
+        large, small = 1.0 / (1.0 + e), e / (1.0 + e)
+        p = twofold.where(x >= 0, large, small)
+        not_p = twofold.where(x >= 0, small, large)
+        cost = twofold.log(1.0 + e) + y * tf.nn.relu(-x) + (1.0 - y) * tf.nn.relu(x)
+        miss_slope, cost_slope = p * not_p, (1.0 - y) * p - y * not_p
+    else:
+        p, not_p, (low, high) = Twofold(x), 1.0 - Twofold(x), bounds
+        q = Twofold(tf.clip_by_value(x, low, high))
+        cost = -(y * twofold.log(q) + (1.0 - y) * twofold.log(1.0 - q))
+        kept = (x >= low) & (x <= high)
+        miss_slope = 1.0
+        cost_slope = twofold.where(kept, (q - y) / (q * (1.0 - q)), tf.zeros_like(x))
+    miss = y * not_p + (1.0 - y) * p
+    return (1.0 - 2.0 * y) * miss_slope * cost + miss / gamma * cost_slope
 
 
 def powers(base, exponent):
@@ -583,6 +612,8 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
                 others = tf.where(most, tf.zeros_like(share), pulls * share)
                 others = sum_along(others, keepdims=True)
                 by_share = tf.where(most, pulls * not_share - others, by_share)
+                exact = exact_pulls(y, x, alpha, gamma, bounds, from_logits)
+                by_share = twofold.corrected(by_share, exact)
             return upstream * values, upstream * by_x * by_share
 
         return sum_along(wide_y * values), gradient
@@ -590,6 +621,27 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
     if trained:  # gamma or alpha may want a gradient as well
         return terms(y, x)[0]
     return written_out(terms, y, x, shares=True)
+
+
+def exact_pulls(y, x, alpha, gamma, bounds, from_logits):
+    """The slopes by the shares without their mean, in twofold numbers.
+
+    A label that is no class alone has them cross zero, where both sides cancel.
+    """
+    below = Twofold(*difference(x, largest_of(x)))
+    e = twofold.exp(below) if from_logits else Twofold(x)
+    size = twofold.total(e)
+    share, not_share = e / size, (size - e) / size
+    cost = twofold.log(size) - below if from_logits else -twofold.log(share)
+    power = 1.0
+    if gamma == 2:
+        power = 2.0 * not_share
+    elif gamma not in (0, 1):
+        power = gamma * twofold.exp((gamma - 1.0) * twofold.log(not_share))
+    pull = power * (cost + not_share / (gamma * share)) if gamma else 1.0 / share
+    _, _, kept = clip_share(share.high, not_share.high, bounds)
+    pulls = twofold.where(kept, -(alpha * Twofold(y)) * pull, tf.zeros_like(x))
+    return pulls - twofold.total(pulls * share)
 
 
 def check_alpha(name, alpha, classes):
