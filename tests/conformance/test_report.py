@@ -517,8 +517,11 @@ def test_a_format_without_a_ledger_is_a_usage_error(capsys):
 # --- interrupted ----------------------------------------------------------------------
 
 _SLOW_WRITE = """
-import sys, time
+import signal, sys, time
 from keras_losses_ref import cli
+
+# A shell has its background jobs ignore it, and what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Slow:
     def __init__(self, *args, **kwargs):
@@ -545,20 +548,20 @@ def test_a_real_ctrl_c_while_writing_leaves_the_file_as_it_was(tmp_path):
     argv = ["check", "--case", "mean_squared_error/documented*", "--path", "eager"]
     argv += ["--format", "json"]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", _SLOW_WRITE, *argv, "--output", str(target)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
-    )
-    try:
-        assert child.stdout.readline() == "half is written\n"
-        assert len(list(tmp_path.iterdir())) == 2  # the half, under its own name
-        child.send_signal(signal.SIGINT)
-        said = child.communicate(timeout=60)[1]
-    finally:
-        child.kill()
+    ) as child:
+        try:
+            assert child.stdout.readline() == "half is written\n"
+            assert len(list(tmp_path.iterdir())) == 2  # the half, under its own name
+            child.send_signal(signal.SIGINT)
+            said = child.communicate(timeout=60)[1]
+        finally:
+            child.kill()
     assert child.returncode == cli.USAGE
     assert said.strip().endswith("interrupted; nothing was written")
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
