@@ -34,7 +34,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import fused, host
-from keras_losses_ref.losses.reduction import reduce, same_rank
+from keras_losses_ref.losses.reduction import MEANS, reduce, same_rank
 
 _undecorated = tf.autograph.experimental.do_not_convert
 
@@ -92,6 +92,11 @@ class Loss(host.Loss):
                 return total_loss(values, sample_weight, mask, reduction, dtype)
             y_true, y_pred, bound = function.prepare(y_true, y_pred, bound)
             loss = type(self)
+            unweighted = sample_weight is None and mask is None
+            alike = function.alike(bound) and unweighted and reduction in MEANS
+            if alike and bound.get("axis") is not None:
+                check_axis(function.__name__, bound["axis"], y_pred.shape.rank)
+                bound = dict(bound, axis=-1)
 
             def core(y_true, y_pred, sample_weight, mask):
                 values = function.body(y_true, y_pred, bound)
@@ -103,7 +108,7 @@ class Loss(host.Loss):
             key = fused.key(loss, bound, reduction, dtype, *host.state())
             key = key if self.fusible else None
             tensors = (y_true, y_pred, sample_weight, mask)
-            return fused.run(core, key, tensors, self.jit_compile)
+            return fused.run(core, key, tensors, self.jit_compile, alike)
 
     @staticmethod
     def with_mask(values, dtype):
@@ -150,6 +155,7 @@ def loss_function(
     believe_from_logits=False,
     ragged=False,
     check=None,
+    alike=lambda bound: False,
 ):
     """Make a loss function out of the maths of its body.
 
@@ -164,6 +170,8 @@ def loss_function(
     ragged      whether rows of different lengths are taken, where the host takes them
     broadcast   whether an axis of 1 may stand against a longer one
     check       (name, y_true, y_pred, arguments) -> y_true, or raises
+    alike       arguments -> whether the mean over a batch is one over all its elements,
+                which then may stand in rows of any length, and be added along any axis
 
     `f.wide` is the same function before the result is narrowed; `f.prepare` and
     `f.body` are its two halves, the second of which can become a kernel.
@@ -218,7 +226,7 @@ def loss_function(
 
         function = host.in_host_order(function, name)
         function.labels, function.prepare, function.body = labels, prepare, body
-        function.wide = wide
+        function.wide, function.alike = wide, alike
         return host.register(function)
 
     return decorate
@@ -226,6 +234,11 @@ def loss_function(
 
 class _NO_DTYPE:
     dtype = None
+
+
+def always(bound):
+    """The answer of a loss whose elements are always `alike`."""
+    return True
 
 
 def total_loss(values, sample_weight, mask, reduction, dtype):

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_losses_ref.losses import elementary, fused, host, twofold
 from keras_losses_ref.losses.base import (
     Loss,
+    always,
     check_axis,
     check_label_smoothing,
     check_number,
@@ -40,7 +41,7 @@ def clip_bounds(dtype):
     return float(epsilon), float(one - epsilon)
 
 
-@loss_function(logits_of="Sigmoid", ragged=True)
+@loss_function(logits_of="Sigmoid", ragged=True, alike=always)
 def binary_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
 ):
@@ -133,11 +134,19 @@ def sigmoid_minus(x, y, sharp):
     Counted from 1/2 where x is small, as tanh(x / 2) / 2 + (1/2 - y), else from 1 or 0.
     """
     wide_x, wide_y = in_float64(x, y)
-    e = tf.exp(-tf.abs(wide_x))
+    size = tf.abs(wide_x)
+    e = tf.exp(-size)
     small = elementary.quotient(e, 1.0 + e, sharp)
     far = tf.where(wide_x >= 0, (1.0 - wide_y) - small, small - wide_y)
-    near = 0.5 * tf.tanh(0.5 * wide_x) + (0.5 - wide_y)
-    return tf.cast(tf.where(tf.abs(wide_x) < 1.0, near, far), x.dtype)
+    half = 0.5 * wide_x
+    if sharp:
+        near, tanh = size < 1.0, tf.tanh(half)
+    else:
+        near, square = size < 2.0**-4, tf.square(half)
+        series = 1 / 3 - square * (2 / 15 - square * (17 / 315))
+        tanh = half * (1.0 - square * series)
+    slope = tf.where(near, 0.5 * tanh + (0.5 - wide_y), far)
+    return tf.cast(slope, x.dtype)
 
 
 @host.register
@@ -165,7 +174,7 @@ class BinaryCrossentropy(Loss):
         self.axis = check_axis("BinaryCrossentropy", axis, None)
 
 
-@loss_function(logits_of="Sigmoid", believe_from_logits=True, ragged=True)
+@loss_function(logits_of="Sigmoid", believe_from_logits=True, ragged=True, alike=always)
 def binary_focal_crossentropy(
     y_true,
     y_pred,
@@ -1154,7 +1163,7 @@ class KLDivergence(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True)
+@loss_function(broadcast=True, alike=always)
 def poisson(y_true, y_pred):
     """Poisson loss: minus the log-likelihood of counts, but for a constant.
 

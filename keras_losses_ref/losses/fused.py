@@ -23,12 +23,13 @@ import threading
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import host, tape
 
-try:  # no public name, yet there from TensorFlow 2.12 to 2.21
+try:  # no public names, yet there from TensorFlow 2.12 to 2.21
     from tensorflow.compiler.tf2xla.python.xla import optimization_barrier as _barrier
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 except ImportError:
-    _barrier = None
+    _barrier = GraphOrParentsInXlaContext = None
 
 #: Elements of y_pred from which a compiled kernel beats the plain operations.
 LARGE = 2**16
@@ -69,10 +70,11 @@ def key(loss, arguments, *settings):
     return loss, arguments, *settings
 
 
-def run(core, key, tensors, jit_compile):
+def run(core, key, tensors, jit_compile, alike=False):
     """`core(*tensors)` in the way that suits them; None stands for a tensor not given.
 
-    The second of `tensors` is y_pred; `key` is made by `key`.
+    The first two of `tensors` are y_true and y_pred; `key` is made by `key`.
+    alike  whether `core` gives the same for their elements in rows of another length
     """
     if jit_compile is False or key is None or tf.config.functions_run_eagerly():
         before = getattr(_tracing, "jit_compile", "auto")
@@ -84,6 +86,9 @@ def run(core, key, tensors, jit_compile):
     tensors = [
         tf.convert_to_tensor(t) if isinstance(t, tf.Variable) else t for t in tensors
     ]
+    length = _even_row(*tensors[:2]) if alike else None
+    if length is not None:
+        tensors[:2] = (tf.reshape(tensor, [-1, length]) for tensor in tensors[:2])
     signature = _signature(tensors)
     if signature is None:
         return core(*tensors)
@@ -173,7 +178,10 @@ def _kernel(core, key, jit_compile):
     repeated = force or not eager or _seen[key] > PATIENCE
     if repeated and (force or _worth_compiling(loss, signature, signature[1][1])):
         _compiled_shapes.setdefault(loss, set()).add(signature)
-        kernel = _compiled(filled, sum(given))
+        specs = [
+            tf.TensorSpec(shape, dtype) for dtype, shape in filter(None, signature)
+        ]
+        kernel = _compiled(filled, specs, eager)
     elif eager and (repeated or _seen[alike] > LONG_PATIENCE):
         kernel = _traced(filled, alike)
     else:
@@ -208,6 +216,35 @@ def _worth_compiling(loss, signature, shape):
     return math.prod(shape) >= LARGE
 
 
+def _even_row(y_true, y_pred):
+    """The length of rows in which a kernel is faster, or None: as they are.
+
+    Kernels run over whole vectors of a row: one of 21 leaves most of a vector empty,
+    and elements that may stand in rows of 1024 take half the time. Not where a whole
+    step is compiled: XLA would find the place of each element in the old rows anew.
+    """
+    if None in (y_true.shape.rank, y_pred.shape.rank):
+        return None
+    shape = tuple(y_pred.shape)
+    if tuple(y_true.shape) != shape or len(shape) < 2:
+        return None
+    if None in shape[1:] or shape[-1] >= LONG_ROW or _in_compiled_step():
+        return None
+    sample, enough = math.prod(shape[1:]), LARGE_SAMPLE
+    if shape[0] is not None:
+        sample, enough = sample * shape[0], LARGE
+    if sample < enough or (shape[0] is None and not host.in_fit()):
+        return None
+    return next((n for n in (1024, 512, 256, 128, 64) if sample % n == 0), None)
+
+
+def _in_compiled_step():
+    """Whether XLA compiles the whole of the graph that is built."""
+    if GraphOrParentsInXlaContext is None or tf.executing_eagerly():
+        return False
+    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
 @functools.cache
 def _only_cpus():
     """XLA for other devices needs tools that may be missing there."""
@@ -217,34 +254,34 @@ def _only_cpus():
 def _traced(filled, key):
     """`filled` as a function of all tensors like these."""
     if key not in _kernels:
-        function, specs = tf.function(filled, autograph=False), filter(None, key[1])
-        _remember(_kernels, key, function.get_concrete_function(*specs))
+        specs = list(filter(None, key[1]))
+        make = functools.partial(tf.function, autograph=False)
+
+        def with_slope(*tensors):
+            value = filled(*tensors)
+            # In half precision a gradient is scaled before it is rounded.
+            if value.shape.rank != 0 or value.dtype.size < 4:
+                return (value,)
+            return value, *_gradients(value, [tensors[1]])
+
+        forward, both = (
+            _concrete(make(filled), specs),
+            _concrete(make(with_slope), specs),
+        )
+        by_pred = _gradient_to(filled, [1], make)
+        _remember(_kernels, key, _on_tape(forward, both, forward, by_pred, specs))
     return _kernels[key]
 
 
-def _compiled(core, count):
-    """`core` of `count` tensors in XLA kernels, with the gradients in two of their own.
+def _compiled(core, specs, eager):
+    """`core` of tensors like these in XLA kernels, the gradients in two of their own.
 
     The second tensor is y_pred. What is seldom asked for, the gradient to the others,
     costs nothing until it is.
     """
-
-    def gradient_to(positions):
-        def gradient(upstream, *tensors):
-            sources = [tensors[i] for i in positions]
-            # No tape: inside of one, forward mode loses what depends on `upstream`.
-            return tf.gradients(
-                core(*tensors),
-                sources,
-                upstream,
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )
-
-        return _xla(gradient)
-
-    forward = _xla(core)
-    by_pred = gradient_to([1])
-    others = functools.lru_cache(maxsize=None)(lambda *which: gradient_to(which))
+    floating = [i for i, spec in enumerate(specs) if i != 1 and spec.dtype.is_floating]
+    forward, by_pred = _xla(core), _gradient_to(core, [1], _xla)
+    by_others = _gradient_to(core, floating, _xla)
 
     def kernel(*tensors):
         @tf.custom_gradient
@@ -253,20 +290,77 @@ def _compiled(core, count):
             return value, lambda upstream: by_pred(upstream, *tensors)[0]
 
         value = of_pred(tensors[1])
-        which = [i for i in range(count) if i != 1 and tensors[i].dtype.is_floating]
-        if not which:
+        if not floating:
             return value
 
         @tf.custom_gradient
         def of_others(*_):
             """Nothing, but with the gradients to the other tensors."""
             return tf.zeros_like(value), (
-                lambda upstream: others(*which)(upstream, *tensors)
+                lambda upstream: by_others(upstream, *tensors)
             )
 
-        return value + of_others(*(tensors[i] for i in which))
+        return value + of_others(*(tensors[i] for i in floating))
 
-    return kernel
+    if not eager:
+        return kernel
+    alone = _concrete(forward, specs)
+    return _on_tape(alone, lambda *tensors: [alone(*tensors)], kernel, by_pred, specs)
+
+
+def _gradient_to(core, positions, make):
+    """(upstream, *tensors) -> the gradients of `core` to those at `positions`."""
+
+    def gradient(upstream, *tensors):
+        sources = [tensors[i] for i in positions]
+        return _gradients(core(*tensors), sources, upstream)
+
+    return make(gradient)
+
+
+def _gradients(value, sources, upstream=None):
+    # No tape: inside of one, forward mode loses what depends on `upstream`.
+    zero = tf.UnconnectedGradients.ZERO
+    return tf.gradients(value, sources, upstream, unconnected_gradients=zero)
+
+
+def _concrete(function, specs):
+    """`function` for these specs alone, traced when it is called.
+
+    A `tf.function` looks its specs up at every call, as long as a small loss takes.
+    """
+    make = functools.lru_cache(maxsize=None)(function.get_concrete_function)
+    return lambda *tensors: make(*specs)(*tensors)
+
+
+def _on_tape(forward, both, kernel, by_pred, specs):
+    """`kernel`, eagerly, with less around it where one tape watches y_pred alone.
+
+    both  gives the value in a list, and its gradient to y_pred if that is known as well
+    """
+    gradients = functools.lru_cache(maxsize=None)(
+        lambda spec: _concrete(by_pred, [spec, *specs])
+    )
+
+    def on_tape(*tensors):
+        watching = tape.watching(tensors)
+        if watching == tape.NOTHING:
+            return forward(*tensors)
+        if watching == tape.MORE or tape.watching([tensors[0], *tensors[2:]]):
+            return kernel(*tensors)
+        value, *slope = tape.unrecorded(both, *tensors)
+
+        def gradient(upstream):
+            # Unless the gradient itself is to be differentiated.
+            if slope and not tape.watching([upstream, *tensors]):
+                return upstream * slope[0]
+            spec = tf.TensorSpec(upstream.shape, upstream.dtype)
+            return gradients(spec)(upstream, *tensors)[0]
+
+        tape.record(value, tensors[1], gradient)
+        return value
+
+    return on_tape
 
 
 @tf.custom_gradient

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import host
 
-_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+#: The reductions that, without weights and masks, are the mean of all values.
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size"):
@@ -33,7 +34,7 @@ def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size
     if host.GENERATION == 3 and (rank == 0 or (rank == 1 and values.shape[0] == 0)):
         return values  # Keras 3 leaves a scalar, and a batch known to be empty, alone
     total = _exact_sum(values)
-    if reduction not in _MEANS:
+    if reduction not in MEANS:
         return total
     if reduction == "mean_with_sample_weight" and weights is not None:
         count = _exact_sum(weights)
