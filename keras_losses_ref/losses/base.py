@@ -92,23 +92,44 @@ class Loss(host.Loss):
                 return total_loss(values, sample_weight, mask, reduction, dtype)
             y_true, y_pred, bound = function.prepare(y_true, y_pred, bound)
             loss = type(self)
-            unweighted = sample_weight is None and mask is None
-            alike = function.alike(bound) and unweighted and reduction in MEANS
-            if alike and bound.get("axis") is not None:
-                check_axis(function.__name__, bound["axis"], y_pred.shape.rank)
-                bound = dict(bound, axis=-1)
+            factor = 1.0
+            if sample_weight is None and mask is None and reduction in MEANS:
+                y_true, y_pred, bound, factor = self._even(y_true, y_pred, bound)
 
             def core(y_true, y_pred, sample_weight, mask):
                 values = function.body(y_true, y_pred, bound)
+                values = values if factor == 1.0 else values * factor
                 values = loss.with_mask(values, dtype)
                 return total_loss(values, sample_weight, mask, reduction, dtype)
 
             if sample_weight is not None and not tf.is_tensor(sample_weight):
                 sample_weight = tf.convert_to_tensor(sample_weight)
-            key = fused.key(loss, bound, reduction, dtype, *host.state())
+            key = fused.key(loss, bound, factor, reduction, dtype, *host.state())
             key = key if self.fusible else None
             tensors = (y_true, y_pred, sample_weight, mask)
-            return fused.run(core, key, tensors, self.jit_compile, alike)
+            return fused.run(core, key, tensors, self.jit_compile)
+
+    def _even(self, y_true, y_pred, bound):
+        """The same mean over a batch, in rows over which a kernel is faster.
+
+        Returns (y_true, y_pred, arguments, the factor that each value is short of).
+        """
+        function, factor = self.function, 1.0
+        alike = function.alike and self.jit_compile is not False
+        if not alike or (function.alike == "one" and bound["axis"] is not None):
+            return y_true, y_pred, bound, factor
+        length = fused.even_row(y_true, y_pred)
+        if length is None:
+            return y_true, y_pred, bound, factor
+        if bound.get("axis") is not None:
+            check_axis(function.__name__, bound["axis"], y_pred.shape.rank)
+            bound = dict(bound, axis=-1)
+        if function.alike == "sum":
+            factor = y_pred.shape[-1] / length
+        y_true, y_pred = (
+            tf.reshape(tensor, [-1, length]) for tensor in (y_true, y_pred)
+        )
+        return y_true, y_pred, bound, factor
 
     @staticmethod
     def with_mask(values, dtype):
@@ -155,7 +176,7 @@ def loss_function(
     believe_from_logits=False,
     ragged=False,
     check=None,
-    alike=lambda bound: False,
+    alike=None,
 ):
     """Make a loss function out of the maths of its body.
 
@@ -170,8 +191,9 @@ def loss_function(
     ragged      whether rows of different lengths are taken, where the host takes them
     broadcast   whether an axis of 1 may stand against a longer one
     check       (name, y_true, y_pred, arguments) -> y_true, or raises
-    alike       arguments -> whether the mean over a batch is one over all its elements,
-                which then may stand in rows of any length, and be added along any axis
+    alike       whether the mean over a batch is made of all its elements alike, so that
+                they may stand in rows of any length: "mean" or "sum" if that is what
+                a value is of its elements, "one" if without an axis there is one value
 
     `f.wide` is the same function before the result is narrowed; `f.prepare` and
     `f.body` are its two halves, the second of which can become a kernel.
@@ -234,11 +256,6 @@ def loss_function(
 
 class _NO_DTYPE:
     dtype = None
-
-
-def always(bound):
-    """The answer of a loss whose elements are always `alike`."""
-    return True
 
 
 def total_loss(values, sample_weight, mask, reduction, dtype):

@@ -13,7 +13,6 @@ import tensorflow as tf
 from keras_losses_ref.losses import elementary, fused, host, twofold
 from keras_losses_ref.losses.base import (
     Loss,
-    always,
     check_axis,
     check_label_smoothing,
     check_number,
@@ -41,7 +40,7 @@ def clip_bounds(dtype):
     return float(epsilon), float(one - epsilon)
 
 
-@loss_function(logits_of="Sigmoid", ragged=True, alike=always)
+@loss_function(logits_of="Sigmoid", ragged=True, alike="mean")
 def binary_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
 ):
@@ -174,7 +173,7 @@ class BinaryCrossentropy(Loss):
         self.axis = check_axis("BinaryCrossentropy", axis, None)
 
 
-@loss_function(logits_of="Sigmoid", believe_from_logits=True, ragged=True, alike=always)
+@loss_function(logits_of="Sigmoid", believe_from_logits=True, ragged=True, alike="mean")
 def binary_focal_crossentropy(
     y_true,
     y_pred,
@@ -1110,7 +1109,7 @@ class CategoricalGeneralizedCrossEntropy(Loss):
         self.q = check_q("CategoricalGeneralizedCrossEntropy", q)
 
 
-@loss_function(broadcast=True)
+@loss_function(broadcast=True, alike="sum")
 def kl_divergence(y_true, y_pred):
     """Kullback-Leibler divergence of the prediction from the truth.
 
@@ -1163,7 +1162,7 @@ class KLDivergence(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike=always)
+@loss_function(broadcast=True, alike="mean")
 def poisson(y_true, y_pred):
     """Poisson loss: minus the log-likelihood of counts, but for a constant.
 

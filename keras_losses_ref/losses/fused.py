@@ -70,11 +70,10 @@ def key(loss, arguments, *settings):
     return loss, arguments, *settings
 
 
-def run(core, key, tensors, jit_compile, alike=False):
+def run(core, key, tensors, jit_compile):
     """`core(*tensors)` in the way that suits them; None stands for a tensor not given.
 
-    The first two of `tensors` are y_true and y_pred; `key` is made by `key`.
-    alike  whether `core` gives the same for their elements in rows of another length
+    The second of `tensors` is y_pred; `key` is made by `key`.
     """
     if jit_compile is False or key is None or tf.config.functions_run_eagerly():
         before = getattr(_tracing, "jit_compile", "auto")
@@ -86,9 +85,6 @@ def run(core, key, tensors, jit_compile, alike=False):
     tensors = [
         tf.convert_to_tensor(t) if isinstance(t, tf.Variable) else t for t in tensors
     ]
-    length = _even_row(*tensors[:2]) if alike else None
-    if length is not None:
-        tensors[:2] = (tf.reshape(tensor, [-1, length]) for tensor in tensors[:2])
     signature = _signature(tensors)
     if signature is None:
         return core(*tensors)
@@ -216,8 +212,8 @@ def _worth_compiling(loss, signature, shape):
     return math.prod(shape) >= LARGE
 
 
-def _even_row(y_true, y_pred):
-    """The length of rows in which a kernel is faster, or None: as they are.
+def even_row(y_true, y_pred):
+    """The length of rows in which a kernel would be faster, or None: as they are.
 
     Kernels run over whole vectors of a row: one of 21 leaves most of a vector empty,
     and elements that may stand in rows of 1024 take half the time. Not where a whole
@@ -254,30 +250,20 @@ def _only_cpus():
 def _traced(filled, key):
     """`filled` as a function of all tensors like these."""
     if key not in _kernels:
-        specs = list(filter(None, key[1]))
         make = functools.partial(tf.function, autograph=False)
-
-        def with_slope(*tensors):
-            value = filled(*tensors)
-            # In half precision a gradient is scaled before it is rounded.
-            if value.shape.rank != 0 or value.dtype.size < 4:
-                return (value,)
-            return value, *_gradients(value, [tensors[1]])
-
-        forward, both = (
-            _concrete(make(filled), specs),
-            _concrete(make(with_slope), specs),
-        )
-        by_pred = _gradient_to(filled, [1], make)
-        _remember(_kernels, key, _on_tape(forward, both, forward, by_pred, specs))
+        specs = list(filter(None, key[1]))
+        forward = _concrete(make(filled), specs)
+        kernel = _on_tape(filled, forward, forward, make, specs)
+        _remember(_kernels, key, kernel)
     return _kernels[key]
 
 
 def _compiled(core, specs, eager):
-    """`core` of tensors like these in XLA kernels, the gradients in two of their own.
+    """`core` of tensors like these in XLA kernels.
 
-    The second tensor is y_pred. What is seldom asked for, the gradient to the others,
-    costs nothing until it is.
+    Its value and its gradient to y_pred, the second tensor, come of one, where it is
+    known that the gradient will be asked for; else of two. What is seldom wanted, the
+    gradient to the others, costs nothing until it is.
     """
     floating = [i for i, spec in enumerate(specs) if i != 1 and spec.dtype.is_floating]
     forward, by_pred = _xla(core), _gradient_to(core, [1], _xla)
@@ -302,10 +288,10 @@ def _compiled(core, specs, eager):
 
         return value + of_others(*(tensors[i] for i in floating))
 
-    if not eager:
-        return kernel
-    alone = _concrete(forward, specs)
-    return _on_tape(alone, lambda *tensors: [alone(*tensors)], kernel, by_pred, specs)
+    if eager:
+        return _on_tape(core, _concrete(forward, specs), kernel, _xla, specs)
+    # Where all is compiled together, a gradient beside its value is none to be saved.
+    return kernel if _in_compiled_step() else _on_tape(core, kernel, kernel, _xla)
 
 
 def _gradient_to(core, positions, make):
@@ -329,23 +315,38 @@ def _concrete(function, specs):
 
     A `tf.function` looks its specs up at every call, as long as a small loss takes.
     """
-    make = functools.lru_cache(maxsize=None)(function.get_concrete_function)
-    return lambda *tensors: make(*specs)(*tensors)
+    made = functools.cache(function.get_concrete_function)
+    return lambda *tensors: made(*specs)(*tensors)
 
 
-def _on_tape(forward, both, kernel, by_pred, specs):
-    """`kernel`, eagerly, with less around it where one tape watches y_pred alone.
+def _on_tape(core, alone, kernel, make, specs=None):
+    """`kernel`, but quicker where one tape watches y_pred alone, as in any usual step.
 
-    both  gives the value in a list, and its gradient to y_pred if that is known as well
+    Then the gradient is computed with the value, and the step back has to scale it.
+
+    alone  what gives the value where nothing is watching
+    make   makes a function of `core`, for `specs` if they are given: eagerly
     """
-    gradients = functools.lru_cache(maxsize=None)(
-        lambda spec: _concrete(by_pred, [spec, *specs])
-    )
+
+    def with_slope(*tensors):
+        value = core(*tensors)
+        # In half precision a gradient is scaled before it is rounded.
+        if value.shape.rank != 0 or value.dtype.size < 4:
+            return (value,)
+        return value, *_gradients(value, [tensors[1]])
+
+    both, by_pred = make(with_slope), _gradient_to(core, [1], make)
+    if specs is not None:
+        both = _concrete(both, specs)
+
+    @functools.cache
+    def gradient_of(spec):
+        return by_pred if specs is None else _concrete(by_pred, [spec, *specs])
 
     def on_tape(*tensors):
         watching = tape.watching(tensors)
         if watching == tape.NOTHING:
-            return forward(*tensors)
+            return alone(*tensors)
         if watching == tape.MORE or tape.watching([tensors[0], *tensors[2:]]):
             return kernel(*tensors)
         value, *slope = tape.unrecorded(both, *tensors)
@@ -353,14 +354,20 @@ def _on_tape(forward, both, kernel, by_pred, specs):
         def gradient(upstream):
             # Unless the gradient itself is to be differentiated.
             if slope and not tape.watching([upstream, *tensors]):
-                return upstream * slope[0]
+                return _times(upstream, slope[0])
             spec = tf.TensorSpec(upstream.shape, upstream.dtype)
-            return gradients(spec)(upstream, *tensors)[0]
+            return gradient_of(spec)(upstream, *tensors)[0]
 
         tape.record(value, tensors[1], gradient)
         return value
 
     return on_tape
+
+
+def _times(factor, slope):
+    """factor * slope, for a factor that mostly is known, and 1."""
+    known = tf.get_static_value(factor) if _only_cpus() else None
+    return slope if known is not None and known == 1 else factor * slope
 
 
 @tf.custom_gradient

@@ -5,7 +5,6 @@ import tensorflow as tf
 from keras_losses_ref.losses import host
 from keras_losses_ref.losses.base import (
     Loss,
-    always,
     difference,
     loss_function,
     mean_along,
@@ -19,7 +18,7 @@ def signed(y_true):
     return tf.where(binary, 2.0 * y_true - 1.0, y_true)
 
 
-@loss_function(broadcast=True, alike=always)
+@loss_function(broadcast=True, alike="mean")
 def hinge(y_true, y_pred):
     """Hinge loss: linear until the margin of 1 is reached, then zero.
 
@@ -54,7 +53,7 @@ class Hinge(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike=always)
+@loss_function(broadcast=True, alike="mean")
 def squared_hinge(y_true, y_pred):
     """Squared hinge loss: the hinge loss of each element, squared.
 

@@ -8,7 +8,6 @@ import tensorflow as tf
 from keras_losses_ref.losses import elementary, host
 from keras_losses_ref.losses.base import (
     Loss,
-    always,
     check_axes,
     check_positive,
     constant,
@@ -23,7 +22,7 @@ from keras_losses_ref.losses.base import (
 )
 
 
-@loss_function(broadcast=True, ragged=True, alike=always)
+@loss_function(broadcast=True, ragged=True, alike="mean")
 def mean_squared_error(y_true, y_pred):
     """Mean squared error: the mean of the squared differences.
 
@@ -58,7 +57,7 @@ class MeanSquaredError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike=always)
+@loss_function(broadcast=True, ragged=True, alike="mean")
 def mean_absolute_error(y_true, y_pred):
     """Mean absolute error: the mean of the absolute differences.
 
@@ -92,7 +91,7 @@ class MeanAbsoluteError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike=always)
+@loss_function(broadcast=True, ragged=True, alike="mean")
 def mean_absolute_percentage_error(y_true, y_pred):
     """Mean absolute percentage error: absolute differences in per cent of the truth.
 
@@ -129,7 +128,7 @@ class MeanAbsolutePercentageError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike=always)
+@loss_function(broadcast=True, ragged=True, alike="mean")
 def mean_squared_logarithmic_error(y_true, y_pred):
     """Mean squared logarithmic error: the error of log(1 + .), squared.
 
@@ -179,7 +178,7 @@ class MeanSquaredLogarithmicError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike=always)
+@loss_function(broadcast=True, alike="mean")
 def huber(y_true, y_pred, delta=1.0):
     """Huber loss: quadratic near zero, linear beyond `delta`.
 
@@ -223,7 +222,7 @@ class Huber(Loss):
         self.delta = check_positive("Huber", "delta", delta)
 
 
-@loss_function(broadcast=True, alike=always)
+@loss_function(broadcast=True, alike="mean")
 def log_cosh(y_true, y_pred):
     """Logarithm of the hyperbolic cosine: a Huber loss without the corner.
 

@@ -17,12 +17,7 @@ from keras_losses_ref.losses.base import (
 )
 
 
-def _of_the_batch(bound):
-    """Whether the whole batch is one mask."""
-    return bound["axis"] is None
-
-
-@loss_function(alike=_of_the_batch)
+@loss_function(alike="one")
 def dice(y_true, y_pred, axis=None):
     """Dice loss: one minus twice the overlap over the size of both masks.
 
@@ -95,7 +90,7 @@ class Dice(Loss):
         self.axis = check_axes("Dice", axis, None)
 
 
-@loss_function(alike=_of_the_batch)
+@loss_function(alike="one")
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     """Tversky loss: Dice with a price of its own for each kind of error.
 

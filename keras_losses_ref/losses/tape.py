@@ -1,9 +1,10 @@
-"""What is recorded of a kernel for the gradient, when TensorFlow runs eagerly.
+"""Who will ask for the gradient of a kernel, and what a tape is told of it.
 
-`tf.custom_gradient` serves every case, and for one call takes as long as a small loss.
-Where one tape watches y_pred alone, which is every usual step, the same can be had for
-less with names of TensorFlow that are not public, though there from 2.12 to 2.21. If
-they are gone one day, `watching` says that anything may be watched, which is slower.
+`tf.custom_gradient` serves every case, takes as long as a small loss to call, and does
+not tell whether anyone asks. Where one tape watches y_pred alone, as in every usual
+step, more can be had from names of TensorFlow that are not public, though there from
+2.12 to 2.21. If they are gone one day, `watching` answers that anything may be watched,
+which is right and slower.
 """
 
 try:
@@ -34,7 +35,7 @@ def unrecorded(function, *tensors):
 
 
 def record(value, source, gradient):
-    """Tell the tapes that `value` came of `source`; `gradient(upstream)` is for them."""
+    """Tell the tapes of `value`, made of `source`, how to get its gradient."""
     _record.record_operation(
         "LossesRefKernel", [value], [source], lambda upstream: [gradient(upstream)]
     )

@@ -1,6 +1,7 @@
 """The three ways to run a loss give the same, and are chosen where they pay."""
 
 import copy
+import functools
 import pickle
 import re
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 import keras_losses_ref as klr
 from keras_losses_ref.conformance import bench
 from keras_losses_ref.losses import fused, host
+from keras_losses_ref.losses import tape as tape_of_kernels
 
 NEWEST_XLA = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21)
 #: Of an unusual length, so that no other test has made kernels for it.
@@ -36,9 +38,10 @@ def make(subject, **arguments):
     return getattr(klr, subject.loss)(**dict(subject.arguments), **arguments)
 
 
-def step(loss, y_true, y_pred, weight=None):
-    """The loss and its gradients to everything that has one."""
+def step(loss, y_true, y_pred, weight=None, alone=False):
+    """The loss and its gradients to everything that has one, or to y_pred alone."""
     floats = [t for t in (y_true, y_pred, weight) if t is not None]
+    floats = [y_pred] if alone else floats
     floats = [t for t in floats if t.dtype.is_floating]
     with tf.GradientTape() as tape:
         tape.watch(floats)
@@ -68,20 +71,21 @@ def test_compiled_is_plain(subject, reduction):
     weight = None
     if subject.loss not in ("Dice", "Tversky", "CTC"):
         weight = tf.constant(np.linspace(0.5, 2.0, rows[0]), tf.float32)
-    assert_same(
-        step(compiled, y_true, y_pred, weight), step(plain, y_true, y_pred, weight)
-    )
+    for alone in (False, True):
+        ways = (step(way, y_true, y_pred, weight, alone) for way in (compiled, plain))
+        assert_same(*ways)
 
 
 @pytest.mark.parametrize("subject", bench.SUBJECTS, ids=lambda subject: subject.name)
 def test_traced_is_plain(subject):
     y_true, y_pred = inputs(subject)
     plain, traced = make(subject, jit_compile=False), make(subject)
-    expected = step(plain, y_true, y_pred)
-    for _ in range(fused.PATIENCE + 1):
-        found = step(traced, y_true, y_pred)
-    assert fused._kernels
-    assert_same(found, expected)
+    for alone in (False, True):
+        expected = step(plain, y_true, y_pred, alone=alone)
+        for _ in range(fused.PATIENCE + 1):
+            found = step(traced, y_true, y_pred, alone=alone)
+        assert fused._kernels
+        assert_same(found, expected)
 
 
 #: Rows that are no block, one, many, halves, fifths, and that nothing divides.
@@ -311,6 +315,113 @@ def second(loss, y_true, y_pred):
         gradient = inner.gradient(value, y_pred)
         along = tf.reduce_sum(gradient * tf.cos(tf.range(7, dtype=tf.float32)))
     return outer.gradient(along, [y_pred, y_true])
+
+
+def gradient_of_thrice(loss, y_true, y_pred, persistent=False):
+    with tf.GradientTape(persistent) as tape:
+        tape.watch(y_pred)
+        value = 3.0 * loss(y_true, y_pred)
+    return [value, tape.gradient(value, y_pred)]
+
+
+def gradient_of_gradient(loss, y_true, y_pred):
+    with tf.GradientTape() as outer:
+        outer.watch(y_pred)
+        value, gradient = gradient_of_thrice(loss, y_true, y_pred)
+    return [value, gradient, outer.gradient(gradient, y_pred)]
+
+
+WATCHERS = {
+    "nobody": lambda *batch: [batch[0](*batch[1:])],
+    "one": gradient_of_thrice,
+    "twice": functools.partial(gradient_of_thrice, persistent=True),
+    "two": gradient_of_gradient,
+    "graph": tf.function(gradient_of_thrice),
+    "two in a graph": tf.function(gradient_of_gradient),
+}
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("watch", WATCHERS.values(), ids=WATCHERS)
+@pytest.mark.parametrize("jit", [True, "auto"])
+def test_whoever_watches_gets_the_same(jit, watch, private, monkeypatch):
+    if not private:
+        monkeypatch.setattr(tape_of_kernels, "PossibleTapeGradientTypes", None)
+    y_true, y_pred = inputs(bench.SUBJECTS[0])
+    # Anew for each: a `tf.function` takes two equal losses for one.
+    ways = [klr.LogCosh(jit_compile=j, name=f"{j}_{private}") for j in (jit, False)]
+    for _ in range(fused.PATIENCE + 1):
+        found = watch(ways[0], y_true, y_pred)
+    assert_same(found, watch(ways[1], y_true, y_pred), rtol=1e-6)
+
+
+def test_it_is_known_who_watches():
+    x, watching = tf.ones([2]), tape_of_kernels.watching
+    assert watching([x]) == tape_of_kernels.NOTHING
+    with tf.GradientTape() as one:
+        assert watching([x]) == tape_of_kernels.NOTHING
+        one.watch(x)
+        assert watching([x]) == tape_of_kernels.ONE
+        assert watching([2.0 * x]) == tape_of_kernels.ONE
+        with tf.GradientTape() as other:
+            assert watching([x]) == tape_of_kernels.ONE
+            other.watch(x)
+            assert watching([x]) == tape_of_kernels.MORE
+    with tf.GradientTape(persistent=True) as one:
+        one.watch(x)
+        assert watching([x]) == tape_of_kernels.MORE
+
+
+def test_in_half_precision_a_gradient_is_scaled_before_it_is_rounded():
+    y_true, y_pred = tf.zeros([40, 50]), tf.fill([40, 50], 1e-3)
+    arguments = {} if host.GENERATION == 2 else {"dtype": "float16"}
+    y_true, y_pred = (tf.cast(tensor, "float16") for tensor in (y_true, y_pred))
+    loss, scale = mse(jit_compile=True, **arguments), 2.0**12
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value = loss(y_true, y_pred) * scale
+    gradient = tape.gradient(value, y_pred).numpy().astype(float)
+    np.testing.assert_allclose(gradient, scale * 2e-3 / 2000, rtol=1e-3)
+
+
+#: Of these a batch is the mean over all elements, which may stand in other rows.
+ALIKE = [
+    klr.MeanSquaredError(),
+    klr.MeanSquaredLogarithmicError(),
+    klr.BinaryCrossentropy(axis=1, label_smoothing=0.1),
+    klr.BinaryFocalCrossentropy(),
+    klr.KLDivergence(),
+    klr.Tversky(alpha=0.3),
+]
+
+
+@pytest.mark.parametrize("loss", ALIKE, ids=lambda loss: loss.name)
+def test_short_rows_of_a_large_batch_are_run_over_in_longer_ones(loss):
+    rng = np.random.default_rng(5)
+    for shape in ((64, 64, 21), (64, 32, 42)):  # both are 84 rows of 1024
+        y_true, y_pred = (
+            tf.constant(rng.uniform(0.05, 0.95, shape), tf.float32) for _ in range(2)
+        )
+        plain = type(loss).from_config({**loss.get_config(), "jit_compile": False})
+        for _ in range(fused.PATIENCE + 1):
+            found = step(loss, y_true, y_pred, alone=True)
+        signatures = set().union(*fused._compiled_shapes.values())
+        assert [signature[1][1] for signature in signatures] == [(84, 1024)]
+        assert_same(found, step(plain, y_true, y_pred, alone=True))
+
+
+def test_what_a_row_belongs_to_is_left_alone():
+    shape = (64, 64, 21)
+    y_true, y_pred = tf.zeros(shape), tf.ones(shape)
+    weight = tf.concat([tf.zeros([32, 64]), tf.ones([32, 64])], 0)
+    for _ in range(fused.PATIENCE + 1):
+        assert mse()(y_true, y_pred, weight).numpy() == 0.5
+        assert mse(reduction="none")(y_true, y_pred).shape == shape[:2]
+        assert mse(reduction="sum")(y_true, y_pred).numpy() == 64 * 64
+        hot = klr.CategoricalHinge()(y_true, y_pred)
+        assert hot.numpy() == 2.0
+    with pytest.raises(ValueError, match="axis=3"):
+        klr.BinaryCrossentropy(axis=3)(y_true, y_pred)
 
 
 def test_forward_mode():
