@@ -5,14 +5,16 @@ whole batch. The same body can be run in three ways:
 
 plain      as it is written: eagerly op by op, in a graph as part of that graph
 traced     eagerly, as a `tf.function` whose shapes are open: one call, not dozens
-compiled   as XLA kernels, one for the loss and one for its gradient: each element is
-           read once, and nothing but the result is written
+compiled   as XLA kernels: what is made of an element on the way is never written
 
 A kernel is compiled for one shape, in tenths of a second. So by itself, with
 `jit_compile="auto"`, only what is large and comes again is compiled: eagerly a shape
 that was seen before, in a graph a shape that is known, and in Keras's `fit` one whose
-batch alone is open; only on CPUs, and only so many shapes of one loss. The gradient
-starts again from the inputs, so that nothing is kept between the two; it is made of
+batch alone is open; only on CPUs, and only so many shapes of one loss.
+
+A training step asks for the gradient to y_pred, once. Where a tape shows that (see
+`tape.py`), one kernel, or one traced call, gives it together with the loss. Else the
+gradient has a kernel of its own, which starts again from the inputs; it is made of
 differentiable operations, and can itself be differentiated.
 """
 
@@ -25,11 +27,15 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import host, tape
 
-try:  # no public names, yet there from TensorFlow 2.12 to 2.21
+# No public names, yet there from TensorFlow 2.12 to 2.21; without them only slower.
+try:
     from tensorflow.compiler.tf2xla.python.xla import optimization_barrier as _barrier
+except ImportError:
+    _barrier = None
+try:
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 except ImportError:
-    _barrier = GraphOrParentsInXlaContext = None
+    GraphOrParentsInXlaContext = None
 
 #: Elements of y_pred from which a compiled kernel beats the plain operations.
 LARGE = 2**16

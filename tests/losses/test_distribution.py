@@ -116,6 +116,7 @@ def test_a_mean_is_refused_outside_fit(loss):
         assert "Reduction.SUM" in message
 
 
+@pytest.mark.slow  # three processes
 @by_kind
 def test_custom_loop_on_two_workers(loss):
     for index, found in enumerate(workers()):
@@ -124,6 +125,7 @@ def test_custom_loop_on_two_workers(loss):
         check(errors, STEP)
 
 
+@pytest.mark.slow
 def test_fit_on_two_workers():
     for found in workers():
         ours, theirs = found["fit"]["ours"], found["fit"]["theirs"]
@@ -139,6 +141,7 @@ def test_fit_on_two_workers():
     assert first == second  # the weights stay in step
 
 
+@pytest.mark.slow  # four processes
 @by_kind
 def test_custom_loop_on_a_parameter_server(loss):
     """The variables on a server, the loss on two workers; in Keras 2 also `fit`."""

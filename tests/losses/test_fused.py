@@ -96,10 +96,12 @@ LENGTHS = (97, 1024, 1152, 1026, 1205, 1031)
 @pytest.mark.parametrize(
     "loss",
     [
-        klr.Huber(),
         klr.LogCosh(),
-        klr.CategoricalCrossentropy(from_logits=True),
         klr.CategoricalFocalCrossentropy(),
+        pytest.param(klr.Huber(), marks=pytest.mark.slow),
+        pytest.param(
+            klr.CategoricalCrossentropy(from_logits=True), marks=pytest.mark.slow
+        ),
     ],
     ids=lambda loss: loss.name,
 )

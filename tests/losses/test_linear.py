@@ -113,7 +113,11 @@ OPTIONS = {
 
 
 @by_mode
-@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize(
+    "weighted",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["unweighted", "weighted"],
+)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_loss_and_gradients_are_those_of_the_logits(mode, options, weighted):
     hidden, weight, bias, labels, sample_weight = inputs()

@@ -108,11 +108,20 @@ def unless_first_of_its_kind(row):
     return [] if row in one_per_kind() else [pytest.mark.slow]
 
 
+def by_loss_slowly(rows):
+    """A test for each loss, of which the default tests have one of each kind."""
+    params = [
+        pytest.param(row, marks=unless_first_of_its_kind(row), id=row.loss)
+        for row in rows
+    ]
+    return pytest.mark.parametrize("row", params)
+
+
 FITS = [
     pytest.param(
         row,
         mode,
-        marks=unless_first_of_its_kind(row) if mode == "xla" else [],
+        marks=unless_first_of_its_kind(row) if mode != "graph" else [],
         id=f"{row.loss}-{mode}",
     )
     for row in rows()
@@ -131,7 +140,7 @@ def test_fit_with_arguments(row):
     compare(row, lambda: row.model(config), row.data(), config)
 
 
-@by_loss(rows())
+@by_loss_slowly(rows())
 def test_fit_with_the_function(row):
     data = row.data()
     ours = train(row.model(), getattr(klr, row.function), data, rate=row.rate)
@@ -139,7 +148,7 @@ def test_fit_with_the_function(row):
     assert_same(ours, train(row.model(), theirs, data, rate=row.rate))
 
 
-@by_loss(rows())
+@by_loss_slowly(rows())
 def test_sample_weight(row):
     x, y = row.data()
     weights = np.random.default_rng(1).uniform(0, 2, len(x)).astype("float32")
@@ -192,7 +201,7 @@ PER_STEP = rows("reals", "vectors", "binary", "signs", "onehot", "distributions"
 PER_STEP += rows("indices")
 
 
-@by_loss(PER_STEP)
+@by_loss_slowly(PER_STEP)
 def test_mask_of_an_embedding(row):
     if row.loss == "CategoricalGeneralizedCrossEntropy" and row.keras is None:
         pytest.skip(f"{host.PACKAGE} {host.VERSION} has no {row.loss}")

@@ -119,18 +119,25 @@ def zero_of(slope, low, high):
     return float(low)
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("gamma", [1.0, 2.0, 2.5])
-@pytest.mark.parametrize("from_logits", [False, True])
-def test_binary_focal_beside_the_zero_of_its_gradient(from_logits, gamma, path):
-    labels = [0.2, 0.36, 0.61, 0.83]
+@functools.cache
+def beside_the_zero(from_logits, gamma):
+    """Labels, predictions beside the one at which the slope is 0, and the slopes."""
     bounds = (mp.mpf(-5), mp.mpf(5)) if from_logits else (mp.mpf(0.01), mp.mpf(0.99))
-    pairs = []
-    for y in labels:
+    pairs, slopes = [], []
+    for y in (0.2, 0.36, 0.61, 0.83):
         slope = functools.partial(focal_slope, y, gamma=gamma, from_logits=from_logits)
         x = zero_of(slope, *bounds)
         pairs += [(y, x * (1 + d)) for d in (1e-2, -1e-2, 1e-4, -1e-4)]
-    y, x = (tf.constant(part, tf.float64) for part in zip(*pairs))
+        slopes += [slope(x) for _, x in pairs[-4:]]
+    return *zip(*pairs), slopes
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("gamma", [2.0, 2.5])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_binary_focal_beside_the_zero_of_its_gradient(from_logits, gamma, path):
+    *pairs, slopes = beside_the_zero(from_logits, gamma)
+    y, x = (tf.constant(part, tf.float64) for part in pairs)
     loss = klr.BinaryFocalCrossentropy(
         gamma=gamma, from_logits=from_logits, dtype="float64", reduction="sum"
     )
@@ -141,8 +148,7 @@ def test_binary_focal_beside_the_zero_of_its_gradient(from_logits, gamma, path):
             value = loss(y[:, None], x[:, None])
         return tape.gradient(value, x)
 
-    for got, (label, at) in zip(PATHS[path](gradient)(y, x), pairs):
-        want = focal_slope(label, at, gamma=gamma, from_logits=from_logits)
+    for got, want in zip(PATHS[path](gradient)(y, x), slopes):
         assert abs(mp.mpf(float(got)) - want) <= 8 * np.spacing(abs(float(want)))
 
 
@@ -160,10 +166,9 @@ def categorical_slopes(y, x, gamma, from_logits):
     return [a * (b - mean) for a, b in zip(scale, pulls)]
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("gamma", [1.0, 2.0, 2.5])
-@pytest.mark.parametrize("from_logits", [False, True])
-def test_categorical_focal_beside_a_zero_of_its_gradient(from_logits, gamma, path):
+@functools.cache
+def beside_a_zero(from_logits, gamma):
+    """Labels and predictions with a slope that all but vanishes, and all the slopes."""
     rng = np.random.default_rng(4)
     y, p = rng.dirichlet([1.0] * 4, 20), rng.dirichlet([2.0] * 4, 20)
     x = np.log(p) if from_logits else p
@@ -171,9 +176,17 @@ def test_categorical_focal_beside_a_zero_of_its_gradient(from_logits, gamma, pat
     def first_slope(row, label):
         return categorical_slopes([label, *y[row, 1:]], x[row], gamma, from_logits)[0]
 
-    for row in range(20):  # a first label with which its slope all but vanishes
+    for row in range(20):
         zero = zero_of(functools.partial(first_slope, row), mp.mpf(0), mp.mpf(5))
         y[row, 0] = zero * (1 + 1e-4)
+    return y, x, [categorical_slopes(*row, gamma, from_logits) for row in zip(y, x)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("gamma", [2.0, 2.5])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_categorical_focal_beside_a_zero_of_its_gradient(from_logits, gamma, path):
+    y, x, slopes = beside_a_zero(from_logits, gamma)
     loss = klr.CategoricalFocalCrossentropy(
         gamma=gamma, from_logits=from_logits, dtype="float64", reduction="sum"
     )
@@ -185,7 +198,6 @@ def test_categorical_focal_beside_a_zero_of_its_gradient(from_logits, gamma, pat
         return tape.gradient(value, x)
 
     got = PATHS[path](gradient)(tf.constant(y), tf.constant(x)).numpy()
-    for row in range(20):
-        want = categorical_slopes(y[row], x[row], gamma, from_logits)
-        for a, b in zip(got[row], want):
+    for found, wanted in zip(got, slopes):
+        for a, b in zip(found, wanted):
             assert abs(mp.mpf(float(a)) - b) <= 8 * np.spacing(abs(float(b)))
