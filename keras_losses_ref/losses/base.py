@@ -118,7 +118,7 @@ class Loss(host.Loss):
         alike = function.alike and self.jit_compile is not False
         if not alike or (function.alike == "one" and bound["axis"] is not None):
             return y_true, y_pred, bound, factor
-        length = fused.even_row(y_true, y_pred)
+        length = fused.even_row(type(self), y_true, y_pred)
         if length is None:
             return y_true, y_pred, bound, factor
         if bound.get("axis") is not None:

@@ -218,7 +218,7 @@ def _worth_compiling(loss, signature, shape):
     return math.prod(shape) >= LARGE
 
 
-def even_row(y_true, y_pred):
+def even_row(loss, y_true, y_pred):
     """The length of rows in which a kernel would be faster, or None: as they are.
 
     Kernels run over whole vectors of a row: one of 21 leaves most of a vector empty,
@@ -237,6 +237,11 @@ def even_row(y_true, y_pred):
         sample, enough = sample * shape[0], LARGE
     if sample < enough or (shape[0] is None and not host.in_fit()):
         return None
+    if tf.executing_eagerly():  # a shape that does not come again stays as it is
+        seen = _seen[loss, shape]
+        _remember(_seen, (loss, shape), seen + 1)
+        if not seen:
+            return None
     return next((n for n in (1024, 512, 256, 128, 64) if sample % n == 0), None)
 
 
