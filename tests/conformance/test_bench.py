@@ -122,6 +122,11 @@ def test_pages_are_made_of_several_runs(tmp_path):
     assert "| `Huber` | 0.90 |" in table
     low, middle, high = ((r * 0.9) ** 0.5 for r in (1.8, 2.0, 2.6))
     assert f"**{middle:.2f}** ({low:.2f} to {high:.2f})" in table
+    assert "of every size" not in table
+    quick = {**runs[1], "cells": runs[1]["cells"][:1]}
+    rows = bench_page.by_loss([runs[0], quick])
+    assert rows[-2].endswith("**1.90** (1.80 to 2.00) |")
+    assert rows[-1] == f"| of every size, first run | **{low:.2f}** |"
     count, names = bench_page.slower(runs)
     assert count == "Keras's is the faster one in 1 of 2 cells"
     assert names == ["- `eager`: Huber 4×5 0.90"]
