@@ -9,6 +9,8 @@ from keras_losses_ref.losses.base import (
     loss_function,
     mean_along,
     sum_along,
+    together,
+    written_out,
 )
 
 
@@ -103,12 +105,26 @@ def categorical_hinge(y_true, y_pred):
     Source:    Keras 3 `keras.losses.categorical_hinge`
     Example:   >>> float(categorical_hinge([0., 1.], [0.6, 0.4]))  # 1.2
     """
-    right = sum_along(y_true * y_pred)
-    best_wrong = tf.reduce_max((1.0 - y_true) * y_pred, axis=-1)
-    # The margin may cancel to nearly nothing, of scores or against the 1.
-    lead, error = difference(best_wrong, right)
-    error = tf.where(tf.math.is_finite(error), error, tf.zeros_like(error))
-    return tf.maximum((lead + 1.0) + tf.stop_gradient(error), 0.0)
+
+    def terms(y, p):
+        wrong = (1.0 - y) * p
+        best = tf.reduce_max(wrong, axis=-1, keepdims=True)
+        # The margin may cancel to nearly nothing, of scores or against the 1.
+        lead, error = difference(best, sum_along(y * p, keepdims=True))
+        error = tf.where(tf.math.is_finite(error), error, tf.zeros_like(error))
+        margin = (lead + 1.0) + tf.stop_gradient(error)
+
+        def gradient(upstream):
+            missed = tf.where(margin < 0.0, tf.zeros_like(margin), upstream[..., None])
+            # XLA's maximum drops a NaN.
+            missed = tf.where(tf.math.is_nan(margin), margin, missed)
+            largest = tf.cast(tf.equal(wrong, best), p.dtype)
+            share = missed * largest / sum_along(largest, keepdims=True)
+            return -(share + missed) * p, share * (1.0 - y) - missed * y
+
+        return tf.squeeze(tf.maximum(margin, 0.0), -1), gradient
+
+    return written_out(terms, *together(y_true, y_pred))
 
 
 @host.register

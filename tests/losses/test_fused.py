@@ -370,6 +370,17 @@ def test_whoever_watches_gets_the_same(jit, watch, private, monkeypatch):
     assert_same(found, watch(ways[1], y_true, y_pred), rtol=1e-6)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_hinge_that_is_nan_has_no_gradient(jit):
+    """The maximum of XLA drops a NaN."""
+    y_true, y_pred = tf.constant([[0.0, 1], [0, 1]]), tf.constant([[np.nan, 2], [1, 2]])
+    loss = klr.CategoricalHinge(reduction="none", jit_compile=jit)
+    value, *slopes = step(loss, y_true, y_pred)
+    assert np.isnan(value[0]) and value[1] == 0.0
+    for slope in slopes:
+        assert np.isnan(slope[0]).all() and np.isfinite(slope[1]).all()
+
+
 def test_it_is_known_who_watches():
     x, watching = tf.ones([2]), tape_of_kernels.watching
     assert watching([x]) == tape_of_kernels.NOTHING
