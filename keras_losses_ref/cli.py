@@ -419,7 +419,7 @@ def _bench(arguments):
 
     subjects = _subjects(arguments.loss, bench.SUBJECTS)
     if arguments.memory:
-        paths = arguments.path or ("eager", "graph")
+        paths = arguments.path or ("eager", "graph", "xla")
         found = [(subject, path) for subject in subjects for path in paths]
         with _Progress(len(found)) as progress:
             rows = bench.memories(found, progress.show)
