@@ -2,8 +2,16 @@
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import Loss, check_number, constant, loss_function
+from keras_losses_ref.losses import fused, host
+from keras_losses_ref.losses.base import (
+    Loss,
+    check_number,
+    constant,
+    in_float64,
+    loss_function,
+    total,
+    written_out,
+)
 
 
 @loss_function(labels="indices")
@@ -39,7 +47,8 @@ def circle(
     """
     gamma = constant(check_number("circle", "gamma", gamma), tf.float64)
     margin = constant(check_number("circle", "margin", margin), tf.float64)
-    if ref_embeddings is None:
+    alone = ref_embeddings is None
+    if alone:
         ref_embeddings = y_pred
     if ref_labels is None:
         ref_labels = y_true
@@ -47,31 +56,92 @@ def circle(
     ref_labels = one_per_row(
         "circle", "ref_labels", ref_labels, "ref_embeddings", ref_embeddings
     )
-    # In float64, as 1 - cos of close neighbours cancels and gamma magnifies the error.
-    embeddings = tf.cast(y_pred, tf.float64)
-    references = tf.cast(ref_embeddings, tf.float64)
-    cosine = tf.matmul(embeddings, references, transpose_b=True)
-    distance = tf.maximum(1.0 - cosine, 0.0)
     same = tf.equal(labels[:, tf.newaxis], ref_labels[tf.newaxis, :])
     positive, negative = same, ~same
     if remove_diagonal:
         rows, columns = tf.shape(same)[0], tf.shape(same)[1]
         positive &= tf.range(rows)[:, tf.newaxis] != tf.range(columns)
-    pull = gamma * (margin + distance) * (distance - margin)
-    push = gamma * tf.maximum(1.0 + margin - distance, 0.0) * (1.0 - margin - distance)
     paired = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
-    total = masked_logsumexp(pull, positive) + masked_logsumexp(push, negative)
-    total = tf.where(paired, total, tf.zeros_like(total))
-    values = tf.where(paired, tf.nn.softplus(total), tf.zeros_like(total))
-    values = tf.cast(values, y_pred.dtype)
+    paired = paired[:, tf.newaxis]
+
+    def pairs(embeddings, references):
+        """In float64, as 1 - cos of close neighbours cancels and gamma magnifies it."""
+        cosine = tf.matmul(*in_float64(embeddings, references), transpose_b=True)
+        distance = tf.maximum(1.0 - cosine, 0.0)
+        pull = gamma * (margin + distance) * (distance - margin)
+        reach = tf.maximum(1.0 + margin - distance, 0.0)
+        return cosine, distance, pull, gamma * reach * (1.0 - margin - distance)
+
+    def cost(exponent):
+        exponent = tf.where(paired, exponent, tf.zeros_like(exponent))
+        values = tf.where(paired, tf.nn.softplus(exponent), tf.zeros_like(exponent))
+        return tf.cast(tf.squeeze(values, 1), y_pred.dtype)
+
+    def terms(embeddings):
+        """The same in a kernel: exponentials, and what is made of them, in float32."""
+        dtype = embeddings.dtype
+        cosine, distance, pull, push = pairs(embeddings, embeddings)
+        nearest, farthest = largest_of(push, negative), largest_of(pull, positive)
+        below = tf.where(same, pull - farthest, push - nearest)
+        below = tf.where(positive | negative, below, tf.zeros_like(below))
+        e = tf.exp(tf.cast(below, dtype))
+        size_of_pull, size_of_push = sum_over(e, positive), sum_over(e, negative)
+        exponent = farthest + tf.math.log(size_of_pull)
+        exponent += nearest + tf.math.log(size_of_push)
+
+        def gradient(upstream):
+            (upstream,) = in_float64(upstream[:, tf.newaxis])
+            rate = upstream * tf.sigmoid(exponent) * (2.0 * gamma)
+            rate = tf.where(paired, rate, tf.zeros_like(rate))
+            of_pull, of_push, further, nearer = (
+                tf.cast(part, dtype)
+                for part in (
+                    rate / size_of_pull,
+                    rate / size_of_push,
+                    distance,
+                    distance - 1.0,
+                )
+            )
+            nothing = tf.zeros_like(e)
+            by_push = tf.where(distance > 1.0 + margin, nothing, of_push * nearer)
+            by_cosine = e * tf.where(same, of_pull * further, by_push)
+            counts = (positive | negative) & ~(cosine > 1.0)
+            by_cosine = tf.where(counts, -by_cosine, nothing)
+            return [tf.matmul(by_cosine + tf.transpose(by_cosine), embeddings)]
+
+        return cost(exponent), gradient
+
+    if fused.in_kernel() and alone and y_pred.dtype != tf.float64:
+        values = written_out(terms, y_pred)
+    else:
+        _, _, pull, push = pairs(y_pred, ref_embeddings)
+        exponent = masked_logsumexp(pull, positive)
+        values = cost(exponent + masked_logsumexp(push, negative))
     host.set_mask(values, values > 0)
     return values
 
 
 def masked_logsumexp(values, mask):
     """log(sum(exp(values))) of each row over what `mask` keeps."""
-    lowest = tf.constant(values.dtype.min / 2, values.dtype)  # -inf has no gradient
-    return tf.reduce_logsumexp(tf.where(mask, values, lowest), axis=1)
+    return tf.reduce_logsumexp(kept(values, mask), axis=1, keepdims=True)
+
+
+def largest_of(values, mask):
+    """The largest of each row that `mask` keeps."""
+    top = tf.reduce_max(kept(values, mask), axis=1, keepdims=True)
+    return tf.stop_gradient(top)
+
+
+def kept(values, mask):
+    """`values` where `mask` keeps them, else as good as -inf, which has no gradient."""
+    return tf.where(mask, values, tf.constant(values.dtype.min / 2, values.dtype))
+
+
+def sum_over(values, mask):
+    """The sum of each row over what `mask` keeps, in float64; 1 if it keeps nothing."""
+    values = tf.where(mask, values, tf.zeros_like(values))
+    (sums,) = in_float64(total(values, axis=1, keepdims=True))
+    return tf.where(tf.equal(sums, 0.0), tf.ones_like(sums), sums)
 
 
 def one_per_row(name, labels_name, labels, rows_name, rows):
