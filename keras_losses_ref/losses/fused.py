@@ -262,10 +262,10 @@ def _traced(filled, key):
     """`filled` as a function of all tensors like these."""
     if key not in _kernels:
         make = functools.partial(tf.function, autograph=False)
-        specs = list(filter(None, key[1]))
-        forward = _concrete(make(filled), specs)
-        kernel = _on_tape(filled, forward, forward, make, specs)
-        _remember(_kernels, key, kernel)
+        at = functools.partial(_concrete, specs=list(filter(None, key[1])))
+        forward, both = at(make(filled)), at(make(_with_slope(filled)))
+        by_pred = at(make(_gradient_to(filled, [1])))
+        _remember(_kernels, key, _on_tape(both, by_pred, forward, forward))
     return _kernels[key]
 
 
@@ -277,8 +277,8 @@ def _compiled(core, specs, eager):
     gradient to the others, costs nothing until it is.
     """
     floating = [i for i, spec in enumerate(specs) if i != 1 and spec.dtype.is_floating]
-    forward, by_pred = _xla(core), _gradient_to(core, [1], _xla)
-    by_others = _gradient_to(core, floating, _xla)
+    forward, both = _xla(core), _xla(_with_slope(core))
+    by_pred, by_others = (_xla(_gradient_to(core, to)) for to in ([1], floating))
 
     def kernel(*tensors):
         @tf.custom_gradient
@@ -299,20 +299,36 @@ def _compiled(core, specs, eager):
 
         return value + of_others(*(tensors[i] for i in floating))
 
-    if eager:
-        return _on_tape(core, _concrete(forward, specs), kernel, _xla, specs)
-    # Where all is compiled together, a gradient beside its value is none to be saved.
-    return kernel if _in_compiled_step() else _on_tape(core, kernel, kernel, _xla)
+    if not eager:
+        return _on_tape(both, by_pred, kernel, kernel)
+    quick = [_concrete(function, specs) for function in (both, by_pred, forward)]
+    return _on_tape(*quick, kernel)
 
 
-def _gradient_to(core, positions, make):
+def _with_slope(core):
+    """(*tensors) -> the value of `core`, and its gradient to y_pred where that serves.
+
+    Who asks for the gradient scales it, which in half precision it must be before it is
+    rounded.
+    """
+
+    def with_slope(*tensors):
+        value = core(*tensors)
+        if value.shape.rank != 0 or value.dtype.size < 4:
+            return (value,)
+        return value, *_gradients(value, [tensors[1]])
+
+    return with_slope
+
+
+def _gradient_to(core, positions):
     """(upstream, *tensors) -> the gradients of `core` to those at `positions`."""
 
     def gradient(upstream, *tensors):
         sources = [tensors[i] for i in positions]
         return _gradients(core(*tensors), sources, upstream)
 
-    return make(gradient)
+    return gradient
 
 
 def _gradients(value, sources, upstream=None):
@@ -322,37 +338,30 @@ def _gradients(value, sources, upstream=None):
 
 
 def _concrete(function, specs):
-    """`function` for these specs alone, traced when it is called.
+    """`function` for these specs alone, the last ones; traced when it is called.
 
     A `tf.function` looks its specs up at every call, as long as a small loss takes.
     """
     made = functools.cache(function.get_concrete_function)
-    return lambda *tensors: made(*specs)(*tensors)
+
+    def call(*tensors):
+        # What stands before them is what comes from upstream.
+        first = tensors[: len(tensors) - len(specs)]
+        first = (tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in first)
+        return made(*first, *specs)(*tensors)
+
+    return call
 
 
-def _on_tape(core, alone, kernel, make, specs=None):
+def _on_tape(both, by_pred, alone, kernel):
     """`kernel`, but quicker where one tape watches y_pred alone, as in any usual step.
 
     Then the gradient is computed with the value, and the step back has to scale it.
 
-    alone  what gives the value where nothing is watching
-    make   makes a function of `core`, for `specs` if they are given: eagerly
+    both     what gives the value, and its gradient if it can; made by `_with_slope`
+    by_pred  what gives the gradient, where that is asked for by itself
+    alone    what gives the value where nothing is watching
     """
-
-    def with_slope(*tensors):
-        value = core(*tensors)
-        # In half precision a gradient is scaled before it is rounded.
-        if value.shape.rank != 0 or value.dtype.size < 4:
-            return (value,)
-        return value, *_gradients(value, [tensors[1]])
-
-    both, by_pred = make(with_slope), _gradient_to(core, [1], make)
-    if specs is not None:
-        both = _concrete(both, specs)
-
-    @functools.cache
-    def gradient_of(spec):
-        return by_pred if specs is None else _concrete(by_pred, [spec, *specs])
 
     def on_tape(*tensors):
         watching = tape.watching(tensors)
@@ -366,8 +375,7 @@ def _on_tape(core, alone, kernel, make, specs=None):
             # Unless the gradient itself is to be differentiated.
             if slope and not tape.watching([upstream, *tensors]):
                 return _times(upstream, slope[0])
-            spec = tf.TensorSpec(upstream.shape, upstream.dtype)
-            return gradient_of(spec)(upstream, *tensors)[0]
+            return by_pred(upstream, *tensors)[0]
 
         tape.record(value, tensors[1], gradient)
         return value

@@ -83,7 +83,8 @@ def circle(
         cosine, distance, pull, push = pairs(embeddings, embeddings)
         nearest, farthest = largest_of(push, negative), largest_of(pull, positive)
         below = tf.where(same, pull - farthest, push - nearest)
-        below = tf.where(positive | negative, below, tf.zeros_like(below))
+        counts = positive | negative
+        below = tf.where(counts, below, tf.zeros_like(below))
         e = tf.exp(tf.cast(below, dtype))
         size_of_pull, size_of_push = sum_over(e, positive), sum_over(e, negative)
         exponent = farthest + tf.math.log(size_of_pull)
@@ -105,8 +106,7 @@ def circle(
             nothing = tf.zeros_like(e)
             by_push = tf.where(distance > 1.0 + margin, nothing, of_push * nearer)
             by_cosine = e * tf.where(same, of_pull * further, by_push)
-            counts = (positive | negative) & ~(cosine > 1.0)
-            by_cosine = tf.where(counts, -by_cosine, nothing)
+            by_cosine = tf.where(counts & ~(cosine > 1.0), -by_cosine, nothing)
             return [tf.matmul(by_cosine + tf.transpose(by_cosine), embeddings)]
 
         return cost(exponent), gradient

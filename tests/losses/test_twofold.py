@@ -18,6 +18,8 @@ PATHS = {
     "xla": lambda function: tf.function(function, jit_compile=True),
 }
 
+GAMMAS = [pytest.param(1.0, marks=pytest.mark.slow), 2.0, 2.5]
+
 #: name: (of twofold numbers, of mpmath's, bits that are right)
 OPERATIONS = {
     "sum": (lambda a, b: a + b, lambda a, b: a + b, 100),
@@ -133,7 +135,7 @@ def beside_the_zero(from_logits, gamma):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("gamma", [2.0, 2.5])
+@pytest.mark.parametrize("gamma", GAMMAS)
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_binary_focal_beside_the_zero_of_its_gradient(from_logits, gamma, path):
     *pairs, slopes = beside_the_zero(from_logits, gamma)
@@ -183,7 +185,7 @@ def beside_a_zero(from_logits, gamma):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("gamma", [2.0, 2.5])
+@pytest.mark.parametrize("gamma", GAMMAS)
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_categorical_focal_beside_a_zero_of_its_gradient(from_logits, gamma, path):
     y, x, slopes = beside_a_zero(from_logits, gamma)
