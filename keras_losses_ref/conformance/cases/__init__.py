@@ -54,7 +54,9 @@ HAND = {loss: cases for family in _FAMILIES for loss, cases in family.HAND.items
 #: The batch that the crossing of reductions, weights and masks is asked of, and its
 #: config: three samples of two steps, so that every shape of weight differs from every
 #: other; of three samples where a loss has one value a row.
-CROSSED = {loss: batch for family in _FAMILIES for loss, batch in family.CROSSED.items()}
+CROSSED = {
+    loss: batch for family in _FAMILIES for loss, batch in family.CROSSED.items()
+}
 
 WEIGHTS = {
     "no_weight": None,
@@ -191,9 +193,7 @@ def _second_order(loss):
     yield case
     if any(hand.config.get("from_logits") for hand in HAND[loss]):
         config = dict(case.config, from_logits=True)
-        yield dataclasses.replace(
-            case, name="second_order_from_logits", config=config
-        )
+        yield dataclasses.replace(case, name="second_order_from_logits", config=config)
 
 
 def _fits(case):

@@ -160,6 +160,7 @@ def unit(seed, *shape):
 def bits(seed, *shape):
     return (draws(seed, *shape) < 0.5).astype(np.float64)
 
+
 def softmaxed(seed, *shape):
     p = draws(seed, *shape, low=0.05, high=1.0)
     return p / p.sum(-1, keepdims=True)

@@ -414,9 +414,7 @@ def serialization_keeps_values(subject):
         if subject.is_function:
             loss = subject.implementation
         config = json.loads(_json(keras.losses.serialize(loss)))
-        return keras.losses.deserialize(
-            config, custom_objects=subject.custom_objects()
-        )
+        return keras.losses.deserialize(config, custom_objects=subject.custom_objects())
 
     _survive(subject, "deserialize(serialize(loss))", travel)
 

@@ -219,9 +219,7 @@ def gradient_finite_at_the_ends(subject):
         values, gradient = _gradient(subject, y_true, y_pred)
         if np.isfinite(values).all() and not np.isfinite(gradient).all():
             at = list(map(int, np.argwhere(~np.isfinite(gradient))[0]))
-            raise Violation(
-                f"the gradient is {gradient[tuple(at)]} at {at} for {what}"
-            )
+            raise Violation(f"the gradient is {gradient[tuple(at)]} at {at} for {what}")
 
 
 @law(

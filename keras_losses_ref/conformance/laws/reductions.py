@@ -103,9 +103,7 @@ def mean_is_mean_of_none(subject):
     mean = subject.values(y_true, y_pred, reduction="sum_over_batch_size")
     mask = own_mask(subject)
     want = none.mean() if mask is None else none.sum() / to_numpy(mask).sum()
-    expect_close(
-        mean, want, "reduction='sum_over_batch_size'", "the mean of 'none'"
-    )
+    expect_close(mean, want, "reduction='sum_over_batch_size'", "the mean of 'none'")
 
 
 def own_mask(subject):
@@ -194,8 +192,6 @@ def _nan_in_first(y_pred):
     return y_pred
 
 
-
-
 def _blame(hides, subject):
     """Apply `hides`; advice instead of an error where the host itself does not hold."""
     try:
@@ -277,9 +273,7 @@ def mask_counts_in_the_mean(subject):
         raise Skip("the loss has a mask of its own")
     expect_close(
         masked(subject, y_true, y_pred, keep, reduction="sum_over_batch_size"),
-        subject.values(
-            y_true[keep], y_pred[keep], reduction="sum_over_batch_size"
-        ),
+        subject.values(y_true[keep], y_pred[keep], reduction="sum_over_batch_size"),
         "the mean under a mask",
         "the mean of the samples it keeps",
     )

@@ -1,5 +1,4 @@
-"""Apply the laws: `check_loss` for a report, `parametrize_with_loss_checks` for pytest.
-"""
+"""Run the checks: `check_loss` gives a report, the parametrizer pytest cases."""
 
 import contextlib
 import functools
