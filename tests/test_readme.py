@@ -10,9 +10,11 @@ import subprocess
 import sys
 
 import pytest
+import readme_tables
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import atlas_page, cases, laws, readme
+from keras_losses_ref.conformance import cases, laws
+from keras_losses_ref.conformance.report import accuracy as accuracy_report
 from keras_losses_ref.losses import host
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
@@ -37,9 +39,9 @@ def test_every_block_is_run_by_a_test_here():
 @pytest.mark.skipif(host.GENERATION == 2, reason="the ledger's names are of Keras 3")
 def test_the_tables_are_those_that_are_printed():
     text = README.read_text("utf-8")
-    print_again = "python -m keras_losses_ref.conformance.readme README.md docs"
-    assert readme.printed(text, ROOT / "docs") == text, print_again
-    for loss in cases.HAND:
+    print_again = "python docs/tools/readme_tables.py README.md docs"
+    assert readme_tables.printed(text, ROOT / "docs") == text, print_again
+    for loss in cases.HANDWRITTEN:
         assert text.count(f"| [`{loss}`](docs/losses.md#{loss.lower()}) |") == 1
         assert text.count(f"| `{loss}` | ") >= 1  # in the table of accuracy
 
@@ -48,17 +50,17 @@ def test_a_table_that_is_not_current_is_printed_again():
     text = README.read_text("utf-8")
     old = text.replace("| [`CTC`](docs/losses.md#ctc) |", "| [`CDC`](nowhere.md) |")
     old = old.replace("| `Huber` | 0.5 / ", "| `Huber` | 0.4 / ")
-    assert old != text and readme.printed(old, ROOT / "docs") != old
+    assert old != text and readme_tables.printed(old, ROOT / "docs") != old
     with pytest.raises(ValueError, match="no place for the table 'accuracy'.*markers"):
-        readme.printed(text.replace("<!-- accuracy: ", "<!-- "), ROOT / "docs")
+        readme_tables.printed(text.replace("<!-- accuracy: ", "<!-- "), ROOT / "docs")
 
 
 def test_the_accuracy_it_claims_is_that_of_the_atlas():
-    rows = atlas_page.load(ROOT / "docs" / "atlas")["cells"]
+    rows = accuracy_report.load(ROOT / "docs" / "atlas")["cells"]
 
     def worst(*dtypes):
         found = max(row.ours[0] for row in rows if row.dtype in dtypes)
-        return atlas_page.number(found)
+        return accuracy_report.number(found)
 
     half, single = worst("float16", "bfloat16"), worst("float32")
     claim = f"{half} ulp in float16 and bfloat16, at most {single} ulp in float32"

@@ -24,8 +24,8 @@ from typing import Any, Callable
 
 import numpy as np
 
+from keras_losses_ref.conformance.parity.record_file import SCHEMA
 from keras_losses_ref.conformance.report import markdown
-from keras_losses_ref.conformance.snapshot import SCHEMA
 
 PATHS = ("eager", "graph", "xla", "small", "lengths")
 #: Elements that a step reads and writes come from here, not from a cache.
@@ -103,7 +103,7 @@ def sequences(random, shape):
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class BenchSpec:
     """A loss with the arguments and the inputs with which it is measured."""
 
     loss: str
@@ -121,34 +121,34 @@ class Subject:
 
 _LOGITS = (("from_logits", True),)
 _SPARSE = (*LARGE, (256, 50000))
-SUBJECTS = (
-    Subject("MeanSquaredError", reals),
-    Subject("MeanAbsoluteError", reals),
-    Subject("MeanAbsolutePercentageError", positive),
-    Subject("MeanSquaredLogarithmicError", positive),
-    Subject("Huber", reals),
-    Subject("LogCosh", reals),
-    Subject("CosineSimilarity", reals),
-    Subject("Hinge", signs),
-    Subject("SquaredHinge", signs),
-    Subject("CategoricalHinge", one_hot),
-    Subject("BinaryCrossentropy", binary),
-    Subject("BinaryCrossentropy", binary_logits, _LOGITS),
-    Subject("BinaryFocalCrossentropy", binary),
-    Subject("BinaryFocalCrossentropy", binary_logits, _LOGITS),
-    Subject("CategoricalCrossentropy", one_hot),
-    Subject("CategoricalCrossentropy", one_hot_logits, _LOGITS),
-    Subject("CategoricalFocalCrossentropy", one_hot),
-    Subject("CategoricalFocalCrossentropy", one_hot_logits, _LOGITS),
-    Subject("SparseCategoricalCrossentropy", indices, large=_SPARSE),
-    Subject("SparseCategoricalCrossentropy", index_logits, _LOGITS, large=_SPARSE),
-    Subject("CategoricalGeneralizedCrossEntropy", indices, lengths=None),
-    Subject("KLDivergence", shares),
-    Subject("Poisson", positive),
-    Subject("Dice", binary),
-    Subject("Tversky", binary),
-    Subject("Circle", embeddings, large=((512, 128),), lengths=None),
-    Subject("CTC", sequences, large=((16, 200, 64),), small=(32, 10, 6)),
+SPECS = (
+    BenchSpec("MeanSquaredError", reals),
+    BenchSpec("MeanAbsoluteError", reals),
+    BenchSpec("MeanAbsolutePercentageError", positive),
+    BenchSpec("MeanSquaredLogarithmicError", positive),
+    BenchSpec("Huber", reals),
+    BenchSpec("LogCosh", reals),
+    BenchSpec("CosineSimilarity", reals),
+    BenchSpec("Hinge", signs),
+    BenchSpec("SquaredHinge", signs),
+    BenchSpec("CategoricalHinge", one_hot),
+    BenchSpec("BinaryCrossentropy", binary),
+    BenchSpec("BinaryCrossentropy", binary_logits, _LOGITS),
+    BenchSpec("BinaryFocalCrossentropy", binary),
+    BenchSpec("BinaryFocalCrossentropy", binary_logits, _LOGITS),
+    BenchSpec("CategoricalCrossentropy", one_hot),
+    BenchSpec("CategoricalCrossentropy", one_hot_logits, _LOGITS),
+    BenchSpec("CategoricalFocalCrossentropy", one_hot),
+    BenchSpec("CategoricalFocalCrossentropy", one_hot_logits, _LOGITS),
+    BenchSpec("SparseCategoricalCrossentropy", indices, large=_SPARSE),
+    BenchSpec("SparseCategoricalCrossentropy", index_logits, _LOGITS, large=_SPARSE),
+    BenchSpec("CategoricalGeneralizedCrossEntropy", indices, lengths=None),
+    BenchSpec("KLDivergence", shares),
+    BenchSpec("Poisson", positive),
+    BenchSpec("Dice", binary),
+    BenchSpec("Tversky", binary),
+    BenchSpec("Circle", embeddings, large=((512, 128),), lengths=None),
+    BenchSpec("CTC", sequences, large=((16, 200, 64),), small=(32, 10, 6)),
 )
 
 
@@ -272,7 +272,7 @@ def _lengths(subject, losses, turns=4):
     return Cell(subject.name, "lengths", subject.lengths, ours, keras, ratios)
 
 
-def places(subjects=SUBJECTS, paths=PATHS, fast=False):
+def cells_to_measure(subjects=SPECS, paths=PATHS, fast=False):
     """(subject, path, shape) of every cell; of the large shapes the first if `fast`."""
     found = []
     for subject in subjects:
@@ -337,7 +337,7 @@ def memory(subject, path, shape=MEMORY):
     settings["MALLOC_MMAP_THRESHOLD_"] = settings["MALLOC_TRIM_THRESHOLD_"] = "65536"
     children = []
     for who in ("ours", "keras"):
-        code = f"from {__name__} import _peak; _peak({SUBJECTS.index(subject)}, "
+        code = f"from {__name__} import _peak; _peak({SPECS.index(subject)}, "
         code += f"{path!r}, {shape!r}, {who!r})"
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", code]
@@ -365,7 +365,7 @@ def _peak(index, path, shape, who):
     from keras_losses_ref import losses
     from keras_losses_ref.losses import host
 
-    subject = SUBJECTS[index]
+    subject = SPECS[index]
     module = losses if who == "ours" else host.keras.losses
     loss = getattr(module, subject.loss)(**dict(subject.arguments))
     y_true, y_pred = tensors(subject.draw, shape)
@@ -394,11 +394,11 @@ _GOAL = (
 
 def document(cells, speed):
     """What --format json prints."""
-    from keras_losses_ref.conformance.evaluate import environment
+    from keras_losses_ref.conformance.evaluate import runtime_info
 
     return {
         "schema": SCHEMA,
-        "environment": environment(),
+        "environment": runtime_info(),
         "bytes_per_second": round(speed),
         "cells": [
             {

@@ -8,7 +8,7 @@ import warnings
 
 import tensorflow as tf
 
-from keras_losses_ref.conformance.evaluate import environment
+from keras_losses_ref.conformance.evaluate import runtime_info
 from keras_losses_ref.conformance.laws import (
     construction,
     execution,
@@ -185,7 +185,7 @@ def _enough(subject, findings):
 
 def _environment(subject):
     return {
-        **environment(),
+        **runtime_info(),
         "subject": subject.name,
         "domain": None if subject.problem else subject.domain.name,
         "domain_chosen": None if subject.problem else subject.domain_reason,

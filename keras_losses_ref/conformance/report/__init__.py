@@ -4,7 +4,8 @@
 with one function, `render(report, everything)`, which returns a string.
 """
 
-from keras_losses_ref.conformance.report import document, junit, markdown, page, text
+from keras_losses_ref.conformance.report import html, junit, markdown, text
+from keras_losses_ref.conformance.report import json as json_report
 from keras_losses_ref.conformance.report.extras import require
 from keras_losses_ref.conformance.report.result import (
     Report,
@@ -29,9 +30,9 @@ __all__ = [
 
 STYLES = {
     "text": text.render,
-    "json": document.render,
+    "json": json_report.render,
     "md": markdown.render,
-    "html": page.render,
+    "html": html.render,
     "junit": junit.render,
 }
 

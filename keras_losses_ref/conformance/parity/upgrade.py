@@ -16,8 +16,8 @@ import sys
 import tempfile
 
 import keras_losses_ref
-from keras_losses_ref.conformance import changes, environments, snapshot
-from keras_losses_ref.conformance.environments import KERASES, Failed
+from keras_losses_ref.conformance.parity import ParityError, diff, record_file, venvs
+from keras_losses_ref.conformance.parity.venvs import KERASES
 
 #: The packages that bring `import tensorflow`.
 TENSORFLOWS = (
@@ -37,36 +37,53 @@ _NOISE = re.compile(r"WARNING: All log|[IWE]\d{4} \d\d:|\d{4}-\d\d-\d\d ")
 class Upgrade:
     """The comparison, the records that it is of, and what could not be done."""
 
-    comparison: changes.Comparison
+    comparison: diff.Comparison
     records: dict
     notes: tuple = ()
 
 
-def upgrade(old, new, tools, options=(), accepted=(), apart=False, say=None):
-    """Compare what the losses do in the environments of two sets of words.
+def upgrade(
+    old,
+    new,
+    build_options,
+    record_options=(),
+    accepted=(),
+    isolate_tensorflow=False,
+    on_progress=None,
+):
+    """Compare what the losses do in the environments of two sets of requirements.
 
-    old, new  requirements, in one string each
-    options   more for `record`, such as ["--loss", "my.module:MyLoss"]
-    apart     also record the new TensorFlow under the old Keras, to tell their parts
-    say       called with (side, what is being done, part done of 0 to 1)
+    old, new            requirements, in one string each
+    build_options       how to build the two environments
+    record_options      more for `record`, such as ["--loss", "my.module:MyLoss"]
+    isolate_tensorflow  also record the new TensorFlow under the old Keras, to tell what
+                        each of them changed
+    on_progress         called with (side, what is being done, part done of 0 to 1)
     """
-    say = say or (lambda side, what, part: None)
+    on_progress = on_progress or (lambda side, what, part: None)
     asked = {"old": shlex.split(old), "new": shlex.split(new)}
     notes = []
-    with Children() as children:
+    with RecordRunner() as children:
 
         def on_side(side, keras_of=None):
-            words = asked["new"] if side == "between" else asked[side]
+            requirements = asked["new"] if side == "between" else asked[side]
             try:
-                built = environments.build(
-                    words, tools, lambda what: say(side, what, 0.0), keras_of
+                built = venvs.build(
+                    requirements,
+                    build_options,
+                    lambda what: on_progress(side, what, 0.0),
+                    keras_of,
                 )
                 found = children.record(
-                    built, options, lambda what, part: say(side, what, part)
+                    built,
+                    record_options,
+                    lambda what, part: on_progress(side, what, part),
                 )
-            except Failed as error:
-                raise Failed(f"{side} ({' '.join(words)}): {error}") from None
-            say(side, "done", 1.0)
+            except ParityError as error:
+                raise ParityError(
+                    f"{side} ({' '.join(requirements)}): {error}"
+                ) from None
+            on_progress(side, "done", 1.0)
             return built, found
 
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -78,20 +95,20 @@ def upgrade(old, new, tools, options=(), accepted=(), apart=False, say=None):
                 children.stop()
                 raise
             done = {side: future.result() for side, future in running.items()}
-        between = None
+        intermediate = None
         built = {side: environment for side, (environment, _) in done.items()}
-        if apart and _both_replaced(built["old"], built["new"]):
+        if isolate_tensorflow and _both_replaced(built["old"], built["new"]):
             try:
-                _, between = on_side("between", built["old"].lock)
-            except Failed as error:
+                _, intermediate = on_side("between", built["old"].lock)
+            except ParityError as error:
                 notes.append(
                     "the new TensorFlow does not run the old Keras, so that whose part "
                     f"a change is, is inferred; {str(error).splitlines()[-1].strip()}"
                 )
     records = {side: found for side, (_, found) in done.items()}
-    comparison = changes.compare(records["old"], records["new"], accepted, between)
-    if between is not None:
-        records["between"] = between
+    comparison = diff.compare(records["old"], records["new"], accepted, intermediate)
+    if intermediate is not None:
+        records["between"] = intermediate
     return Upgrade(comparison, records, tuple(notes))
 
 
@@ -102,7 +119,7 @@ def _both_replaced(old, new):
     )
 
 
-class Children:
+class RecordRunner:
     """The processes that ask the losses, and the copy of this package they all use."""
 
     def __init__(self):
@@ -128,20 +145,20 @@ class Children:
             if process.poll() is None:
                 process.terminate()
 
-    def record(self, environment, options=(), say=lambda what, part: None):
+    def record(self, environment, options=(), on_progress=lambda what, part: None):
         """The record that this package writes in an environment."""
         handle, path = tempfile.mkstemp(dir=self._folder, suffix=".json")
         os.close(handle)
-        say("starting", 0.0)
+        on_progress("starting", 0.0)
         self.run(
             environment,
             ["-m", "keras_losses_ref", "record", path, "--progress", *options],
-            say,
+            on_progress,
         )
-        return snapshot.load(path)
+        return record_file.load(path)
 
-    def run(self, environment, arguments, say=lambda what, part: None):
-        """The output of the environment's Python; `Failed` with its last words."""
+    def run(self, environment, arguments, on_progress=lambda what, part: None):
+        """The output of the environment's Python; `ParityError` with its last lines."""
         variables = {
             **{k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"},
             "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -166,18 +183,18 @@ class Children:
             for line in process.stderr:
                 found = re.match(r"(\d+)/(\d+) (.*)", line)
                 if found:
-                    say(found[3], int(found[1]) / max(1, int(found[2])))
+                    on_progress(found[3], int(found[1]) / max(1, int(found[2])))
                 elif line.strip() and not _NOISE.match(line):
                     last = [*last[-11:], line.rstrip()]
             output = output.result()
         if process.returncode:
-            raise Failed(
+            raise ParityError(
                 f"its Python ended with {process.returncode}:\n  " + "\n  ".join(last)
             )
         return output
 
 
-class Display:
+class ProgressDisplay:
     """What is being done on each side, on stderr: bars, or a line now and then."""
 
     def __init__(self):

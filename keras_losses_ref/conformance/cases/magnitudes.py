@@ -62,7 +62,7 @@ def _counts(seed, dtype):
 _LOGITS = {"from_logits": True}
 
 #: (loss, labels, predictions, config): each loss over its own domain.
-_DOMAINS = (
+_INPUTS = (
     ("MeanSquaredError", _real, _real, {}),
     ("MeanAbsoluteError", _real, _real, {}),
     ("MeanAbsolutePercentageError", _real, _real, {}),
@@ -93,7 +93,7 @@ _DOMAINS = (
 )
 
 
-def _sweep(seed, loss, labels, predictions, config):
+def _cases_of(seed, loss, labels, predictions, config):
     logits = "_logits" if config.get("from_logits") else ""
     for dtype in _SPAN:
         row = (
@@ -106,6 +106,8 @@ def _sweep(seed, loss, labels, predictions, config):
         yield from table(loss, row)
 
 
-SWEEPS = {}
-for _index, (_loss, *_domain) in enumerate(_DOMAINS):
-    SWEEPS.setdefault(_loss, []).extend(_sweep(1000 + 100 * _index, _loss, *_domain))
+MAGNITUDE_CASES = {}
+for _index, (_loss, *_inputs) in enumerate(_INPUTS):
+    MAGNITUDE_CASES.setdefault(_loss, []).extend(
+        _cases_of(1000 + 100 * _index, _loss, *_inputs)
+    )

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref import losses
-from keras_losses_ref.conformance import check, compare, deviations, laws, snapshot
-from keras_losses_ref.conformance.cases import HAND, REDUCTIONS
+from keras_losses_ref.conformance import check, deviations, laws
+from keras_losses_ref.conformance.cases import HANDWRITTEN, REDUCTIONS
 from keras_losses_ref.conformance.laws import construction
 from keras_losses_ref.conformance.laws.subject import (
     Subject,
@@ -28,6 +28,8 @@ from keras_losses_ref.conformance.laws.subject import (
     to_numpy,
     values_and_gradient,
 )
+from keras_losses_ref.conformance.parity import record_file
+from keras_losses_ref.conformance.verdict import AGREE, ORACLE_SUSPECT, OURS_WRONG
 from keras_losses_ref.losses import host
 
 #: The aspects of an outcome that are arrays.
@@ -46,7 +48,7 @@ def select(patterns=None, paths=None, device="CPU:0"):
     A pattern with a slash is over the ids of the corpus; one without is over what is
     asked of a loss as a whole, "Huber(delta=0.6)[.keras]", and selects the loss.
     """
-    everything = [name for name in HAND if hasattr(losses, name)]
+    everything = [name for name in HANDWRITTEN if hasattr(losses, name)]
     if patterns is None:
         return check.select(paths=paths, device=device), everything
     of_cases = [pattern for pattern in patterns if "/" in pattern]
@@ -77,7 +79,7 @@ def where(found):
 
 
 def record(cases, names, targets=(), models=(), progress=None):
-    """The answers of this environment as a `snapshot.Record`.
+    """The answers of this environment as a `record_file.Record`.
 
     cases     of the corpus
     names     of the losses to save, load and train with
@@ -129,7 +131,7 @@ def record(cases, names, targets=(), models=(), progress=None):
         for entry in deviations.DEVIATIONS
         if entry.id in matched
     }
-    return snapshot.Record(answers, result.environment, entries)
+    return record_file.Record(answers, result.environment, entries)
 
 
 def _of_cases(results):
@@ -161,7 +163,9 @@ def _of_cases(results):
 
 def _answer(case, outcome):
     answer = {"loss": case.loss, "matches": {}}
-    for aspect in ("absent", "error", "dtype"):
+    if outcome.unsupported is not None:
+        answer["absent"] = outcome.unsupported
+    for aspect in ("error", "dtype"):
         if getattr(outcome, aspect) is not None:
             answer[aspect] = getattr(outcome, aspect)
     for aspect in _ARRAYS:
@@ -171,7 +175,7 @@ def _answer(case, outcome):
         if aspect != "value" and np.shape(found) == case.y_pred.shape:
             # There is no derivative at a NaN: whatever stands there is no change.
             found = np.where(np.isnan(case.y_pred), np.nan, found)
-        answer[aspect] = snapshot.plain(found, outcome.dtype)
+        answer[aspect] = record_file.plain(found, outcome.dtype)
     if getattr(outcome, "config", None) is not None:
         answer["config"] = _json(outcome.config)
     return answer
@@ -182,11 +186,11 @@ def _whose(verdict, implementation):
     if verdict.skipped:
         return None
     if implementation == "ours":
-        wrong = (compare.OURS_WRONG, compare.ORACLE_SUSPECT)
+        wrong = (OURS_WRONG, ORACLE_SUSPECT)
         return None if verdict.verdict in wrong else "definition"
-    if verdict.verdict == compare.AGREE:
+    if verdict.verdict == AGREE:
         return "definition"
-    return verdict.ledger
+    return verdict.deviation
 
 
 # --- names, arguments, configs --------------------------------------------------------
@@ -257,9 +261,9 @@ def _json(value):
     if isinstance(value, (list, tuple)):
         return [_json(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)) or tf.is_tensor(value):
-        return snapshot.plain(np.asarray(value))
+        return record_file.plain(np.asarray(value))
     if isinstance(value, float):
-        return snapshot.plain(value, "float64")
+        return record_file.plain(value, "float64")
     if value is None or isinstance(value, (str, int, bool)):
         return value
     return getattr(value, "__name__", type(value).__name__)
@@ -314,11 +318,11 @@ def _values(subject, loss, path="eager", dtype="float32"):
         ask = tf.function(ask, jit_compile=path == "xla", autograph=False)
     values, gradient = ask(loss, *tensors(*subject.sample, dtype))
     answer = {
-        "value": snapshot.plain(to_numpy(values), values.dtype.name),
+        "value": record_file.plain(to_numpy(values), values.dtype.name),
         "dtype": values.dtype.name,
     }
     if gradient is not None:
-        answer["gradient"] = snapshot.plain(to_numpy(gradient), gradient.dtype.name)
+        answer["gradient"] = record_file.plain(to_numpy(gradient), gradient.dtype.name)
     return answer
 
 
@@ -356,7 +360,7 @@ def _epochs(subject, loss):
     )
     losses_ = np.asarray(history.history["loss"])
     return {
-        "value": snapshot.plain(losses_, "float32"),
+        "value": record_file.plain(losses_, "float32"),
         "dtype": "float32",
         "kind": "training",
     }
@@ -370,7 +374,7 @@ def _of_model(path, data):
             arrays = {key: arrays[key] for key in arrays.files}
         x, y = arrays["x"], arrays["y"]
     except (ValueError, KeyError) as error:
-        raise snapshot.Unreadable(
+        raise record_file.Unreadable(
             f"{data} holds no data for {name}: {error}. Expected an .npz file with "
             "arrays x and y, and sample_weight if there are weights."
         ) from None
@@ -404,7 +408,7 @@ def _many(name, aspect, tensor):
     tensor = tf.convert_to_tensor(tensor)
     return {
         "loss": name,
-        aspect: snapshot.plain(to_numpy(tensor), tensor.dtype.name),
+        aspect: record_file.plain(to_numpy(tensor), tensor.dtype.name),
         "dtype": tensor.dtype.name,
         "kind": "training",
     }

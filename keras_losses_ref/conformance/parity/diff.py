@@ -19,7 +19,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance import snapshot, tolerance
+from keras_losses_ref.conformance import tolerance
+from keras_losses_ref.conformance.parity import record_file
 
 SEMANTIC, REMOVED, ADDED, ROUNDING = "semantic", "removed", "added", "rounding"
 #: Worst first.
@@ -74,7 +75,7 @@ class Change:
         return f"{self.id} {self.aspect}"
 
     @property
-    def of_interface(self):
+    def is_api_change(self):
         """Whether it is about names, arguments, defaults or types of exceptions.
 
         The ledger has no entry for these: no definition says what a default must be.
@@ -82,7 +83,7 @@ class Change:
         return "[" not in self.id or self.aspect == "error type"
 
     @property
-    def matters(self):
+    def is_breaking(self):
         """Whether a program that ran before may now do something else."""
         return self.kind in (SEMANTIC, REMOVED)
 
@@ -98,7 +99,7 @@ class Comparison:
     #: Questions that only one of the environments could answer.
     alone: int
     #: What the ledger says about the entries that explain something.
-    ledger: dict
+    deviations: dict
     accepted: tuple = ()
     #: Patterns that were accepted and match no change.
     stale: tuple = ()
@@ -120,7 +121,7 @@ class Comparison:
         return [
             change
             for change in self.changes
-            if change.matters and not is_accepted(change, self.accepted)
+            if change.is_breaking and not is_accepted(change, self.accepted)
         ]
 
     @property
@@ -128,11 +129,11 @@ class Comparison:
         return not self.pending and not self.stale
 
 
-def compare(old, new, accepted=(), between=None):
+def compare(old, new, accepted=(), intermediate=None):
     """The `Comparison` of two records.
 
-    accepted   patterns over `Change.full_id`: changes that a person has looked at
-    between    a record of the new TensorFlow under the old Keras, if there is one
+    accepted      patterns over `Change.full_id`: changes that a person has looked at
+    intermediate  a record of the new TensorFlow under the old Keras, if there is one
     """
     changes, same, alone = _changes(old, new)
     if not _replaced(old, new, "Keras"):  # one Keras has one ledger and one definition
@@ -140,8 +141,8 @@ def compare(old, new, accepted=(), between=None):
     changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
     changes = [_explained_by_the_config(change, old, new) for change in changes]
     changes = [
-        dataclasses.replace(change, part=part)
-        for change, part in zip(changes, _parts(changes, old, new, between))
+        dataclasses.replace(change, component=part)
+        for change, part in zip(changes, _parts(changes, old, new, intermediate))
     ]
     changes.sort(key=_rank)
     used = {
@@ -150,12 +151,12 @@ def compare(old, new, accepted=(), between=None):
         if change.explained_by
         for name in change.explained_by.split(", ")
     }
-    ledger = {**old.ledger, **new.ledger, HOST_RULES: _HOST_RULES}
+    known = {**old.deviations, **new.deviations, HOST_RULES: _HOST_RULES}
     stale = [
         pattern
         for pattern in accepted
         if not any(
-            change.matters and is_accepted(change, [pattern]) for change in changes
+            change.is_breaking and is_accepted(change, [pattern]) for change in changes
         )
     ]
     return Comparison(
@@ -164,7 +165,7 @@ def compare(old, new, accepted=(), between=None):
         changes,
         same,
         alone,
-        {name: ledger[name] for name in sorted(used) if name in ledger},
+        {name: known[name] for name in sorted(used) if name in known},
         tuple(accepted),
         tuple(stale),
     )
@@ -190,7 +191,7 @@ def _rank(change):
     ulp = np.inf if np.isnan(change.ulp) else change.ulp
     return (
         KINDS.index(change.kind),
-        change.of_interface,
+        change.is_api_change,
         change.explained_by is not None,
         -ulp,
         change.full_id,
@@ -308,8 +309,8 @@ def _of_config(change, old, new, named):
 
 
 def _of_array(change, aspect, a, b):
-    old, new = snapshot.array(a[aspect]), snapshot.array(b[aspect])
-    shapes = snapshot.shape(a[aspect]), snapshot.shape(b[aspect])
+    old, new = record_file.array(a[aspect]), record_file.array(b[aspect])
+    shapes = record_file.shape(a[aspect]), record_file.shape(b[aspect])
     explained = _explanation(a, b, aspect)
     if shapes[0] != shapes[1]:
         return change(
@@ -317,8 +318,8 @@ def _of_array(change, aspect, a, b):
             explained_by=explained,
         )  # fmt: skip
     # The coarser of the two, where even the dtype is another.
-    dtypes = {x.get("dtype", "float32") for x in (a, b)} & set(tolerance.FORMATS)
-    dtype = max(dtypes or {"float32"}, key=lambda name: tolerance.FORMATS[name][0])
+    dtypes = {x.get("dtype", "float32") for x in (a, b)} & set(tolerance.FLOAT_INFO)
+    dtype = max(dtypes or {"float32"}, key=lambda name: tolerance.FLOAT_INFO[name][0])
     far = tolerance.difference(
         new, old, dtype, aspect, loss=b["loss"], slack=_SLACK[b.get("kind")]
     )
@@ -327,8 +328,8 @@ def _of_array(change, aspect, a, b):
     return change(
         aspect,
         ROUNDING if far is None else SEMANTIC,
-        snapshot.plain(old[at], dtype),
-        snapshot.plain(new[at], dtype),
+        record_file.plain(old[at], dtype),
+        record_file.plain(new[at], dtype),
         ulp=float(distance[at]),
         at=[int(i) for i in at],
         explained_by=None if far is None else explained,
@@ -457,14 +458,14 @@ def _replaced(old, new, part):
     return any(old.environment.get(k) != new.environment.get(k) for k in _PARTS[part])
 
 
-def _parts(changes, old, new, between):
+def _parts(changes, old, new, intermediate):
     """For each change, which part of the environment it came with."""
     replaced = [name for name in _PARTS if _replaced(old, new, name)]
     if len(replaced) < 2:
         return ["".join(replaced)] * len(changes)
-    if between is not None:
-        with_tensorflow = {c.full_id for c in _changes(old, between)[0]}
-        with_keras = {c.full_id for c in _changes(between, new)[0]}
+    if intermediate is not None:
+        with_tensorflow = {c.full_id for c in _changes(old, intermediate)[0]}
+        with_keras = {c.full_id for c in _changes(intermediate, new)[0]}
         return [
             " and ".join(
                 name

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import versions_page
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import (
+from keras_losses_ref.conformance import cases, evaluate
+from keras_losses_ref.conformance.parity import (
+    ParityError,
     bisect,
-    cases,
-    changes,
-    environments,
-    evaluate,
-    snapshot,
+    diff,
+    record_file,
     upgrade,
-    versions,
+    venvs,
 )
 
 CASE = "huber/documented[float32,sum_over_batch_size,eager]"
@@ -31,8 +31,8 @@ CASE = "huber/documented[float32,sum_over_batch_size,eager]"
 
 
 @pytest.fixture
-def tools(tmp_path):
-    return environments.Tools(cache=str(tmp_path / "cache"), installer="pip")
+def build_options(tmp_path):
+    return venvs.BuildOptions(cache=str(tmp_path / "cache"), installer="pip")
 
 
 @pytest.fixture
@@ -40,57 +40,57 @@ def resolved(monkeypatch):
     """Resolve without an index: every name with the versions asked for."""
     brings = {"tensorflow-cpu": ["keras==3.15.1", "numpy==2.0.0"]}
 
-    def resolve(lines, tools, *options):
-        lock = {environments.name_of(line): line for line in lines}
+    def resolve(lines, build_options, *options):
+        lock = {venvs.name_of(line): line for line in lines}
         if "--no-deps" not in options:
             for line in lines:
-                for more in brings.get(environments.name_of(line), ()):
-                    lock.setdefault(environments.name_of(more), more)
+                for more in brings.get(venvs.name_of(line), ()):
+                    lock.setdefault(venvs.name_of(more), more)
         return lock
 
-    monkeypatch.setattr(environments, "_resolve", resolve)
+    monkeypatch.setattr(venvs, "_resolve", resolve)
 
 
 @pytest.fixture
 def installs(monkeypatch):
     """The commands that would have installed something."""
     commands = []
-    monkeypatch.setattr(environments, "_run", lambda c, **_: commands.append(c) or "")
+    monkeypatch.setattr(venvs, "run_command", lambda c, **_: commands.append(c) or "")
     return commands
 
 
-def test_what_the_words_bring(tools, resolved, installs):
-    built = environments.build(["tensorflow-cpu==2.21.0"], tools)
+def test_what_the_words_bring(build_options, resolved, installs):
+    built = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
     assert built.version("keras") == "3.15.1" and not built.variables
-    nightly = environments.build(["tensorflow-cpu==2.21.0", "keras-nightly==9"], tools)
+    nightly = venvs.build(["tensorflow-cpu==2.21.0", "keras-nightly==9"], build_options)
     assert "keras" not in nightly.lock  # both own one folder
-    assert nightly.version(*environments.KERASES) == "9"
+    assert nightly.version(*venvs.KERASES) == "9"
     words = ["tensorflow-cpu==2.21.0", "tf_keras==2.21.0", "SOME_NAME=value"]
-    legacy = environments.build(words, tools)
+    legacy = venvs.build(words, build_options)
     assert legacy.variables == {"TF_USE_LEGACY_KERAS": "1", "SOME_NAME": "value"}
     assert legacy.lock["tf-keras"] == "tf_keras==2.21.0"
     assert "tensorflow" not in legacy.lock  # a second one, which tf_keras asks for
-    between = environments.build(
-        ["tensorflow-cpu==2.21.0"], tools, keras_of={"keras": "keras==3.4.1"}
+    between = venvs.build(
+        ["tensorflow-cpu==2.21.0"], build_options, keras_of={"keras": "keras==3.4.1"}
     )
     assert between.version("keras") == "3.4.1"
     assert between.version("tensorflow-cpu") == "2.21.0"
-    with pytest.raises(environments.Failed, match="no requirements"):
-        environments.build(["TF_USE_LEGACY_KERAS=1"], tools)
+    with pytest.raises(ParityError, match="no requirements"):
+        venvs.build(["TF_USE_LEGACY_KERAS=1"], build_options)
 
 
-def test_a_keras_that_tensorflow_does_not_want(tools, installs, monkeypatch):
-    def resolve(lines, tools, *options):
+def test_a_keras_that_tensorflow_does_not_want(build_options, installs, monkeypatch):
+    def resolve(lines, build_options, *options):
         if len(lines) == 2:
-            raise environments.Failed("tensorflow-cpu==2.21.0 wants keras>=3.12.0")
+            raise ParityError("tensorflow-cpu==2.21.0 wants keras>=3.12.0")
         brings = {
             "keras==3.0.5": ["keras==3.0.5", "dm-tree==0.1.8", "numpy==2.9.9"],
             "tensorflow-cpu==2.21.0": [*lines, "keras==3.15.1", "numpy==2.0.0"],
         }
-        return {environments.name_of(line): line for line in brings[lines[0]]}
+        return {venvs.name_of(line): line for line in brings[lines[0]]}
 
-    monkeypatch.setattr(environments, "_resolve", resolve)
-    built = environments.build(["tensorflow-cpu==2.21.0", "keras==3.0.5"], tools)
+    monkeypatch.setattr(venvs, "_resolve", resolve)
+    built = venvs.build(["tensorflow-cpu==2.21.0", "keras==3.0.5"], build_options)
     assert sorted(built.lock.values()) == [
         "dm-tree==0.1.8",
         "keras==3.0.5",
@@ -99,17 +99,17 @@ def test_a_keras_that_tensorflow_does_not_want(tools, installs, monkeypatch):
     ]
 
 
-def test_a_lock_is_built_once(tools, resolved, installs):
-    first = environments.build(["tensorflow-cpu==2.21.0"], tools)
+def test_a_lock_is_built_once(build_options, resolved, installs):
+    first = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
     number = len(installs)
     assert number > 0
-    again = environments.build(["tensorflow-cpu==2.21.0"], tools)
+    again = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
     assert again == first and len(installs) == number
-    environments.build(["tensorflow-cpu==2.20.0"], tools)
+    venvs.build(["tensorflow-cpu==2.20.0"], build_options)
     assert len(installs) > number
 
 
-def test_a_killed_build_is_built_again(tools, resolved, installs, monkeypatch):
+def test_a_killed_build_is_built_again(build_options, resolved, installs, monkeypatch):
     def killed(command, **_):
         folder = command[-1] if "venv" in command else None
         if folder:
@@ -119,25 +119,29 @@ def test_a_killed_build_is_built_again(tools, resolved, installs, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(environments, "_run", killed)
+        patch.setattr(venvs, "run_command", killed)
         with pytest.raises(KeyboardInterrupt):
-            environments.build(["tensorflow-cpu==2.21.0"], tools)
-    (folder,) = (f.path for f in os.scandir(tools.folder) if f.is_dir())
+            venvs.build(["tensorflow-cpu==2.21.0"], build_options)
+    (folder,) = (f.path for f in os.scandir(build_options.folder) if f.is_dir())
     assert os.path.exists(os.path.join(folder, "half"))
-    built = environments.build(["tensorflow-cpu==2.21.0"], tools)
+    built = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
     assert installs and not os.path.exists(os.path.join(folder, "half"))
     assert built.python.startswith(folder)
 
 
-def test_a_failed_install_names_the_side_and_the_last_words(tools, resolved, capsys):
+def test_a_failed_install_names_the_side_and_the_last_words(
+    build_options, resolved, capsys
+):
     words = ["no-such-package-of-klr @ file:///no/such/place.whl"] * 2
-    options = ["--cache", tools.cache, "--installer", "pip"]
+    options = ["--cache", build_options.cache, "--installer", "pip"]
     assert cli.main(["upgrade", *words, *options]) == cli.USAGE
     said = capsys.readouterr().err
     assert "keras-losses-ref: old" in said or "keras-losses-ref: new" in said
     assert "place.whl" in said
-    for name in os.listdir(tools.folder):
-        assert not os.path.exists(os.path.join(tools.folder, name, "whole.json"))
+    for name in os.listdir(build_options.folder):
+        assert not os.path.exists(
+            os.path.join(build_options.folder, name, "whole.json")
+        )
 
 
 # --- upgrades -------------------------------------------------------------------------
@@ -147,12 +151,12 @@ def test_a_failed_install_names_the_side_and_the_last_words(tools, resolved, cap
 def here(monkeypatch):
     """Every environment is the one that the tests run in."""
 
-    def build(words, tools, say=lambda what: None, keras_of=None):
+    def build(words, build_options, on_progress=lambda what: None, keras_of=None):
         variables = {k: v for k, v in os.environ.items() if k == "TF_USE_LEGACY_KERAS"}
-        lock = {environments.name_of(word): word for word in words}
-        return environments.Environment(sys.executable, lock, variables)
+        lock = {venvs.name_of(word): word for word in words}
+        return venvs.Environment(sys.executable, lock, variables)
 
-    monkeypatch.setattr(environments, "build", build)
+    monkeypatch.setattr(venvs, "build", build)
 
 
 def test_an_environment_against_itself(here, tmp_path, capsys):
@@ -162,13 +166,18 @@ def test_an_environment_against_itself(here, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out.splitlines()[-1].startswith("same: ")
     assert "old: done" in err and "new: done" in err
-    old, new = (snapshot.load(os.path.join(kept, f"{s}.json")) for s in ("old", "new"))
+    old, new = (
+        record_file.load(os.path.join(kept, f"{s}.json")) for s in ("old", "new")
+    )
     assert old == new and f"keras:{CASE}" in old.answers
 
 
-def test_a_child_that_fails_says_why(here, tools):
-    built = environments.build(["x"], tools)
-    with upgrade.Children() as children, pytest.raises(upgrade.Failed, match="boom"):
+def test_a_child_that_fails_says_why(here, build_options):
+    built = venvs.build(["x"], build_options)
+    with (
+        upgrade.RecordRunner() as children,
+        pytest.raises(ParityError, match="boom"),
+    ):
         children.run(built, ["-c", "import sys; sys.exit('boom')"])
 
 
@@ -187,33 +196,33 @@ def history(monkeypatch, here):
         release = environment.lock["keras"].partition("==")[2]
         history["asked"].append(release)
         if release in history["broken"]:
-            raise environments.Failed(f"{release} does not import")
+            raise ParityError(f"{release} does not import")
         value = 1.0 if RELEASES.index(release) < history["since"] else 2.0
         answers = {f"keras:{CASE}": {**answer, "value": value}}
         versions_ = {"keras": release, "tensorflow": "2", "keras_package": "keras"}
-        return snapshot.Record(answers, versions_)
+        return record_file.Record(answers, versions_)
 
-    monkeypatch.setattr(upgrade.Children, "record", record)
-    monkeypatch.setattr(bisect, "_listed", lambda package, tools: RELEASES)
+    monkeypatch.setattr(upgrade.RecordRunner, "record", record)
+    monkeypatch.setattr(bisect, "_listed", lambda package, build_options: RELEASES)
     monkeypatch.setattr(bisect, "_shortest", lambda *_: ("code", ("1.0", "2.0")))
     return history
 
 
 @pytest.mark.parametrize("since", range(1, 12))
-def test_the_first_release_is_found(history, tools, since):
+def test_the_first_release_is_found(history, build_options, since):
     history["since"] = since
     words = ["tensorflow==2 keras==3.0.0", "tensorflow==2 keras==3.11.0"]
-    found = bisect.bisect(CASE, *words, tools)
+    found = bisect.bisect(CASE, *words, build_options)
     assert (found.before, found.release) == (RELEASES[since - 1], RELEASES[since])
     assert (found.change.old, found.change.new) == (1.0, 2.0)
     assert len(history["asked"]) <= 6
     assert f"changed in keras {RELEASES[since]}" in found.text()
 
 
-def test_a_release_that_does_not_run_is_passed_over(history, tools):
+def test_a_release_that_does_not_run_is_passed_over(history, build_options):
     history["broken"] = ("3.5.0", "3.6.0")
     words = ["tensorflow==2 keras==3.0.0", "tensorflow==2 keras==3.11.0"]
-    found = bisect.bisect(CASE, *words, tools)
+    found = bisect.bisect(CASE, *words, build_options)
     assert (found.before, found.release) == ("3.4.0", "3.7.0")
     assert dict(found.skipped).keys() == {"3.5.0", "3.6.0"}
     assert "3.6.0 was passed over" in found.text()
@@ -267,13 +276,13 @@ def test_a_snippet_runs_as_it_is_and_prints_the_answer(identifier):
             np.testing.assert_allclose(numbers, want, rtol=1e-5, atol=1e-7)
 
 
-def test_a_snippet_is_shrunk(here, tools):
+def test_a_snippet_is_shrunk(here, build_options):
     """Between a Keras and one whose Huber doubles, one element shows it."""
     (case,) = [case for case in cases.corpus() if case.id == CASE]
-    change = changes.Change(f"keras:{CASE}", "Huber", "value", "semantic", 1.0, 2.0)
-    built = environments.build(["x"], tools)
+    change = diff.Change(f"keras:{CASE}", "Huber", "value", "semantic", 1.0, 2.0)
+    built = venvs.build(["x"], build_options)
 
-    class Children:
+    class RecordRunner:
         def run(self, environment, arguments):
             with open(arguments[-1]) as file:
                 codes = json.load(file)
@@ -283,7 +292,7 @@ def test_a_snippet_is_shrunk(here, tools):
             return "\n" + json.dumps(said)
 
     other = dataclasses.replace(built, variables={"OTHER": "1"})
-    code, prints = bisect._shortest(change, Children(), [built, other])
+    code, prints = bisect._shortest(change, RecordRunner(), [built, other])
     assert float(prints[1]) == pytest.approx(2 * float(prints[0]))
     assert len(code) < len(bisect._code(case, "value"))
     assert code.count("[[") == 2 and "], [" not in code  # one row is left
@@ -330,8 +339,8 @@ def test_the_page_of_versions(tmp_path):
     for name, document in runs.items():
         found = tmp_path / "check.json"
         found.write_text(json.dumps(document))
-        versions.main(["add", str(folder), name, str(found)])
-    versions.main(["page", str(folder)])
+        versions_page.main(["add", str(folder), name, str(found)])
+    versions_page.main(["page", str(folder)])
     rows = (folder / "README.md").read_text().splitlines()
     start = rows.index("| Keras | 3.4.1 | 3.15.1 |")
     assert rows[start + 2 : start + 6] == [
@@ -375,11 +384,11 @@ def test_the_page_says_what_changed(tmp_path):
     for document in steps.values():
         path = tmp_path / "compare.json"
         path.write_text(json.dumps(document))
-        versions.main(["change", str(folder), str(path)])
+        versions_page.main(["change", str(folder), str(path)])
     name = "changes/tf2.21.0-keras3.4.1..tf2.21.0-keras3.15.1.json"
     kept = json.loads((folder / name).read_text())
     assert kept["unexplained"] == ["keras:huber/c[x] value", "ours:huber/d[x] value"]
-    versions.main(["page", str(folder)])
+    versions_page.main(["page", str(folder)])
     rows = (folder / "README.md").read_text().splitlines()
     start = next(i for i, row in enumerate(rows) if row.startswith("|---|---|---:|"))
     assert "| 3.0.5 -> 3.4.1 | 7 | 0 | 0 | 0 | 0 | 0 |  |  |" in rows[start + 1]
@@ -394,4 +403,6 @@ def test_the_page_is_up_to_date():
     folder = Path(__file__).parents[2] / "docs" / "versions"
     if not (folder / "README.md").exists():
         pytest.skip("docs/versions has not been generated: nox -s versions")
-    assert versions.page(folder) == (folder / "README.md").read_text(encoding="utf-8")
+    assert versions_page.page(folder) == (folder / "README.md").read_text(
+        encoding="utf-8"
+    )

@@ -47,7 +47,7 @@ class Record:
 
     answers: dict
     environment: dict
-    ledger: dict = dataclasses.field(default_factory=dict)
+    deviations: dict = dataclasses.field(default_factory=dict)
 
 
 def dumps(record):
@@ -58,7 +58,7 @@ def dumps(record):
         "schema": SCHEMA,
         "digest": digest(record.answers),
         "environment": record.environment,
-        "ledger": record.ledger,
+        "ledger": record.deviations,
     }
     parts = [f"{_compact(key)}: {_compact(head[key])}" for key in sorted(head)]
     # "answers" sorts before all of them.

@@ -1,6 +1,6 @@
 """The tables of the project's README, printed between their markers.
 
-    python -m keras_losses_ref.conformance.readme README.md docs
+    python docs/tools/readme_tables.py README.md docs
 
 A table stands between `<!-- name: where it comes from -->` and `<!-- end -->`, on lines
 of their own. Nothing is measured here: the numbers are those that docs/versions,
@@ -14,8 +14,11 @@ import re
 import sys
 import textwrap
 
+import reference_pages
+import speed_page
+
 from keras_losses_ref import losses
-from keras_losses_ref.conformance import atlas_page, bench_page, reference
+from keras_losses_ref.conformance.report import accuracy as accuracy_report
 from keras_losses_ref.conformance.report.markdown import table
 
 
@@ -25,9 +28,9 @@ def losses_table(docs):
     checked.sort(key=lambda found: _numbers(found["environment"]["keras"]))
     changes = _documents(os.path.join(docs, "versions", "changes"))
     rows = []
-    for name in reference.LOSSES:
+    for name in reference_pages.LOSSES:
         function = getattr(losses, name).function
-        names = [function.__name__, *reference.aliases(function)]
+        names = [function.__name__, *reference_pages.aliases(function)]
         rows.append(
             (
                 f"[`{name}`](docs/losses.md#{name.lower()})",
@@ -83,17 +86,17 @@ def _since(changes, loss, checked):
 
 def accuracy_table(docs):
     """The worst error of each loss in each dtype, out of docs/atlas/atlas.json."""
-    found = atlas_page.load(os.path.join(docs, "atlas"))
+    found = accuracy_report.load(os.path.join(docs, "atlas"))
     host = found["environment"]
     where = f"TensorFlow {host['tensorflow']}, Keras {host['keras']}, {host['device']}."
-    return [*atlas_page.by_loss(found["cells"]), "", where]
+    return [*accuracy_report.by_loss(found["cells"]), "", where]
 
 
 def speed_table(docs):
     """How many times as fast as Keras's each loss is, out of docs/speed."""
-    runs, _ = bench_page.load(os.path.join(docs, "speed"))
-    words = f"{bench_page.where(runs)} {bench_page.slower(runs)[0]}."
-    return [*bench_page.by_loss(runs), "", *textwrap.wrap(words, 88)]
+    runs, _ = speed_page.load(os.path.join(docs, "speed"))
+    words = f"{speed_page.where(runs)} {speed_page.slower(runs)[0]}."
+    return [*speed_page.by_loss(runs), "", *textwrap.wrap(words, 88)]
 
 
 TABLES = {"losses": losses_table, "accuracy": accuracy_table, "speed": speed_table}

@@ -9,18 +9,11 @@ from typing import Any, Optional
 import numpy as np
 
 from keras_losses_ref.conformance.evaluate import Outcome, rounded, xla_keeps_nan
-from keras_losses_ref.conformance.tolerance import (  # noqa: F401 (also found here)
-    FORMATS,
-    LOOSER,
-    TOLERANCE,
-    Difference,
-    difference,
-    ulps,
-)
+from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
 from keras_losses_ref.losses import host
 
 AGREE = "agree"
-LEDGER = "keras deviates, as the ledger says"
+KNOWN_DEVIATION = "keras deviates, as the ledger says"
 UNEXPLAINED = "keras deviates, not in the ledger"
 OURS_WRONG = "ours is wrong"
 ORACLE_SUSPECT = "oracle is suspect"
@@ -28,7 +21,7 @@ SKIPPED = "skipped"
 #: The verdicts by the names that reports count them under, in the order of a table.
 COUNTS = {
     "agree": AGREE,
-    "ledger": LEDGER,
+    "ledger": KNOWN_DEVIATION,
     "unexplained": UNEXPLAINED,
     "ours_wrong": OURS_WRONG,
     "oracle_suspect": ORACLE_SUSPECT,
@@ -51,7 +44,7 @@ class Verdict:
     #: Ours against the oracle, in ulp of the dtype.
     ulp: float = float("nan")
     difference: Optional[Difference] = None
-    ledger: Optional[str] = None
+    deviation: Optional[str] = None
     reason: str = ""
 
     @property
@@ -72,7 +65,7 @@ class Verdict:
 
     def at(self, outcome):
         """What `outcome` says on this aspect, at the worst index, in a few words."""
-        if outcome.absent:
+        if outcome.unsupported:
             return "absent"
         if outcome.error:
             return outcome.error
@@ -192,39 +185,41 @@ def aspects(case):
     """What is compared of a case that nobody refuses."""
     names = ["shape", "dtype", "value", "gradient"]
     names += ["config"] if case.path == "reloaded" else []
-    names += ["second"] if case.second else []
+    names += ["second"] if case.check_hessian else []
     return names
 
 
-def judge(case, ours, keras, oracle, ledger=()):
+def judge(case, ours, keras, oracle, deviations=()):
     """Yield a Verdict for each aspect of a case.
 
-    `ledger` holds the entries that hold for this host; what Keras does differently
+    `deviations` holds the entries that hold for this host; what Keras does differently
     must be exactly what one of them says.
     """
-    if ours.absent:
-        yield Verdict(case, "value", SKIPPED, ours, keras, oracle, reason=ours.absent)
+    if ours.unsupported:
+        yield Verdict(
+            case, "value", SKIPPED, ours, keras, oracle, reason=ours.unsupported
+        )
         return
-    refused = Outcome(error="ValueError", message=case.refused or "")
-    if case.refused is not None:
+    refused = Outcome(error="ValueError", message=case.expected_error or "")
+    if case.expected_error is not None:
         oracle = refused
-        if ours.error and case.refused not in ours.message:
+        if ours.error and case.expected_error not in ours.message:
             ours = Outcome(error=ours.error, message=ours.message)
-            gap = Difference(f"the message lacks {case.refused!r}")
+            gap = Difference(f"the message lacks {case.expected_error!r}")
             yield Verdict(
                 case, "error", OURS_WRONG, ours, keras, oracle, difference=gap
             )
             return
     if ours.error or keras.error or oracle.error:
-        yield _verdict(case, "error", ours, keras, oracle, ledger)
+        yield _verdict(case, "error", ours, keras, oracle, deviations)
         if ours.error or oracle.error:
             return
-        keras = Outcome(absent=f"refused: {_first_line(keras.message)}")
+        keras = Outcome(unsupported=f"refused: {_first_line(keras.message)}")
     for aspect in aspects(case):
-        verdict = _verdict(case, aspect, ours, keras, oracle, ledger)
+        verdict = _verdict(case, aspect, ours, keras, oracle, deviations)
         if verdict.failed and _may_lose_nan(case, aspect, oracle):
             both = (_with_lost_nan(x, oracle, aspect) for x in (ours, keras))
-            if not _verdict(case, aspect, *both, oracle, ledger).failed:
+            if not _verdict(case, aspect, *both, oracle, deviations).failed:
                 reason = "the truth is NaN there, which XLA may simplify away"
                 verdict = dataclasses.replace(verdict, verdict=SKIPPED, reason=reason)
         yield verdict
@@ -253,10 +248,10 @@ def _with_lost_nan(outcome, oracle, aspect):
     return dataclasses.replace(outcome, **{aspect: lost})
 
 
-def _verdict(case, aspect, ours, keras, oracle, ledger):
+def _verdict(case, aspect, ours, keras, oracle, deviations):
     ours_differs = disagreement(case, ours, oracle, aspect)
     keras_differs = None
-    if not keras.absent:
+    if not keras.unsupported:
         keras_differs = disagreement(case, keras, oracle, aspect)
     ulp = float("nan")
     if aspect in ("value", "gradient", "second"):
@@ -268,12 +263,12 @@ def _verdict(case, aspect, ours, keras, oracle, ledger):
         return Verdict(case, aspect, kind, ours, keras, oracle, ulp, difference, **more)
 
     if not ours_differs and not keras_differs:
-        return verdict(AGREE, reason=keras.absent or "")
+        return verdict(AGREE, reason=keras.unsupported or "")
     if ours_differs and not keras_differs:
-        reason = "" if keras.absent else "tf.keras agrees with the oracle"
+        reason = "" if keras.unsupported else "tf.keras agrees with the oracle"
         return verdict(OURS_WRONG, ours_differs, reason=reason)
     tried = []
-    for entry in ledger:
+    for entry in deviations:
         if not entry.applies(case):
             continue
         answer, extra = entry.answer(case), entry.allowed(case, aspect)
@@ -283,7 +278,9 @@ def _verdict(case, aspect, ours, keras, oracle, ledger):
             if ours_differs:
                 reason = f"tf.keras differs as {entry.id} says"
                 return verdict(OURS_WRONG, ours_differs, reason=reason)
-            return verdict(LEDGER, keras_differs, ledger=entry.id, reason=entry.id)
+            return verdict(
+                KNOWN_DEVIATION, keras_differs, deviation=entry.id, reason=entry.id
+            )
         tried.append(entry.id)
     if ours_differs:
         if disagreement(case, ours, keras, aspect) is None:

@@ -1,8 +1,8 @@
 """The page of versions: every loss under every TensorFlow and Keras that was checked.
 
-    python -m keras_losses_ref.conformance.versions add docs/versions NAME check.json
-    python -m keras_losses_ref.conformance.versions change docs/versions compare.json
-    python -m keras_losses_ref.conformance.versions page docs/versions
+    python docs/tools/versions_page.py add docs/versions NAME check.json
+    python docs/tools/versions_page.py change docs/versions compare.json
+    python docs/tools/versions_page.py page docs/versions
 
 `add` keeps of `check --format json --all` what a reader of the page may ask: the
 versions, the counts by loss, which ledger entries showed, and every result that is
@@ -16,8 +16,13 @@ import json
 import os
 import sys
 
-from keras_losses_ref.conformance.changes import ADDED, HOST_RULES, REMOVED, ROUNDING
-from keras_losses_ref.conformance.snapshot import SCHEMA
+from keras_losses_ref.conformance.parity.diff import (
+    ADDED,
+    HOST_RULES,
+    REMOVED,
+    ROUNDING,
+)
+from keras_losses_ref.conformance.parity.record_file import SCHEMA
 
 #: The folder of what changed, in that of the versions.
 _CHANGES = "changes"

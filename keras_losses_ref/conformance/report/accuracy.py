@@ -14,27 +14,33 @@ import os
 
 import numpy as np
 
-from keras_losses_ref.conformance.atlas import ASPECTS, DTYPES, FAMILIES, SIZE, SUBJECTS
-from keras_losses_ref.conformance.compare import FORMATS
-from keras_losses_ref.conformance.evaluate import environment
+from keras_losses_ref.conformance.accuracy import (
+    ASPECTS,
+    DTYPES,
+    FAMILIES,
+    SIZE,
+    SPECS,
+)
+from keras_losses_ref.conformance.evaluate import runtime_info
+from keras_losses_ref.conformance.parity.record_file import SCHEMA
 from keras_losses_ref.conformance.report.markdown import table
-from keras_losses_ref.conformance.snapshot import SCHEMA
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO
 
 #: One cell in the file. `ours` and `keras` are (worst, 99th percentile, median) in ulp;
 #: `keras` is None where this Keras lacks the loss.
 Row = collections.namedtuple("Row", "subject dtype path family aspect ours keras")
 
-_SUBJECTS = {subject.name: subject for subject in SUBJECTS}
+_SUBJECTS = {subject.name: subject for subject in SPECS}
 
 
 def document(cells, seed=0):
     """What the file holds, the rows as `Row`s."""
     return {
         "schema": SCHEMA,
-        "environment": environment(),
+        "environment": runtime_info(),
         "seed": seed,
         "size": SIZE,
-        "broken": breaches(cells),
+        "broken": violations(cells),
         "cells": [_row(cell) for cell in cells],
     }
 
@@ -126,16 +132,16 @@ def _in_order(things):
     return list(dict.fromkeys(things))
 
 
-def breaches(cells):
+def violations(cells):
     """One line for each cell that breaks a rule."""
     lines = []
     for cell in cells:
-        if cell.broken:
+        if cell.violations:
             both = (cell.statistics(who) for who in ("ours", "keras"))
             ours, keras = (number(three[0]) if three else "–" for three in both)
             lines.append(
                 f"{cell.subject.name} {cell.dtype} {cell.path}, {cell.family}, "
-                f"{cell.aspect}: {' and '.join(cell.broken)}; ours {ours}, "
+                f"{cell.aspect}: {' and '.join(cell.violations)}; ours {ours}, "
                 f"Keras {keras} ulp"
             )
     return lines
@@ -152,7 +158,7 @@ without a right digit, inf a NaN or an infinity in the place of a number.
 in a cell, fewer for Circle and CTC. Made by `keras-losses-ref atlas --output
 docs/atlas`; made again on the same versions and the same kind of processor, it gives
 the same numbers, which [atlas.json](atlas.json) has for programs. What is measured, and
-against what, is said at the head of `keras_losses_ref/conformance/atlas.py`.
+against what, is said at the head of `keras_losses_ref/conformance/accuracy.py`.
 
 Inputs: *typical*; *near 0* and *near 1*, of the prediction or of the size of the
 logits; a *tiny difference* between prediction and label, which is soft there; a
@@ -256,7 +262,7 @@ def figure(cells):
             for cell in cells
             if (cell.aspect, cell.dtype, cell.path) == (aspect, dtype, path)
         ]
-        top = 4 / FORMATS[dtype][0]
+        top = 4 / FLOAT_INFO[dtype][0]
         for who, color, width in (("keras", "#d1605e", 2.2), ("ours", "#2a5ca8", 1.2)):
             centres, worst = _profile(chosen, who, subject.domain.scale)
             if not len(centres):

@@ -1,6 +1,6 @@
 """The reference pages, docs/losses.md and docs/checks.md, out of the docstrings.
 
-    python -m keras_losses_ref.conformance.reference docs
+    python docs/tools/reference_pages.py docs
 
 They are kept as plain Markdown, so that they read well where a repository is browsed
 and the site is built without TensorFlow.
@@ -13,7 +13,7 @@ import sys
 
 from keras_losses_ref import losses
 from keras_losses_ref.conformance import deviations, laws
-from keras_losses_ref.conformance.cases import HAND
+from keras_losses_ref.conformance.cases import HANDWRITTEN
 from keras_losses_ref.conformance.laws import (
     construction,
     execution,
@@ -24,7 +24,7 @@ from keras_losses_ref.conformance.laws import (
 from keras_losses_ref.conformance.report.markdown import table
 from keras_losses_ref.losses import base, convert
 
-_COMMAND = "`python -m keras_losses_ref.conformance.reference docs`"
+_COMMAND = "`python docs/tools/reference_pages.py docs`"
 
 #: Modules by name: `losses.hinge` is the function.
 _GROUPS = {
@@ -39,11 +39,11 @@ _GROUPS = {
 
 #: Every loss, by class; those that no Keras has, and no case is about, come last.
 LOSSES = (
-    *HAND,
+    *HANDWRITTEN,
     *(
         name
         for name in losses.__all__
-        if name not in HAND and getattr(getattr(losses, name), "function", None)
+        if name not in HANDWRITTEN and getattr(getattr(losses, name), "function", None)
     ),
 )
 
@@ -174,7 +174,7 @@ def _loss(name):
     summary, fields = _parsed(cls.__doc__)
     calls = [_signature(name, cls), _signature(function.__name__, function)]
     lines = [f"### {name}", "", summary, "", "```python", *calls, "```", ""]
-    if name in HAND:
+    if name in HANDWRITTEN:
         lines += [f"![{name}: the loss and its gradient](plots/{name}.svg)", ""]
     for field, rows in fields.items():
         if field in _VERBATIM:

@@ -42,7 +42,7 @@ def _plain(result):
         for name in ("ours", "keras", "oracle"):
             plain[name] = _answer(getattr(result, name), result.aspect)
         plain["ulp"] = _finite(result.ulp)
-        plain["ledger"] = result.ledger
+        plain["ledger"] = result.deviation
     else:
         for name in ("severity", "law", "remedy"):
             plain[name] = getattr(result, name)
@@ -50,8 +50,8 @@ def _plain(result):
 
 
 def _answer(outcome, aspect):
-    if outcome.absent:
-        return {"absent": outcome.absent}
+    if outcome.unsupported:
+        return {"absent": outcome.unsupported}
     if outcome.error:
         return {"error": outcome.error}
     return _finite(getattr(outcome, aspect, None))

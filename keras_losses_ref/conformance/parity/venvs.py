@@ -1,6 +1,6 @@
 """Isolated Python environments for a set of requirements, built once and kept.
 
-Requirements are words, as pip takes them; besides, a file of requirements, and
+Requirements are written as pip takes them. So are files of requirements, and there is
 NAME=VALUE, a variable of the environment:
 
     tensorflow-cpu==2.21.0 keras==3.15.1
@@ -25,25 +25,23 @@ import shutil
 import subprocess
 import sys
 
+from keras_losses_ref.conformance.parity import ParityError
+
 #: Installed on top and without what they require: each would bring a second Keras or
 #: TensorFlow.
-_LAID_OVER = ("keras-nightly", "tf-keras")
+_OVERLAYS = ("keras-nightly", "tf-keras")
 
 #: What a package replaces because it owns the same folder.
-_REPLACES = {"keras-nightly": "keras"}
+REPLACES = {"keras-nightly": "keras"}
 
 #: The packages that a Keras can come in.
 KERASES = ("keras", "keras-nightly", "tf-keras")
 
-_WHOLE = "whole.json"
-
-
-class Failed(Exception):
-    """An environment could not be resolved or built; the message says why."""
+_READY_MARKER = "whole.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Tools:
+class BuildOptions:
     """Which installer and which Python, and where environments are kept."""
 
     python: str = ""
@@ -75,7 +73,7 @@ class Tools:
             return sys.executable
         found = shutil.which(self.python) or shutil.which(f"python{self.python}")
         if found is None and self.uv is None:
-            raise Failed(
+            raise ParityError(
                 f"no such Python. Received: {self.python!r}. Expected a path, or a "
                 "version such as 3.11 of which there is a python3.11; uv, if "
                 "installed, finds and fetches others."
@@ -111,100 +109,105 @@ def name_of(requirement):
     return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
 
 
-def build(words, tools, say=lambda what: None, keras_of=None):
-    """The environment of these words, from the cache or built now.
+def build(requirements, build_options, on_progress=lambda what: None, keras_of=None):
+    """The environment of these requirements, from the cache or built now.
 
-    say        called with what is being done
-    keras_of   another lock, whose Keras replaces the one that the words give
+    on_progress  called with what is being done
+    keras_of     another lock, whose Keras replaces the one that the requirements give
     """
-    words, variables = _variables(words)
-    say("resolving")
-    lock = _lock(words, tools)
+    requirements, variables = _variables(requirements)
+    on_progress("resolving")
+    lock = _lock(requirements, build_options)
     if keras_of is not None:
         lock = {name: line for name, line in lock.items() if name not in KERASES}
         lock.update({n: line for n, line in keras_of.items() if n in KERASES})
-    if "tf-keras" in map(name_of, words) or (keras_of and "tf-keras" in lock):
+    if "tf-keras" in map(name_of, requirements) or (keras_of and "tf-keras" in lock):
         variables.setdefault("TF_USE_LEGACY_KERAS", "1")
-    interpreter = tools.interpreter
-    key = json.dumps([sorted(lock.values()), interpreter, tools.links])
-    folder = os.path.join(tools.folder, hashlib.sha256(key.encode()).hexdigest()[:16])
+    interpreter = build_options.interpreter
+    key = json.dumps([sorted(lock.values()), interpreter, build_options.links])
+    folder = os.path.join(
+        build_options.folder, hashlib.sha256(key.encode()).hexdigest()[:16]
+    )
     environment = Environment(_python_in(folder), lock, variables)
     with _alone(folder):
-        if not os.path.exists(os.path.join(folder, _WHOLE)):
-            say("installing")
-            _build(folder, lock, tools)
+        if not os.path.exists(os.path.join(folder, _READY_MARKER)):
+            on_progress("installing")
+            _build(folder, lock, build_options)
     return environment
 
 
-def _variables(words):
-    """The words that are requirements, and the variables among them."""
+def _variables(requirements):
+    """(the requirements, the environment variables) that a command line gives."""
     variables, rest = {}, []
-    for word in words:
+    for word in requirements:
         found = re.match(r"([A-Z][A-Z0-9_]*)=(?!=)(.*)$", word)
         if found:
             variables[found[1]] = found[2]
         else:
             rest.append(word)
     if not rest:
-        raise Failed(
-            f"no requirements. Received: {' '.join(words)!r}. Expected words such as "
+        received = " ".join(requirements)
+        raise ParityError(
+            f"no requirements. Received: {received!r}. Expected words such as "
             "'tensorflow-cpu==2.21.0 keras==3.15.1', or a file of requirements."
         )
     return rest, variables
 
 
-def _lock(words, tools):
-    """Every package that the words bring, by name."""
-    over = [word for word in words if name_of(word) in _LAID_OVER]
-    base = [word for word in words if word not in over]
-    lock = _base(base, tools) if base else {}
+def _lock(requirements, build_options):
+    """Every package that the requirements bring, by name."""
+    over = [word for word in requirements if name_of(word) in _OVERLAYS]
+    base = [word for word in requirements if word not in over]
+    lock = _base(base, build_options) if base else {}
     for word in over:
-        found = _resolve([word], tools, "--no-deps")
+        found = _resolve([word], build_options, "--no-deps")
         for name in found:
-            lock.pop(_REPLACES.get(name), None)
+            lock.pop(REPLACES.get(name), None)
         lock.update(found)
     return lock
 
 
-def _base(words, tools):
-    """The lock of words that are not laid over.
+def _base(requirements, build_options):
+    """The lock of requirements that are not laid over.
 
     A TensorFlow wants a Keras not much older than itself, and runs others all the same:
     one that it does not want is put in the place of the one it brings.
     """
     try:
-        return _resolve(_as_lines(words, tools), tools)
-    except Failed:
-        keras = [word for word in words if name_of(word) == "keras"]
-        if not keras or len(keras) == len(words):
+        return _resolve(_as_lines(requirements, build_options), build_options)
+    except ParityError:
+        keras = [word for word in requirements if name_of(word) == "keras"]
+        if not keras or len(keras) == len(requirements):
             raise
-        rest = [word for word in words if word not in keras]
-        lock = _resolve(_as_lines(rest, tools), tools)
-        found = _resolve(keras, tools)
+        rest = [word for word in requirements if word not in keras]
+        lock = _resolve(_as_lines(rest, build_options), build_options)
+        found = _resolve(keras, build_options)
         return {**found, **lock, "keras": found["keras"]}
 
 
-def _as_lines(words, tools):
+def _as_lines(requirements, build_options):
     lines = []
-    for word in (*words, *tools.requirements):
+    for word in (*requirements, *build_options.requirements):
         is_file = os.path.isfile(word) and not word.endswith((".whl", ".tar.gz"))
         lines.append(f"-r {os.path.abspath(word)}" if is_file else word)
     return lines
 
 
-def _resolve(lines, tools, *options):
-    if tools.uv:
-        text = _run(
-            [tools.uv, "pip", "compile", "-", "--quiet", "--no-header",
-             "--no-annotate", "--python", tools.interpreter, *tools.links, *options],
+def _resolve(lines, build_options, *options):
+    if build_options.uv:
+        text = run_command(
+            [build_options.uv, "pip", "compile", "-", "--quiet", "--no-header",
+             "--no-annotate", "--python", build_options.interpreter,
+             *build_options.links, *options],
             input="\n".join(lines),
         )  # fmt: skip
         found = [line.strip() for line in text.splitlines()]
         return {name_of(line): line for line in found if name_of(line)}
-    words = [word for line in lines for word in line.split(" ", 1)]
-    text = _run(
-        [tools.interpreter, "-m", "pip", "install", "--quiet", "--dry-run",
-         "--ignore-installed", "--report", "-", *tools.links, *options, *words]
+    requirements = [word for line in lines for word in line.split(" ", 1)]
+    text = run_command(
+        [build_options.interpreter, "-m", "pip", "install", "--quiet", "--dry-run",
+         "--ignore-installed", "--report", "-", *build_options.links, *options,
+         *requirements]
     )  # fmt: skip
     lock = {}
     for item in json.loads(text)["install"]:
@@ -216,7 +219,7 @@ def _resolve(lines, tools, *options):
     return lock
 
 
-def _build(folder, lock, tools):
+def _build(folder, lock, build_options):
     """Build in place; the file that says it is whole comes last."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
@@ -224,18 +227,18 @@ def _build(folder, lock, tools):
     with open(listed, "w", encoding="utf-8") as file:
         file.write("\n".join(sorted(lock.values())) + "\n")
     python = _python_in(folder)
-    if tools.uv:
-        _run([tools.uv, "venv", "--quiet", "--allow-existing", "--python",
-              tools.interpreter, folder])  # fmt: skip
-        install = [tools.uv, "pip", "install", "--quiet", "--python", python]
+    if build_options.uv:
+        run_command([build_options.uv, "venv", "--quiet", "--allow-existing",
+                     "--python", build_options.interpreter, folder])  # fmt: skip
+        install = [build_options.uv, "pip", "install", "--quiet", "--python", python]
     else:
-        _run([tools.interpreter, "-m", "venv", folder])
+        run_command([build_options.interpreter, "-m", "venv", folder])
         install = [python, "-m", "pip", "install", "--quiet"]
-    _run([*install, "--no-deps", *tools.links, "-r", listed])
-    temporary = os.path.join(folder, _WHOLE + ".tmp")
+    run_command([*install, "--no-deps", *build_options.links, "-r", listed])
+    temporary = os.path.join(folder, _READY_MARKER + ".tmp")
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(sorted(lock.values()), file, indent=1)
-    os.replace(temporary, os.path.join(folder, _WHOLE))
+    os.replace(temporary, os.path.join(folder, _READY_MARKER))
 
 
 def _python_in(folder):
@@ -244,12 +247,14 @@ def _python_in(folder):
     return os.path.join(folder, "bin", "python")
 
 
-def _run(command, **how):
-    """The output of a command; of one that fails, its last lines."""
+def run_command(command, **how):
+    """The output of a command; of one that fails, its last lines in the error."""
     result = subprocess.run(command, capture_output=True, text=True, **how)
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip()).splitlines()[-12:]
-        raise Failed(f"`{' '.join(command[:4])} ...` failed:\n  " + "\n  ".join(said))
+        raise ParityError(
+            f"`{' '.join(command[:4])} ...` failed:\n  " + "\n  ".join(said)
+        )
     return result.stdout
 
 

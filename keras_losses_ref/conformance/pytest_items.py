@@ -12,7 +12,7 @@ import functools
 import pytest
 
 from keras_losses_ref.conformance import check, report
-from keras_losses_ref.conformance.cases import HAND
+from keras_losses_ref.conformance.cases import HANDWRITTEN
 from keras_losses_ref.pytest_plugin import VERDICTS
 
 
@@ -25,12 +25,12 @@ class Corpus(pytest.File):
 
     def collect(self):
         wanted = self.config.getoption("losses_ref") or "all"
-        for loss in HAND if wanted == "all" else wanted.split(","):
-            if loss not in HAND:
-                close = difflib.get_close_matches(loss, HAND, n=3, cutoff=0.4)
+        for loss in HANDWRITTEN if wanted == "all" else wanted.split(","):
+            if loss not in HANDWRITTEN:
+                close = difflib.get_close_matches(loss, HANDWRITTEN, n=3, cutoff=0.4)
                 raise self.CollectError(
                     f"--losses-ref: unknown loss. Received: {loss!r}. Expected all, or "
-                    f"with commas between them: {', '.join(close or HAND)}."
+                    f"with commas between them: {', '.join(close or HANDWRITTEN)}."
                 )
             yield Loss.from_parent(self, name=loss)
 
@@ -50,7 +50,7 @@ class Loss(pytest.Collector):
             raise self.CollectError(str(error)) from None
         for case in cases:
             yield CaseItem.from_parent(self, name=case.id, case=case)
-        yield LedgerItem.from_parent(self, name="ledger")
+        yield DeviationsItem.from_parent(self, name="ledger")
 
     @functools.cached_property
     def report(self):
@@ -100,5 +100,5 @@ class CaseItem(_Item):
         self.case = case
 
 
-class LedgerItem(_Item):
+class DeviationsItem(_Item):
     """Whether each entry of the ledger that the cases meet shows in one of them."""

@@ -4,7 +4,7 @@ docs/speed keeps what `bench --format json` printed: a run a file, run*.json, an
 memory of a step in memory.json. README.md beside them is printed from these, and so is
 the table of speed in the README of the project.
 
-    python -m keras_losses_ref.conformance.bench_page docs/speed
+    python docs/tools/speed_page.py docs/speed
 
 A machine is never quite idle, so a ratio is the median of the runs, and what it was in
 each of them stands beside it. The first run has every size, the others may be --fast.
@@ -17,8 +17,8 @@ import statistics
 import sys
 
 from keras_losses_ref.conformance.bench import PATHS, geometric_mean
+from keras_losses_ref.conformance.parity.record_file import SCHEMA
 from keras_losses_ref.conformance.report.markdown import table
-from keras_losses_ref.conformance.snapshot import SCHEMA
 
 
 def load(folder):

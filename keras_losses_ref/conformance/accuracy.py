@@ -15,8 +15,8 @@ float16: TensorFlow flushes the subnormals of the other dtypes. A float64 truth 
 itself rounded to float64, so that half an ulp is the least that can be told there.
 
 Two rules a cell may break. Dominance: the worst of ours is neither above Keras's worst
-nor above what `Subject.bound` allows (where this Keras lacks the loss, there is nothing
-to dominate). Absolute: `Subject.limit`, whatever Keras does.
+nor above what `AccuracySpec.bound` allows (where this Keras lacks the loss, there is
+nothing to dominate). Absolute: `AccuracySpec.limit`, whatever Keras does.
 """
 
 import dataclasses
@@ -28,14 +28,14 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance import compare
 from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.evaluate import (
-    consult,
     evaluate,
+    evaluate_oracle,
     round_to,
     rounded,
 )
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO
 
 FAMILIES = ("typical", "near 0", "near 1", "tiny difference", "saturated", "huge")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -52,7 +52,7 @@ class Draw:
     """Random numbers for one family of inputs, within the range of one dtype."""
 
     def __init__(self, seed, family, dtype):
-        self.epsilon, self.smallest, self.largest = compare.FORMATS[dtype]
+        self.epsilon, self.smallest, self.largest = FLOAT_INFO[dtype]
         self.family, self.dtype = family, dtype
         self.random = np.random.RandomState(seed)
 
@@ -319,7 +319,7 @@ def _unit(x):
 
 
 @dataclasses.dataclass(frozen=True)
-class Domain:
+class InputKind:
     """A kind of inputs, and how results on them are looked at."""
 
     sample: Callable
@@ -333,38 +333,38 @@ class Domain:
 
 
 _error = "|y_pred − y_true|"
-REAL = Domain(real, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
-POSITIVE = Domain(positive, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
-SIGNS = Domain(
+REAL = InputKind(real, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
+POSITIVE = InputKind(positive, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
+SIGNS = InputKind(
     signs, lambda y, p, v: np.abs(1 - y * p), "|1 − y_true y_pred|", rowwise=False
 )
-BINARY = Domain(binary, lambda y, p, v: p, "y_pred", "logit", rowwise=False)
-BINARY_LOGITS = Domain(
+BINARY = InputKind(binary, lambda y, p, v: p, "y_pred", "logit", rowwise=False)
+BINARY_LOGITS = InputKind(
     binary_logits, lambda y, x, v: x, "y_pred (logit)", "symlog", rowwise=False
 )
-ONE_HOT = Domain(
+ONE_HOT = InputKind(
     one_hot, lambda y, p, v: _share(y, p), "probability of the label", "logit"
 )
 INDICES = dataclasses.replace(ONE_HOT, sample=_indexed(one_hot))
-ONE_HOT_LOGITS = Domain(
+ONE_HOT_LOGITS = InputKind(
     one_hot_logits, lambda y, x, v: _lead(y, x), "lead of the label's logit", "symlog"
 )
 INDICES_LOGITS = dataclasses.replace(ONE_HOT_LOGITS, sample=_indexed(one_hot_logits))
-DISTRIBUTION = Domain(
+DISTRIBUTION = InputKind(
     distribution, lambda y, p, v: np.abs(p - y).max(-1), "largest " + _error
 )
-VECTORS = Domain(vectors, lambda y, p, v: _angle(y, p), "angle between the vectors")
-MASKS = Domain(masks, lambda y, p, v: np.abs(p - y).mean(-1), "mean " + _error)
-EMBEDDINGS = Domain(embeddings, lambda y, p, v: v, "loss")
-SEQUENCES = Domain(sequences, lambda y, p, v: v, "loss")
+VECTORS = InputKind(vectors, lambda y, p, v: _angle(y, p), "angle between the vectors")
+MASKS = InputKind(masks, lambda y, p, v: np.abs(p - y).mean(-1), "mean " + _error)
+EMBEDDINGS = InputKind(embeddings, lambda y, p, v: v, "loss")
+SEQUENCES = InputKind(sequences, lambda y, p, v: v, "loss")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Subject:
+class AccuracySpec:
     """One loss in one configuration."""
 
     loss: str
-    domain: Domain
+    domain: InputKind
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: Whether a log-softmax or a focal power is inside: 8 ulp are allowed, not 4.
     deep: bool = False
@@ -394,36 +394,38 @@ class Subject:
 
 
 _LOGITS = {"from_logits": True}
-SUBJECTS = (
-    Subject("MeanSquaredError", REAL),
-    Subject("MeanAbsoluteError", REAL),
-    Subject("MeanAbsolutePercentageError", REAL),
-    Subject("MeanSquaredLogarithmicError", POSITIVE),
-    Subject("Huber", REAL),
-    Subject("LogCosh", REAL),
-    Subject("CosineSimilarity", VECTORS),
-    Subject("BinaryCrossentropy", BINARY),
-    Subject("BinaryCrossentropy", BINARY_LOGITS, _LOGITS),
-    Subject("BinaryFocalCrossentropy", BINARY, deep=True),
-    Subject("BinaryFocalCrossentropy", BINARY_LOGITS, _LOGITS, deep=True),
-    Subject("CategoricalCrossentropy", ONE_HOT),
-    Subject("CategoricalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
-    Subject("CategoricalFocalCrossentropy", ONE_HOT, deep=True),
-    Subject("CategoricalFocalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
-    Subject("SparseCategoricalCrossentropy", INDICES),
-    Subject("SparseCategoricalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True),
-    Subject("SparseCategoricalFocalCrossentropy", INDICES, deep=True),
-    Subject("SparseCategoricalFocalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True),
-    Subject("CategoricalGeneralizedCrossEntropy", INDICES),
-    Subject("KLDivergence", DISTRIBUTION),
-    Subject("Poisson", POSITIVE),
-    Subject("Hinge", SIGNS),
-    Subject("SquaredHinge", SIGNS),
-    Subject("CategoricalHinge", ONE_HOT_LOGITS),
-    Subject("Dice", MASKS, {"axis": -1}),
-    Subject("Tversky", MASKS, {"axis": -1}),
-    Subject("Circle", EMBEDDINGS),
-    Subject("CTC", SEQUENCES, deep=True),
+SPECS = (
+    AccuracySpec("MeanSquaredError", REAL),
+    AccuracySpec("MeanAbsoluteError", REAL),
+    AccuracySpec("MeanAbsolutePercentageError", REAL),
+    AccuracySpec("MeanSquaredLogarithmicError", POSITIVE),
+    AccuracySpec("Huber", REAL),
+    AccuracySpec("LogCosh", REAL),
+    AccuracySpec("CosineSimilarity", VECTORS),
+    AccuracySpec("BinaryCrossentropy", BINARY),
+    AccuracySpec("BinaryCrossentropy", BINARY_LOGITS, _LOGITS),
+    AccuracySpec("BinaryFocalCrossentropy", BINARY, deep=True),
+    AccuracySpec("BinaryFocalCrossentropy", BINARY_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("CategoricalCrossentropy", ONE_HOT),
+    AccuracySpec("CategoricalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT, deep=True),
+    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("SparseCategoricalCrossentropy", INDICES),
+    AccuracySpec("SparseCategoricalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("SparseCategoricalFocalCrossentropy", INDICES, deep=True),
+    AccuracySpec(
+        "SparseCategoricalFocalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True
+    ),
+    AccuracySpec("CategoricalGeneralizedCrossEntropy", INDICES),
+    AccuracySpec("KLDivergence", DISTRIBUTION),
+    AccuracySpec("Poisson", POSITIVE),
+    AccuracySpec("Hinge", SIGNS),
+    AccuracySpec("SquaredHinge", SIGNS),
+    AccuracySpec("CategoricalHinge", ONE_HOT_LOGITS),
+    AccuracySpec("Dice", MASKS, {"axis": -1}),
+    AccuracySpec("Tversky", MASKS, {"axis": -1}),
+    AccuracySpec("Circle", EMBEDDINGS),
+    AccuracySpec("CTC", SEQUENCES, deep=True),
 )
 
 
@@ -434,7 +436,7 @@ SUBJECTS = (
 class Cell:
     """The errors of ours and Keras's on one family of inputs, in ulp."""
 
-    subject: Subject
+    subject: AccuracySpec
     dtype: str
     path: str
     family: str
@@ -446,7 +448,7 @@ class Cell:
     axis: Any
 
     @property
-    def broken(self):
+    def violations(self):
         """The rules that this cell breaks, in words."""
         worst, rules = np.max(self.ours, initial=0.0), []
         if self.keras is not None and worst > max(
@@ -488,7 +490,7 @@ def cases(subject, dtype, path, seed=0):
         )
 
 
-def survey(subjects=SUBJECTS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
+def measure(subjects=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
     """Every Cell, in the order of the arguments. `progress(done, what)` is called."""
     cells = []
     for done, (subject, dtype) in enumerate(itertools.product(subjects, dtypes), 1):
@@ -498,7 +500,7 @@ def survey(subjects=SUBJECTS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None)
             answers = (evaluate(asked, who) for who in ("ours", "keras"))
             for (case, ours), (_, keras) in zip(*answers):
                 if case.name not in truths:
-                    truths[case.name] = consult(case)
+                    truths[case.name] = evaluate_oracle(case)
                 for aspect in ASPECTS:
                     cells.append(
                         _cell(subject, case, aspect, ours, keras, truths[case.name])
@@ -522,7 +524,7 @@ def _cell(subject, case, aspect, ours, keras, truth):
     elif axis.ndim > want.ndim:
         axis = axis[..., 0]  # rows of one element
     theirs = None
-    if not (keras.error or keras.absent):
+    if not (keras.error or keras.unsupported):
         theirs = errors(getattr(keras, aspect))
     return Cell(
         subject,
@@ -549,7 +551,7 @@ def _scale(subject, case, aspect, want):
 
 def ulp_errors(got, want, dtype, scale=None):
     """|got - want| in ulp of `scale` in `dtype`; inf where one is not finite."""
-    epsilon, smallest, largest = compare.FORMATS[dtype]
+    epsilon, smallest, largest = FLOAT_INFO[dtype]
     scale = np.abs(want) if scale is None else np.maximum(scale, np.abs(want))
     with np.errstate(all="ignore"):
         limit = largest * (1 + epsilon / 4)  # rounds to infinity in this dtype

@@ -34,7 +34,7 @@ shares = numbers(2.0**-10, 1.0).map(lambda p: p / p.sum(-1, keepdims=True))
 vectors = numbers(2.0**-4, 4.0)
 
 #: loss: (labels, predictions, logits)
-DOMAINS = {
+STRATEGIES = {
     "MeanSquaredError": (real, real, None),
     "MeanAbsoluteError": (real, real, None),
     "MeanAbsolutePercentageError": (positive, real, None),
@@ -64,7 +64,7 @@ DOMAINS = {
 
 @st.composite
 def generated(draw, loss):
-    labels, predictions, logits = DOMAINS[loss]
+    labels, predictions, logits = STRATEGIES[loss]
     config = {}
     if logits is not None and draw(st.booleans()):
         predictions, config = logits, {"from_logits": True}
@@ -86,8 +86,8 @@ def generated(draw, loss):
     )
 
 
-def test_every_loss_has_a_domain():
-    assert set(DOMAINS) == set(cases.HAND)
+def test_every_loss_has_strategies():
+    assert set(STRATEGIES) == set(cases.HANDWRITTEN)
 
 
 def test_a_planted_bug_is_found(monkeypatch):
@@ -96,7 +96,7 @@ def test_a_planted_bug_is_found(monkeypatch):
         test_generated_cases_agree("MeanSquaredError")
 
 
-@pytest.mark.parametrize("loss", DOMAINS)
+@pytest.mark.parametrize("loss", STRATEGIES)
 def test_generated_cases_agree(loss):
     @settings(
         max_examples=30,

@@ -14,16 +14,9 @@ import pytest
 import tensorflow as tf
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import (
-    cases,
-    changes,
-    changes_report,
-    compare,
-    deviations,
-    evaluate,
-    record,
-    snapshot,
-)
+from keras_losses_ref.conformance import cases, deviations, evaluate, verdict
+from keras_losses_ref.conformance.parity import diff, record, record_file
+from keras_losses_ref.conformance.report import diff as diff_report
 from keras_losses_ref.losses import host
 
 PATTERNS = [
@@ -62,7 +55,7 @@ HUBER = "keras:huber/documented[float32,sum_over_batch_size,eager]"
 
 def test_two_records_of_one_environment_are_the_same_bytes(recorded):
     again = record.record(*record.select(PATTERNS))
-    assert snapshot.dumps(again) == snapshot.dumps(recorded)
+    assert record_file.dumps(again) == record_file.dumps(recorded)
 
 
 def test_a_record_asks_everything_it_promises(recorded):
@@ -94,23 +87,23 @@ def test_numbers_round_trip(dtype):
     with np.errstate(over="ignore"):
         numbers = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, *draws]).astype(kind)
     wide = numbers.astype(np.float64)
-    text = json.dumps(snapshot.plain(wide, dtype), allow_nan=False)
-    found = snapshot.array(json.loads(text)).astype(kind).astype(np.float64)
+    text = json.dumps(record_file.plain(wide, dtype), allow_nan=False)
+    found = record_file.array(json.loads(text)).astype(kind).astype(np.float64)
     np.testing.assert_array_equal(found, wide)
 
 
 def test_large_arrays_are_thinned_and_keep_their_shape():
-    thin = snapshot.plain(np.arange(90000.0).reshape(300, 300), "float32")
-    assert snapshot.shape(thin) == (300, 300)
-    kept = snapshot.array(thin)
-    assert 500 < kept.size <= snapshot.MOST_ELEMENTS
+    thin = record_file.plain(np.arange(90000.0).reshape(300, 300), "float32")
+    assert record_file.shape(thin) == (300, 300)
+    kept = record_file.array(thin)
+    assert 500 < kept.size <= record_file.MOST_ELEMENTS
     assert kept[1] == thin["every"]
 
 
 def test_written_and_read_again_it_is_the_same(recorded, tmp_path):
     path = tmp_path / "record.json"
-    path.write_text(snapshot.dumps(recorded))
-    found = snapshot.load(path)
+    path.write_text(record_file.dumps(recorded))
+    found = record_file.load(path)
     assert found == recorded
     assert found.environment["tensorflow"] == tf.__version__
 
@@ -127,7 +120,7 @@ def test_written_and_read_again_it_is_the_same(recorded, tmp_path):
 )
 def test_what_is_no_whole_record_is_refused(recorded, tmp_path, capsys, spoil, says):
     path = tmp_path / "record.json"
-    text = snapshot.dumps(recorded)
+    text = record_file.dumps(recorded)
     assert spoil(text) != text
     path.write_text(spoil(text))
     assert cli.main(["compare", str(path), str(path)]) == cli.USAGE
@@ -136,7 +129,7 @@ def test_what_is_no_whole_record_is_refused(recorded, tmp_path, capsys, spoil, s
 
 def test_comparing_needs_no_tensorflow(recorded, tmp_path):
     path = tmp_path / "record.json"
-    path.write_text(snapshot.dumps(recorded))
+    path.write_text(record_file.dumps(recorded))
     code = (
         "import sys; from keras_losses_ref import cli;"
         f"code = cli.main(['compare', {str(path)!r}, {str(path)!r}]);"
@@ -151,33 +144,33 @@ def test_comparing_needs_no_tensorflow(recorded, tmp_path):
 
 
 def test_a_record_against_itself_is_no_alarm(recorded):
-    result = changes.compare(recorded, recorded)
+    result = diff.compare(recorded, recorded)
     assert result.ok and not result.changes and result.same == len(recorded.answers)
 
 
 def test_a_planted_change_is_found_and_nothing_else(recorded):
     new = with_keras(changed(recorded, HUBER, value=0.31), "99.0")
-    (change,) = changes.compare(recorded, new).changes
+    (change,) = diff.compare(recorded, new).changes
     assert change.full_id == f"{HUBER} value"
-    assert (change.kind, change.part) == (changes.SEMANTIC, "Keras")
+    assert (change.kind, change.component) == (diff.SEMANTIC, "Keras")
     assert (change.old, change.new) == (recorded.answers[HUBER]["value"], 0.31)
     assert change.ulp > 1e6
     # Both are said to be the definition's, under two Kerases.
-    assert change.explained_by == changes.HOST_RULES
+    assert change.explained_by == diff.HOST_RULES
 
 
 def test_one_keras_has_one_ledger(recorded):
-    (change,) = changes.compare(recorded, changed(recorded, HUBER, value=0.31)).changes
-    assert change.explained_by is None and change.part == ""
+    (change,) = diff.compare(recorded, changed(recorded, HUBER, value=0.31)).changes
+    assert change.explained_by is None and change.component == ""
 
 
 def test_rounding_is_told_apart(recorded):
     value = recorded.answers[HUBER]["value"]
     moved = float(np.nextafter(np.float32(value), np.float32(1)))
-    new = changed(recorded, HUBER, value=snapshot.plain(moved, "float32"))
-    result = changes.compare(recorded, new)
+    new = changed(recorded, HUBER, value=record_file.plain(moved, "float32"))
+    result = diff.compare(recorded, new)
     (change,) = result.changes
-    assert change.kind == changes.ROUNDING and 0 < change.ulp <= 1
+    assert change.kind == diff.ROUNDING and 0 < change.ulp <= 1
     assert result.ok and result.counts["rounding"] == 1
 
 
@@ -185,24 +178,24 @@ def test_what_other_dtypes_show_is_no_rounding(recorded):
     half = HUBER.replace("float32", "bfloat16")
     value = recorded.answers[half]["value"]
     new = changed(recorded, half, value=value + 4 * 2.0**-9)
-    assert changes.compare(recorded, new).changes[0].kind == changes.ROUNDING
+    assert diff.compare(recorded, new).changes[0].kind == diff.ROUNDING
     new = changed(new, HUBER, value=0.163)
-    found = changes.compare(recorded, new).changes
-    assert [change.kind for change in found] == [changes.SEMANTIC] * 2
+    found = diff.compare(recorded, new).changes
+    assert [change.kind for change in found] == [diff.SEMANTIC] * 2
 
 
 def test_a_ledger_entry_explains_what_it_covers(recorded):
     entry = {"sentence": "It doubles.", "thread": "https://example.org/1"}
     new = changed(recorded, HUBER, value=0.31, matches={"value": "doubles"})
-    new = with_keras(dataclasses.replace(new, ledger={"doubles": entry}), "99.0")
-    result = changes.compare(recorded, new)
+    new = with_keras(dataclasses.replace(new, deviations={"doubles": entry}), "99.0")
+    result = diff.compare(recorded, new)
     assert result.changes[0].explained_by == "doubles"
-    assert result.ledger == {"doubles": entry}
-    text = changes_report.render(result)
+    assert result.deviations == {"doubles": entry}
+    text = diff_report.render(result)
     assert "It doubles." in text and "https://example.org/1" in text
     assert "1 as the ledger says" in text
     nobodys = changed(new, HUBER, matches={"value": None})
-    assert changes.compare(recorded, nobodys).changes[0].explained_by is None
+    assert diff.compare(recorded, nobodys).changes[0].explained_by is None
 
 
 def test_a_value_of_another_shape_is_whose_the_shape_is():
@@ -214,7 +207,7 @@ def test_a_value_of_another_shape_is_whose_the_shape_is():
         lambda case: True, lambda case: squeezed,
     )  # fmt: skip
     case = cases.Case("Hinge", "made_up", "a test", np.ones(5), np.ones((5, 1)))
-    found = compare.judge(case, right, squeezed, right, [entry])
+    found = verdict.judge(case, right, squeezed, right, [entry])
     answers = record._of_cases(list(found))
     assert answers[f"keras:{case.id}"]["matches"]["value"] == "squeezed"
     assert answers[f"ours:{case.id}"]["matches"] == {}
@@ -234,13 +227,13 @@ def test_what_a_pickle_forgets_since_it_holds_the_config(recorded):
             way.format("pickle"): pickled,
         }
         sides.append(
-            with_keras(snapshot.Record(answers, recorded.environment), version)
+            with_keras(record_file.Record(answers, recorded.environment), version)
         )
-    (change,) = changes.compare(*sides).changes
+    (change,) = diff.compare(*sides).changes
     assert (change.id, change.explained_by) == (way.format("pickle"), entry)
     # a config that gives another answer is no explanation
     sides[1].answers[way.format("config")] = {**forgets, "value": [7.0]}
-    found = {change.id: change for change in changes.compare(*sides).changes}
+    found = {change.id: change for change in diff.compare(*sides).changes}
     assert found[way.format("pickle")].explained_by is None
 
 
@@ -250,13 +243,15 @@ def test_whose_part_it_is(recorded):
     new = changed(recorded, HUBER, value=0.31, matches=nobodys)
     environment = {**new.environment, "keras": "99.0", "tensorflow": "9.9.0"}
     new = dataclasses.replace(new, environment=environment)
-    assert changes.compare(recorded, new).changes[0].part == "Keras or TensorFlow"
+    assert diff.compare(recorded, new).changes[0].component == "Keras or TensorFlow"
     both = changed(new, ours, value=0.31, matches=nobodys)
-    assert {c.part for c in changes.compare(recorded, both).changes} == {"TensorFlow"}
+    assert {c.component for c in diff.compare(recorded, both).changes} == {"TensorFlow"}
     # The old Keras on the new TensorFlow still said 0.155.
-    between = dataclasses.replace(recorded, environment={**environment, "keras": "1"})
-    (change,) = changes.compare(recorded, new, between=between).changes
-    assert change.part == "Keras"
+    intermediate = dataclasses.replace(
+        recorded, environment={**environment, "keras": "1"}
+    )
+    (change,) = diff.compare(recorded, new, intermediate=intermediate).changes
+    assert change.component == "Keras"
 
 
 def test_names_arguments_and_defaults(recorded):
@@ -268,15 +263,15 @@ def test_names_arguments_and_defaults(recorded):
     public["arguments"].insert(1, ["slope", "1.0"])
     public["default_name"] = "uber"
     answers["keras:Hinge"]["arguments"].reverse()
-    result = changes.compare(recorded, dataclasses.replace(recorded, answers=answers))
+    result = diff.compare(recorded, dataclasses.replace(recorded, answers=answers))
     found = {(c.id, c.aspect, c.kind) for c in result.changes}
     assert found == {
-        ("keras:LogCosh", "public name", changes.REMOVED),
-        ("keras:NewLoss", "public name", changes.ADDED),
-        ("keras:Huber", "default of delta", changes.SEMANTIC),
-        ("keras:Huber", "argument slope", changes.ADDED),
-        ("keras:Huber", "default_name", changes.SEMANTIC),
-        ("keras:Hinge", "order of arguments", changes.SEMANTIC),
+        ("keras:LogCosh", "public name", diff.REMOVED),
+        ("keras:NewLoss", "public name", diff.ADDED),
+        ("keras:Huber", "default of delta", diff.SEMANTIC),
+        ("keras:Huber", "argument slope", diff.ADDED),
+        ("keras:Huber", "default_name", diff.SEMANTIC),
+        ("keras:Hinge", "order of arguments", diff.SEMANTIC),
     }
     (slope,) = [c for c in result.changes if c.aspect == "argument slope"]
     assert "before" in slope.new  # who gives positional arguments meets it
@@ -286,11 +281,11 @@ def test_errors_and_their_types(recorded):
     answers = copy.deepcopy(recorded.answers)
     answers[HUBER] = {"loss": "Huber", "error": "ValueError", "matches": {}}
     refused = dataclasses.replace(recorded, answers=answers)
-    (change,) = changes.compare(recorded, refused).changes
+    (change,) = diff.compare(recorded, refused).changes
     assert (change.aspect, change.old) == ("error", "an answer")
     assert change.new == "ValueError"
     other = changed(refused, HUBER, error="TypeError")
-    (change,) = changes.compare(refused, other).changes
+    (change,) = diff.compare(refused, other).changes
     assert (change.aspect, change.new) == ("error type", "TypeError")
 
 
@@ -303,7 +298,7 @@ def test_a_broken_keras_is_found(recorded, monkeypatch):
             return 1.001 * super().call(y_true, y_pred)
 
     monkeypatch.setattr(host.keras.losses, "MeanAbsoluteError", MeanAbsoluteError)
-    result = changes.compare(recorded, record.record(*record.select(PATTERNS)))
+    result = diff.compare(recorded, record.record(*record.select(PATTERNS)))
     assert not result.ok
     assert {(c.implementation, c.loss) for c in result.pending} == {
         ("keras", "MeanAbsoluteError")
@@ -317,9 +312,9 @@ def test_a_broken_keras_is_found(recorded, monkeypatch):
 def files(recorded, tmp_path):
     """(old, new): records of which one answer differs."""
     old, new = tmp_path / "old.json", tmp_path / "new.json"
-    old.write_text(snapshot.dumps(recorded))
+    old.write_text(record_file.dumps(recorded))
     planted = with_keras(changed(recorded, HUBER, value=0.31), "99.0")
-    new.write_text(snapshot.dumps(planted))
+    new.write_text(record_file.dumps(planted))
     return [str(old), str(new)]
 
 
@@ -404,7 +399,7 @@ def test_a_loss_of_ones_own(tmp_path, monkeypatch, capsys):
     case = ["--case", "huber/documented[float32,sum_over_batch_size,eager]"]
     own = ["--loss", "klr_own_loss:Squared"]
     assert cli.main(["record", path, *case, *own]) == cli.OK
-    answers = snapshot.load(path).answers
+    answers = record_file.load(path).answers
     ids = {name for name in answers if name.startswith("user:")}
     ways = ("eager", "graph", "xla", "epochs", "config", ".keras", "pickle", "float16")
     assert {f"user:Squared[{way}]" for way in ways} <= ids
@@ -432,14 +427,14 @@ def test_a_model_of_ones_own(tmp_path, capsys):
     assert cli.main(arguments) == cli.USAGE  # a model without data
     data = str(tmp_path / "data.npz")
     assert cli.main([*arguments, "--data", data]) == cli.OK
-    answers = snapshot.load(path).answers
+    answers = record_file.load(path).answers
     first = answers["user:model.keras[batch 0]"]
     kernel, bias = model.get_weights()
     error = x[:32] @ kernel + bias - y[:32]
     assert first["value"] == pytest.approx(np.mean(error**2), rel=1e-5)
     gradient = answers["user:model.keras[batch 0, weights 0]"]["gradient"]
     want = x[:32].T @ (error / 32)
-    np.testing.assert_allclose(snapshot.array(gradient), want, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(record_file.array(gradient), want, rtol=1e-3, atol=1e-5)
     assert "user:model.keras[batch 1]" in answers
 
     np.savez(tmp_path / "data.npz", inputs=x)

@@ -6,8 +6,8 @@ import math
 import textwrap
 from xml.etree import ElementTree
 
-from keras_losses_ref.conformance import changes
-from keras_losses_ref.conformance.snapshot import SCHEMA
+from keras_losses_ref.conformance.parity import diff
+from keras_losses_ref.conformance.parity.record_file import SCHEMA
 
 #: How many groups a comment on a pull request shows in full.
 _MARKDOWN_LIMIT = 20
@@ -32,12 +32,12 @@ def groups(comparison):
     found = collections.defaultdict(list)
     for change in comparison.changes:  # these stand worst first
         loss, cause = change.loss, change.explained_by
-        if change.kind == changes.ROUNDING:
+        if change.kind == diff.ROUNDING:
             loss = cause = None
-        elif change.of_interface and change.aspect != "public name":
-            said = told(change) if change.kind == changes.SEMANTIC else ""
+        elif change.is_api_change and change.aspect != "public name":
+            said = told(change) if change.kind == diff.SEMANTIC else ""
             loss, cause = None, (change.aspect, said)
-        elif change.of_interface:
+        elif change.is_api_change:
             loss = cause = None
         found[change.implementation, loss, change.kind, cause].append(change)
     return list(found.values())
@@ -63,9 +63,9 @@ def _package(environment):
 def summary(comparison):
     """One line: how much changed, and how much of it is known."""
     counts = comparison.counts
-    semantic = [c for c in comparison.changes if c.kind == changes.SEMANTIC]
-    answers = [change for change in semantic if not change.of_interface]
-    rules = sum(change.explained_by == changes.HOST_RULES for change in answers)
+    semantic = [c for c in comparison.changes if c.kind == diff.SEMANTIC]
+    answers = [change for change in semantic if not change.is_api_change]
+    rules = sum(change.explained_by == diff.HOST_RULES for change in answers)
     known = sum(change.explained_by is not None for change in answers) - rules
     verdict = "same" if comparison.ok else "CHANGED"
     words = [
@@ -80,7 +80,7 @@ def summary(comparison):
     ]
     if comparison.accepted:
         taken = sum(
-            change.matters and changes.is_accepted(change, comparison.accepted)
+            change.is_breaking and diff.is_accepted(change, comparison.accepted)
             for change in comparison.changes
         )
         words.append(f"{taken} accepted")
@@ -111,11 +111,11 @@ def _group(group, comparison):
     worst = group[0]
     yield f"{worst.kind.upper()}  {heading(group)}"
     for name in (worst.explained_by or "").split(", "):
-        entry = comparison.ledger.get(name)
+        entry = comparison.deviations.get(name)
         if entry:
             yield f"  {name}: {entry['sentence']}"
             yield f"    {entry['thread']}"
-    if worst.of_interface:
+    if worst.is_api_change:
         for line in textwrap.wrap(", ".join(members(group)), 84):
             yield f"  {line}"
         return
@@ -129,19 +129,19 @@ def heading(group):
     """Whose loss it is, how many answers, and why."""
     worst = group[0]
     whose = _WHOSE[worst.implementation]
-    parts = sorted({change.part for change in group} - {""})
+    parts = sorted({change.component for change in group} - {""})
     by = f" [{', '.join(parts)}]" if parts else ""
-    if worst.kind == changes.ROUNDING:
+    if worst.kind == diff.ROUNDING:
         ulp = max(change.ulp for change in group)
         return f"{whose} losses: {_number(group, 'answer')}, at most {ulp:.3g} ulp{by}"
-    if worst.of_interface:
+    if worst.is_api_change:
         what = _number(group, "name")
         if worst.aspect != "public name":
             what = worst.aspect
-            what += f": {told(worst)}" if worst.kind == changes.SEMANTIC else ""
+            what += f": {told(worst)}" if worst.kind == diff.SEMANTIC else ""
         return f"{whose} {what}{by}"
     cause = "not in the ledger"
-    if worst.explained_by == changes.HOST_RULES:
+    if worst.explained_by == diff.HOST_RULES:
         cause = "with the host's rules"
     elif worst.explained_by:
         cause = f"as the ledger says: {worst.explained_by}"
@@ -162,7 +162,7 @@ def members(group):
     """What a change of the interface befell: names of losses, or how they are asked."""
     if group[0].aspect == "public name":
         return [f"{change.question} ({told(change)})" for change in group]
-    if group[0].kind == changes.SEMANTIC:
+    if group[0].kind == diff.SEMANTIC:
         return [change.question for change in group]
     return [f"{change.question} ({told(change)})" for change in group]
 
@@ -175,9 +175,9 @@ def spread(group):
 
 def told(change):
     """The old answer and the new one, in a few words."""
-    if change.kind == changes.ADDED:
+    if change.kind == diff.ADDED:
         return _short(change.new)
-    if change.kind == changes.REMOVED:
+    if change.kind == diff.REMOVED:
         return f"was {_short(change.old)}"
     return f"{_short(change.old)} -> {_short(change.new)}"
 
@@ -205,7 +205,7 @@ def document(comparison):
         "only_one_side": comparison.alone,
         "accepted": list(comparison.accepted),
         "accepted_but_unchanged": list(comparison.stale),
-        "ledger": comparison.ledger,
+        "ledger": comparison.deviations,
         "changes": [
             {
                 "id": change.full_id,
@@ -213,13 +213,13 @@ def document(comparison):
                 "implementation": change.implementation,
                 "aspect": change.aspect,
                 "kind": change.kind,
-                "of_interface": change.of_interface,
+                "of_interface": change.is_api_change,
                 "old": change.old,
                 "new": change.new,
                 "at": change.at,
                 "ulp": change.ulp if math.isfinite(change.ulp) else str(change.ulp),
                 "explained_by": change.explained_by,
-                "part": change.part,
+                "part": change.component,
             }
             for change in comparison.changes
         ],
@@ -235,7 +235,7 @@ def _junit(comparison):
     suites = ElementTree.Element("testsuites", name="keras-losses-ref compare")
     by_loss = collections.defaultdict(list)
     for change in comparison.changes:
-        if change.matters:
+        if change.is_breaking:
             by_loss[change.loss].append(change)
     pending = set(map(id, comparison.pending))
     for loss, found in sorted(by_loss.items()):
@@ -272,7 +272,7 @@ def _markdown(comparison):
     """Short enough for a comment: what matters as a table, the rest as a line."""
     mark = "nothing changed" if comparison.ok else "**changed**"
     lines = [f"### keras-losses-ref: {mark}", "", summary(comparison), ""]
-    found = [g for g in groups(comparison) if g[0].kind != changes.ROUNDING]
+    found = [g for g in groups(comparison) if g[0].kind != diff.ROUNDING]
     if found:
         lines.append("| | loss | what | worst, old -> new | ulp | why | part |")
         lines.append("|---|---|---|---|---:|---|---|")
@@ -285,15 +285,15 @@ def _markdown(comparison):
             f"`{worst.question}`: {told(worst)}",
             "" if math.isnan(worst.ulp) else f"{worst.ulp:.3g}",
             worst.explained_by or "",
-            worst.part,
+            worst.component,
         ]
         escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
         lines.append(f"| {' | '.join(escaped)} |")
     if len(found) > _MARKDOWN_LIMIT:
         lines += ["", f"and {len(found) - _MARKDOWN_LIMIT} groups more."]
-    if comparison.ledger:
+    if comparison.deviations:
         lines.append("")
-    for name, entry in comparison.ledger.items():
+    for name, entry in comparison.deviations.items():
         lines.append(f"- `{name}`: {entry['sentence']} ({entry['thread']})")
     for pattern in comparison.stale:
         lines += ["", f"Accepted, but did not change: `{pattern}`"]
@@ -305,21 +305,21 @@ def _markdown(comparison):
 
 def _html(comparison):
     """A page that opens offline; needs the extra `html`."""
-    from keras_losses_ref.conformance.report import page
+    from keras_losses_ref.conformance.report import html
 
     by_kind = collections.defaultdict(list)
     for group in groups(comparison):
         by_kind[group[0].kind].append(group)
-    return page.page(
+    return html.page(
         "changes.html",
         title=f"keras-losses-ref: {title(comparison)}",
         comparison=comparison,
         summary=summary(comparison),
         kinds=[
-            (changes.SEMANTIC, "Other answers"),
-            (changes.REMOVED, "Removed"),
-            (changes.ADDED, "Added"),
-            (changes.ROUNDING, "Moved by rounding"),
+            (diff.SEMANTIC, "Other answers"),
+            (diff.REMOVED, "Removed"),
+            (diff.ADDED, "Added"),
+            (diff.ROUNDING, "Moved by rounding"),
         ],
         by_kind=by_kind,
         limit=_PAGE_LIMIT,

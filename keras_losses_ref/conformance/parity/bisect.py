@@ -20,9 +20,10 @@ from importlib import metadata
 
 import numpy as np
 
-from keras_losses_ref.conformance import cases, changes, environments, upgrade
+from keras_losses_ref.conformance import cases
 from keras_losses_ref.conformance.cases import DEFAULT
-from keras_losses_ref.conformance.environments import Failed, name_of
+from keras_losses_ref.conformance.parity import ParityError, diff, upgrade, venvs
+from keras_losses_ref.conformance.parity.venvs import name_of
 
 #: How many times the inputs of a snippet are made smaller.
 _ROUNDS = 6
@@ -45,14 +46,14 @@ print("\\n" + json.dumps(said))
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class BisectResult:
     """The first release in which an answer changed."""
 
     package: str
     before: str
     release: str
-    change: changes.Change
-    ledger: dict
+    change: diff.Change
+    deviations: dict
     #: Code that prints another thing in each of the two, and what it prints; "" if
     #: none of a few lines does.
     snippet: str = ""
@@ -69,7 +70,7 @@ class Found:
             f"  {self.before}: {_told(change.old)}",
             f"  {self.release}: {_told(change.new)}",
         ]
-        for name, entry in self.ledger.items():
+        for name, entry in self.deviations.items():
             lines += [f"  {name}: {entry['sentence']}", f"    {entry['thread']}"]
         for release, why in self.skipped:
             lines.append(f"  {release} was passed over: {why}")
@@ -88,34 +89,36 @@ def _told(value):
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def bisect(identifier, old, new, tools, say=None):
-    """The first release between two sets of words in which an answer changed: `Found`.
+def bisect(identifier, old, new, build_options, on_progress=None):
+    """Find the first release that changed an answer: a `BisectResult`.
 
     identifier  as `compare` prints it, "keras:huber/at_delta[...] value"; without an
                 implementation it is Keras's, without an aspect any
     old, new    requirements, one string each, that differ in one package
     """
-    say = say or (lambda side, what, part: None)
+    on_progress = on_progress or (lambda side, what, part: None)
     identifier, aspect = _parsed(identifier)
     question = identifier.partition(":")[2]
     _check_known(question)
-    package, steps = _releases(shlex.split(old), shlex.split(new), tools)
+    package, steps = _releases(shlex.split(old), shlex.split(new), build_options)
     skipped, answers = [], {}
-    with upgrade.Children() as children:
+    with upgrade.RecordRunner() as children:
 
         def ask(index):
-            release, words = steps[index]
+            release, requirements = steps[index]
             if index not in answers:
-                say(release, "asking", 0.0)
-                built = environments.build(words, tools, lambda w: say(release, w, 0.0))
+                on_progress(release, "asking", 0.0)
+                built = venvs.build(
+                    requirements, build_options, lambda w: on_progress(release, w, 0.0)
+                )
                 record = children.record(built, ["--case", question])
                 answers[index] = built, record
-                say(release, "done", 1.0)
+                on_progress(release, "done", 1.0)
             return answers[index]
 
         def changed(index):
-            found = changes.compare(ask(0)[1], ask(index)[1]).changes
-            found = [c for c in found if c.kind != changes.ROUNDING]
+            found = diff.compare(ask(0)[1], ask(index)[1]).changes
+            found = [c for c in found if c.kind != diff.ROUNDING]
             found = [c for c in found if c.id == identifier]
             return [c for c in found if aspect in (None, c.aspect)]
 
@@ -123,11 +126,11 @@ def bisect(identifier, old, new, tools, say=None):
         if not changed(high):
             known = sorted({*ask(low)[1].answers, *ask(high)[1].answers})
             if identifier not in known:
-                raise Failed(
+                raise ParityError(
                     f"nothing was asked by this id. Received: {identifier!r}. Expected "
                     f"one of: {', '.join(known[:5])} ..."
                 )
-            raise Failed(
+            raise ParityError(
                 f"{steps[low][0]} and {steps[high][0]} give the same answer to "
                 f"{identifier}: there is nothing to look for between them."
             )
@@ -136,28 +139,28 @@ def bisect(identifier, old, new, tools, say=None):
             middle = open_[len(open_) // 2]
             try:
                 later = bool(changed(middle))
-            except Failed as error:
+            except ParityError as error:
                 why = str(error).splitlines()
                 skipped.append((steps[middle][0], why[-1].strip()))
                 open_.remove(middle)
                 continue
             low, high = (low, middle) if later else (middle, high)
             open_ = [index for index in open_ if low < index < high]
-        result = changes.compare(ask(low)[1], ask(high)[1])
+        result = diff.compare(ask(low)[1], ask(high)[1])
         wanted = {c.full_id for c in changed(high)}
         change = min(
             (c for c in result.changes if c.full_id in wanted),
             key=lambda c: c.aspect != "value",
         )
-        say("snippet", "shrinking", 0.0)
+        on_progress("snippet", "shrinking", 0.0)
         snippet, prints = _shortest(change, children, [ask(low)[0], ask(high)[0]])
     entries = (change.explained_by or "").split(", ")
-    return Found(
+    return BisectResult(
         package,
         steps[low][0],
         steps[high][0],
         change,
-        {name: text for name, text in result.ledger.items() if name in entries},
+        {name: text for name, text in result.deviations.items() if name in entries},
         snippet,
         prints,
         tuple(skipped),
@@ -180,7 +183,7 @@ def _check_known(question):
     known = [case.id for case in cases.corpus(full=True)]
     if question not in known:
         close = difflib.get_close_matches(question, known, n=3)
-        raise Failed(
+        raise ParityError(
             f"no case has this id. Received: {question!r}. Expected one of those that "
             f"`keras-losses-ref list --cases` shows, such as {', '.join(close)}."
         )
@@ -189,15 +192,15 @@ def _check_known(question):
 # --- releases -------------------------------------------------------------------------
 
 
-def _releases(old, new, tools):
-    """(package, [(release, words)]) from the old words to the new ones."""
+def _releases(old, new, build_options):
+    """(package, [(release, requirements)]) from the old ones to the new ones."""
     if not any(name_of(word) in upgrade.TENSORFLOWS for word in [*old, *new]):
         tensorflow = _installed_tensorflow()
         old, new = [tensorflow, *old], [tensorflow, *new]
     changed_old = [word for word in old if word not in new]
     changed_new = [word for word in new if word not in old]
     if len(changed_old) != 1 or len(changed_new) != 1:
-        raise Failed(
+        raise ParityError(
             "one package is searched at a time. Received: "
             f"{' '.join(old)!r} and {' '.join(new)!r}. Expected two that differ in one "
             "word, such as 'tensorflow-cpu==2.21.0 keras==3.4.1' and "
@@ -206,17 +209,17 @@ def _releases(old, new, tools):
     (first,), (last,) = changed_old, changed_new
     package = name_of(first)
     rest = [word for word in old if word != first]
-    listed = _listed(package, tools)
+    listed = _listed(package, build_options)
     start = _position(listed, first)
     # A nightly comes after every release of what it replaces.
-    replaced = environments._REPLACES.get(name_of(last))
+    replaced = venvs.REPLACES.get(name_of(last))
     stop = len(listed) if replaced == package else _position(listed, last)
     if name_of(last) not in (package, replaced) and replaced != package:
-        raise Failed(
+        raise ParityError(
             f"one package is searched at a time. Received: {first} and {last}."
         )
     if stop < start:
-        raise Failed(f"{first} is newer than {last}: give the older one first")
+        raise ParityError(f"{first} is newer than {last}: give the older one first")
     steps = [(r, [*rest, f"{package}=={r}"]) for r in listed[start : stop + 1]]
     if replaced == package:
         steps.append((last, [*rest, last]))
@@ -226,25 +229,25 @@ def _releases(old, new, tools):
 def _position(listed, requirement):
     version = requirement.partition("==")[2].strip()
     if version not in listed:
-        raise Failed(
+        raise ParityError(
             f"no such release can be installed here. Received: {requirement!r}. "
             f"Expected name==version with one of: {', '.join(listed[-30:])}."
         )
     return listed.index(version)
 
 
-def _listed(package, tools):
+def _listed(package, build_options):
     """The releases of a package that can be installed here, oldest first."""
     command = [sys.executable, "-m", "pip"]
     if subprocess.run([*command, "--version"], capture_output=True).returncode:
-        if not tools.uv:
-            raise Failed("listing releases needs pip: python -m ensurepip")
-        command = [tools.uv, "tool", "run", "--quiet", "pip"]
+        if not build_options.uv:
+            raise ParityError("listing releases needs pip: python -m ensurepip")
+        command = [build_options.uv, "tool", "run", "--quiet", "pip"]
     options = []
-    if re.fullmatch(r"\d+\.\d+", tools.python):
-        options = ["--python-version", tools.python, "--only-binary", ":all:"]
-    text = environments._run(
-        [*command, "index", "versions", package, *tools.links, *options]
+    if re.fullmatch(r"\d+\.\d+", build_options.python):
+        options = ["--python-version", build_options.python, "--only-binary", ":all:"]
+    text = venvs.run_command(
+        [*command, "index", "versions", package, *build_options.links, *options]
     )
     found = re.search(r"^Available versions: (.+)$", text, re.MULTILINE)
     return found[1].split(", ")[::-1]
@@ -256,7 +259,7 @@ def _installed_tensorflow():
             return f"{name}=={metadata.version(name)}"
         except metadata.PackageNotFoundError:
             continue
-    raise Failed(
+    raise ParityError(
         "no TensorFlow is named or installed. Name one in both, such as "
         "'tensorflow-cpu==2.21.0 keras==3.15.1'."
     )
@@ -326,10 +329,10 @@ def _case_of(change):
         found = [case for case in cases.corpus(full=True) if case.id == question]
         return found[0] if found else None
     parts = re.fullmatch(r"(\w+)(?:\((\w+)=(.+)\))?\[(.+)\]", question)
-    if not parts or parts[1] not in cases.HAND:
+    if not parts or parts[1] not in cases.HANDWRITTEN:
         return None
     loss, name, value, way = parts.groups()
-    case = cases.HAND[loss][0]
+    case = cases.HANDWRITTEN[loss][0]
     config = dict(case.config)
     if name:
         config[name] = ast.literal_eval(value)
