@@ -55,7 +55,7 @@ def test_a_table_that_is_not_current_is_printed_again():
         readme_tables.printed(text.replace("<!-- accuracy: ", "<!-- "), ROOT / "docs")
 
 
-def test_the_accuracy_it_claims_is_that_of_the_atlas():
+def test_accuracy_claimed_is_that_of_the_atlas():
     rows = accuracy_report.load(ROOT / "docs" / "atlas")["cells"]
 
     def worst(*dtypes):
@@ -67,17 +67,17 @@ def test_the_accuracy_it_claims_is_that_of_the_atlas():
     assert claim in README.read_text("utf-8")
 
 
-def test_the_python_blocks_print_what_they_say():
+def test_python_blocks_print_what_they_show():
     result = doctest.testfile(str(README), module_relative=False)
     assert result.attempted >= 15
     assert result.failed == 0
 
 
-def test_it_is_short():
+def test_readme_is_short():
     assert len(README.read_text("utf-8").splitlines()) <= 450
 
 
-def test_the_two_commands_stand_on_the_first_screen():
+def test_readme_opens_with_the_two_commands():
     head = README.read_text(encoding="utf-8").split("\n")[:15]
     blocks = [line for line in head if line.startswith("pip install")]
     assert len(blocks) == 2
@@ -85,7 +85,7 @@ def test_the_two_commands_stand_on_the_first_screen():
     assert blocks[1].endswith("python -m pytest")
 
 
-def test_the_extras_it_names_exist():
+def test_extras_named_exist():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     extras = set(re.findall(r"^([a-z-]+) = \[", project, re.MULTILINE))
     named = re.findall(r'pip install "\.\[([a-z,-]+)\]"', README.read_text("utf-8"))
@@ -94,7 +94,7 @@ def test_the_extras_it_names_exist():
         assert extra in extras
 
 
-def test_the_failure_it_shows_is_the_one_that_is_printed(monkeypatch, capsys):
+def test_failure_shown_is_the_one_printed(monkeypatch, capsys):
     """Half the mean squared error, planted, must print the README's block."""
     from keras_losses_ref import losses
 
@@ -125,7 +125,7 @@ def my_losses(tmp_path, monkeypatch):
     sys.modules.pop("my_losses", None)
 
 
-def test_the_session_goes_as_it_is_shown(my_losses, capsys):
+def test_console_session_goes_as_shown(my_losses, capsys):
     (session,) = blocks("console")
     commands = re.split(r"^\$ ", session, flags=re.M)[1:]
     assert [command.split()[0] for command in commands] == ["keras-losses-ref", "echo"]
@@ -158,7 +158,7 @@ def run_pytest(folder, *arguments):
     )
 
 
-def test_the_decorator_makes_the_tests_it_says(my_losses):
+def test_decorator_makes_the_tests_shown(my_losses):
     (code,) = (block for block in blocks("python") if "@klr." in block)
     (my_losses / "test_own.py").write_text(code, encoding="utf-8")
     shown = re.findall(r"^FAIL RarePositives/(\w+)", blocks("console")[0], re.M)
@@ -175,7 +175,7 @@ def test_the_decorator_makes_the_tests_it_says(my_losses):
     assert f"{len(shown)} failed, 1 passed, {tests - len(shown) - 1} des" in done.stdout
 
 
-def test_its_line_for_ones_own_tests_selects_cases(tmp_path):
+def test_pytest_option_shown_selects_cases(tmp_path):
     # The other one, --pyargs, has its test in test_plugin.py.
     (line,) = re.findall(r"^pytest (--losses-ref[^#\n]*)", "".join(blocks("sh")), re.M)
     done = run_pytest(tmp_path, *shlex.split(line), "--collect-only", "-q")
@@ -184,7 +184,7 @@ def test_its_line_for_ones_own_tests_selects_cases(tmp_path):
     assert set(found) == {"Huber", "CTC"}
 
 
-def test_the_steps_of_ci_work(tmp_path, monkeypatch):
+def test_ci_steps_shown_work(tmp_path, monkeypatch):
     """The YAML's lines, on few cases: a record, a comparison, a summary."""
     steps = re.findall(r"run: (.*)", blocks("yaml")[0])
     assert [shlex.split(step)[0] for step in steps] == [
@@ -212,14 +212,14 @@ def shown_commands():
 
 
 @pytest.mark.parametrize("line", sorted(set(shown_commands())))
-def test_the_commands_it_shows_are_understood(line):
+def test_commands_shown_are_understood(line):
     arguments = cli._parser().parse_args(shlex.split(line)[1:])
     assert arguments.command
     if "bisect" in line:
         assert arguments.id in {case.id for case in cases.corpus(full=False)}
 
 
-def test_the_sessions_of_nox_it_shows_exist():
+def test_nox_sessions_shown_exist():
     noxfile = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
     there = {n.name for n in noxfile.body if isinstance(n, ast.FunctionDef)}
     text = "".join(blocks("sh"))

@@ -149,7 +149,7 @@ def test_no_runs_and_another_schema_are_refused(tmp_path):
         speed_page.load(tmp_path)
 
 
-def test_the_command_measures_what_it_is_asked_for(tmp_path):
+def test_bench_command_measures_the_losses_named(tmp_path):
     file = tmp_path / "run.json"
     options = ["--fast", "--path", "small", "--format", "json", "--output", str(file)]
     assert cli.main(["bench", "MeanSquaredError", "CTC", *options]) == 0

@@ -113,7 +113,7 @@ def named_deviations(loss):
 
 
 @pytest.mark.parametrize("loss", cases.HANDWRITTEN)
-def test_the_docstring_names_what_the_ledger_has(loss):
+def test_docstring_names_the_deviations_of_the_loss(loss):
     known = {entry.id for entry in deviations.DEVIATIONS if loss in entry.losses}
     assert named_deviations(loss) == known
 

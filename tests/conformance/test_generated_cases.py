@@ -106,7 +106,7 @@ def test_generated_cases_agree(loss):
         suppress_health_check=list(HealthCheck),
     )
     @given(generated(loss))
-    def agree(case):
+    def assert_agrees(case):
         failures = [
             failure.text()
             for failure in check.check([case]).failures
@@ -114,4 +114,4 @@ def test_generated_cases_agree(loss):
         ]
         assert not failures, "\n\n".join(failures) + f"\nKeras {host.VERSION}"
 
-    agree()
+    assert_agrees()

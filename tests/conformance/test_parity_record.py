@@ -58,7 +58,7 @@ def test_two_records_of_one_environment_are_the_same_bytes(recorded):
     assert record_file.dumps(again) == record_file.dumps(recorded)
 
 
-def test_a_record_asks_everything_it_promises(recorded):
+def test_record_holds_every_kind_of_answer(recorded):
     ids = set(recorded.answers)
     assert {"keras:Huber", "ours:Huber", "keras:get('huber')", HUBER} <= ids
     ways = ("eager", "config", ".keras", "pickle", "epochs")
@@ -100,7 +100,7 @@ def test_large_arrays_are_thinned_and_keep_their_shape():
     assert kept[1] == thin["every"]
 
 
-def test_written_and_read_again_it_is_the_same(recorded, tmp_path):
+def test_record_round_trips_through_its_file(recorded, tmp_path):
     path = tmp_path / "record.json"
     path.write_text(record_file.dumps(recorded))
     found = record_file.load(path)
@@ -159,7 +159,7 @@ def test_a_planted_change_is_found_and_nothing_else(recorded):
     assert change.explained_by == diff.HOST_RULES
 
 
-def test_one_keras_has_one_ledger(recorded):
+def test_one_keras_has_one_set_of_deviations(recorded):
     (change,) = diff.compare(recorded, changed(recorded, HUBER, value=0.31)).changes
     assert change.explained_by is None and change.component == ""
 
@@ -184,7 +184,7 @@ def test_what_other_dtypes_show_is_no_rounding(recorded):
     assert [change.kind for change in found] == [diff.SEMANTIC] * 2
 
 
-def test_a_ledger_entry_explains_what_it_covers(recorded):
+def test_deviation_explains_the_change_it_covers(recorded):
     entry = {"sentence": "It doubles.", "thread": "https://example.org/1"}
     new = changed(recorded, HUBER, value=0.31, matches={"value": "doubles"})
     new = with_keras(dataclasses.replace(new, deviations={"doubles": entry}), "99.0")
@@ -237,7 +237,7 @@ def test_what_a_pickle_forgets_since_it_holds_the_config(recorded):
     assert found[way.format("pickle")].explained_by is None
 
 
-def test_whose_part_it_is(recorded):
+def test_component_of_a_change(recorded):
     ours = HUBER.replace("keras:", "ours:")
     nobodys = {"value": None}
     new = changed(recorded, HUBER, value=0.31, matches=nobodys)
@@ -332,7 +332,7 @@ def test_exit_codes_and_acceptance(files, tmp_path, capsys):
     assert cli.main(["compare", files[0], str(tmp_path / "none")]) == cli.USAGE
 
 
-def test_json_holds_what_it_promises(files, capsys):
+def test_json_of_a_comparison_has_its_keys(files, capsys):
     cli.main(["compare", *files, "--format", "json"])
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == 1

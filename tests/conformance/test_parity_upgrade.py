@@ -262,7 +262,7 @@ def printed(code):
         "sparse_categorical_crossentropy/documented[float32,sum_over_batch_size,graph]",
     ],
 )
-def test_a_snippet_runs_as_it_is_and_prints_the_answer(identifier):
+def test_snippet_runs_and_prints_the_answer(identifier):
     (case,) = [case for case in cases.corpus(full=True) if case.id == identifier]
     ((_, outcome),) = evaluate.evaluate([case], "keras")
     for aspect in ("value", "gradient"):

@@ -109,7 +109,7 @@ def lost(case):
 def check(subject, dtype, **options):
     @settings(deadline=None, suppress_health_check=list(HealthCheck), **options)
     @given(inputs(subject, dtype))
-    def finite(pair):
+    def assert_finite(pair):
         y_true, y_pred = pair
         case = Case(
             subject.loss,
@@ -123,7 +123,7 @@ def check(subject, dtype, **options):
         )
         assert lost(case) == []
 
-    finite()
+    assert_finite()
 
 
 every_subject = pytest.mark.parametrize(
