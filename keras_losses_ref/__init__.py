@@ -43,7 +43,7 @@ def __getattr__(name):
     if name == "__all__":
         return [*losses.__all__, *_KIT, "__version__"]
     if name in _KIT:
-        return getattr(importlib.import_module(f"{__name__}.conformance.laws"), name)
+        return getattr(importlib.import_module(f"{__name__}.conformance.checks"), name)
     try:
         return getattr(losses, name)
     except AttributeError:

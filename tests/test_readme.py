@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import atlas_page, cases, laws, readme
+from keras_losses_ref.conformance import atlas_page, cases, checks, readme
 from keras_losses_ref.losses import host
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
@@ -164,7 +164,7 @@ def test_the_decorator_makes_the_tests_it_says(my_losses):
     done = run_pytest(my_losses, "-rf", "-k", " or ".join([*shown, "gradient_exists"]))
     assert done.returncode == 1, done.stdout + done.stderr
     tests = int(re.search(r"collected (\d+) items", done.stdout)[1])
-    assert tests == len(laws.LAWS)
+    assert tests == len(checks.CHECKS)
     assert f"one test of each of {tests} checks" in README.read_text("utf-8")
     for check in shown:
         assert (

@@ -21,8 +21,8 @@ from keras_losses_ref import cli, losses
 from keras_losses_ref.conformance import (
     cases,
     check,
+    checks,
     deviations,
-    laws,
     report,
     upgrade,
 )
@@ -426,15 +426,15 @@ class MyLoss(host.keras.losses.Loss):
 
 @pytest.fixture
 def quick(monkeypatch):
-    real = laws.check_loss
-    names = [name for name in laws.LAWS if "config" in name or name == "runs"]
+    real = checks.check_loss
+    names = [name for name in checks.CHECKS if "config" in name or name == "runs"]
     assert len(names) > 1
 
     def check_loss(loss, **kwargs):
         return real(loss, checks=names, **kwargs)
 
-    monkeypatch.setattr(laws, "check_loss", check_loss)
-    monkeypatch.setattr(laws, "load_target", lambda target: MyLoss)
+    monkeypatch.setattr(checks, "check_loss", check_loss)
+    monkeypatch.setattr(checks, "load_target", lambda target: MyLoss)
     return names
 
 
