@@ -16,7 +16,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _NO_TENSORFLOW = (
     "keras_losses_ref needs TensorFlow, and none is installed. Install the build you "
