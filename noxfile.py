@@ -224,6 +224,7 @@ def lint(session):
     """ruff, over everything; mypy in strict mode, over the public API."""
     session.install("ruff>=0.4", "mypy>=1.8")
     session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
     session.run("mypy")
 
 

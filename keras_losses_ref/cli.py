@@ -350,19 +350,19 @@ def _check_own(targets, arguments):
             "a loss of your own is asked every check there is, where it runs. "
             f"Received: {', '.join(given)}. Leave that away."
         )
-    from keras_losses_ref.conformance import laws, report
+    from keras_losses_ref.conformance import checks, report
 
     if arguments.format != "text":
         report.require(arguments.format)
     results = []
     for target in targets:
         try:
-            loss = laws.load_target(target)
+            loss = checks.load_target(target)
         except ImportError as error:
             raise UsageError(error) from None
-        with _Progress(len(laws.LAWS)) as progress:
+        with _Progress(len(checks.CHECKS)) as progress:
             try:
-                result = laws.check_loss(
+                result = checks.check_loss(
                     loss,
                     domain=arguments.domain,
                     progress=lambda done, _, name: progress.show(done, name),

@@ -14,7 +14,7 @@ import speed_page
 
 import keras_losses_ref as klr
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import accuracy, bench, cases, laws
+from keras_losses_ref.conformance import accuracy, bench, cases, checks
 from keras_losses_ref.conformance.report import accuracy as accuracy_report
 from keras_losses_ref.losses import host
 
@@ -125,9 +125,9 @@ def test_every_loss_and_every_check_has_its_place():
         assert f"](plots/{loss}.svg)" in losses
         picture = (DOCS / "plots" / f"{loss}.svg").read_text("utf-8")
         assert picture.startswith("<?xml") and picture.rstrip().endswith("</svg>")
-    checks = (DOCS / "checks.md").read_text("utf-8")
-    for law in laws.LAWS:
-        assert checks.count(f"| `{law}` |") == 1
+    page = (DOCS / "checks.md").read_text("utf-8")
+    for name in checks.CHECKS:
+        assert page.count(f"| `{name}` |") == 1
     assert {p.stem for p in (DOCS / "plots").iterdir()} == set(cases.HANDWRITTEN)
 
 

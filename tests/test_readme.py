@@ -13,7 +13,7 @@ import pytest
 import readme_tables
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import cases, laws
+from keras_losses_ref.conformance import cases, checks
 from keras_losses_ref.conformance.report import accuracy as accuracy_report
 from keras_losses_ref.losses import host
 
@@ -166,7 +166,7 @@ def test_decorator_makes_the_tests_shown(my_losses):
     done = run_pytest(my_losses, "-rf", "-k", " or ".join([*shown, "gradient_exists"]))
     assert done.returncode == 1, done.stdout + done.stderr
     tests = int(re.search(r"collected (\d+) items", done.stdout)[1])
-    assert tests == len(laws.LAWS)
+    assert tests == len(checks.CHECKS)
     assert f"one test of each of {tests} checks" in README.read_text("utf-8")
     for check in shown:
         assert (

@@ -12,9 +12,9 @@ import re
 import sys
 
 from keras_losses_ref import losses
-from keras_losses_ref.conformance import deviations, laws
+from keras_losses_ref.conformance import checks, deviations
 from keras_losses_ref.conformance.cases import HANDWRITTEN
-from keras_losses_ref.conformance.laws import (
+from keras_losses_ref.conformance.checks import (
     construction,
     execution,
     fresh_process,
@@ -50,7 +50,7 @@ LOSSES = (
 #: What a module has beside its losses.
 _BESIDES = {"linear": (losses.LinearHead, losses.linear_logits)}
 
-_LAWS = {
+_GROUPS_OF_CHECKS = {
     "Construction and saving": construction,
     "Values, weights and reductions": reductions,
     "Gradients": gradients,
@@ -108,7 +108,7 @@ def checks_page():
     lines = [
         "# The checks of `check_loss`",
         "",
-        f"{len(laws.LAWS)} checks that hold for any loss, without knowing its "
+        f"{len(checks.CHECKS)} checks that hold for any loss, without knowing its "
         "formula. A violation of severity `error` or `warning` makes the report fail; "
         "`advice` does not. What a loss is not meant to hold it declares, with a "
         "reason: see [below](#what-a-loss-may-declare).",
@@ -116,22 +116,22 @@ def checks_page():
         f"This page is printed from the checks themselves, by {_COMMAND}.",
         "",
     ]
-    for title, module in _LAWS.items():
+    for title, module in _GROUPS_OF_CHECKS.items():
         rows = [
             (
-                f"`{law.name}`",
-                law.severity,
-                _escaped(law.says),
-                _escaped(law.remedy),
+                f"`{check.name}`",
+                check.severity,
+                _escaped(check.summary),
+                _escaped(check.fix),
             )
-            for law in laws.LAWS.values()
-            if law.function.__module__ == module.__name__
+            for check in checks.CHECKS.values()
+            if check.function.__module__ == module.__name__
         ]
         lines += [f"## {title}", ""]
         lines += table(["check", "severity", "what it says", "what to change"], rows)
         lines.append("")
     lines += ["## How to ask", ""]
-    for function in (laws.check_loss, laws.parametrize_with_loss_checks):
+    for function in (checks.check_loss, checks.parametrize_with_loss_checks):
         lines += [*_function(function), ""]
     lines += [
         "## What a loss may declare",
@@ -141,7 +141,7 @@ def checks_page():
         "",
         *table(
             ["key", "means"],
-            [(f"`{key}`", means) for key, means in laws.DECLARABLE.items()],
+            [(f"`{key}`", means) for key, means in checks.DECLARABLE.items()],
         ),
     ]
     return "\n".join(lines) + "\n"

@@ -300,9 +300,11 @@ def test_a_snippet_is_shrunk(here, build_options):
 
 
 def test_bisect_alone_loads_no_tensorflow():
+    tools = os.path.dirname(versions_page.__file__)
     code = (
-        "import sys\n"
-        "from keras_losses_ref.conformance import bisect, versions\n"
+        f"import sys; sys.path.append({tools!r})\n"
+        "from keras_losses_ref.conformance.parity import bisect\n"
+        "import versions_page\n"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

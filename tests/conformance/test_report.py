@@ -18,10 +18,10 @@ import tensorflow as tf
 
 import keras_losses_ref
 from keras_losses_ref import cli, losses
-from keras_losses_ref.conformance import cases, check, deviations, laws, report
+from keras_losses_ref.conformance import cases, check, checks, deviations, report
 from keras_losses_ref.conformance.parity import upgrade
 from keras_losses_ref.conformance.report import deviations as deviations_report
-from keras_losses_ref.conformance.report import html, plots
+from keras_losses_ref.conformance.report import html_page, plots
 from keras_losses_ref.losses import host
 
 ROOT = Path(keras_losses_ref.__file__).parents[1]
@@ -228,7 +228,7 @@ def test_failures_are_shown_from_each_loss_in_turn():
             self.loss, self.number = loss, number
 
     results = [Result("A", i) for i in range(9)] + [Result("B", i) for i in range(2)]
-    chosen = [(r.loss, r.number) for r in html.spread(results, 5)]
+    chosen = [(r.loss, r.number) for r in html_page.spread(results, 5)]
     assert chosen == [("A", 0), ("A", 1), ("A", 2), ("B", 0), ("B", 1)]
 
 
@@ -421,15 +421,15 @@ class MyLoss(host.keras.losses.Loss):
 
 @pytest.fixture
 def quick(monkeypatch):
-    real = laws.check_loss
-    names = [name for name in laws.LAWS if "config" in name or name == "runs"]
+    real = checks.check_loss
+    names = [name for name in checks.CHECKS if "config" in name or name == "runs"]
     assert len(names) > 1
 
     def check_loss(loss, **kwargs):
         return real(loss, checks=names, **kwargs)
 
-    monkeypatch.setattr(laws, "check_loss", check_loss)
-    monkeypatch.setattr(laws, "load_target", lambda target: MyLoss)
+    monkeypatch.setattr(checks, "check_loss", check_loss)
+    monkeypatch.setattr(checks, "load_target", lambda target: MyLoss)
     return names
 
 

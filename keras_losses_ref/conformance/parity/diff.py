@@ -5,8 +5,8 @@ answers are within the tolerance of one truth, `added` or `removed` where a publ
 an argument or a way to call it is in one environment only. A question that only one of
 the environments could be asked is no change: the missing name or argument is.
 
-Which part of the environment changed it, Keras or TensorFlow? Where only one of them
-was replaced, that one. Where both were: what a ledger entry explains is Keras's; where
+Which component of the environment changed it, Keras or TensorFlow? Where only one of
+them was replaced, that one. Where both were: what a ledger entry explains is Keras's; where
 ours changed likewise it is TensorFlow's, for ours runs on TensorFlow's kernels and on
 none of Keras's code. A third record, of the new TensorFlow under the old Keras, tells
 without inference.
@@ -59,7 +59,7 @@ class Change:
     #: The ledger entries that one side matches and the other does not.
     explained_by: Optional[str] = None
     #: "Keras", "TensorFlow" or, where nothing tells, "Keras or TensorFlow".
-    part: str = ""
+    component: str = ""
 
     @property
     def implementation(self):
@@ -141,8 +141,10 @@ def compare(old, new, accepted=(), intermediate=None):
     changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
     changes = [_explained_by_the_config(change, old, new) for change in changes]
     changes = [
-        dataclasses.replace(change, component=part)
-        for change, part in zip(changes, _parts(changes, old, new, intermediate))
+        dataclasses.replace(change, component=component)
+        for change, component in zip(
+            changes, _components(changes, old, new, intermediate)
+        )
     ]
     changes.sort(key=_rank)
     used = {
@@ -450,17 +452,19 @@ def _explained_by_the_config(change, old, new):
     return dataclasses.replace(change, explained_by=why)
 
 
-#: What tells whether a part of the environment was replaced.
-_PARTS = {"Keras": ("keras_package", "keras"), "TensorFlow": ("tensorflow",)}
+#: What tells whether a component of the environment was replaced.
+_COMPONENTS = {"Keras": ("keras_package", "keras"), "TensorFlow": ("tensorflow",)}
 
 
-def _replaced(old, new, part):
-    return any(old.environment.get(k) != new.environment.get(k) for k in _PARTS[part])
+def _replaced(old, new, component):
+    return any(
+        old.environment.get(k) != new.environment.get(k) for k in _COMPONENTS[component]
+    )
 
 
-def _parts(changes, old, new, intermediate):
-    """For each change, which part of the environment it came with."""
-    replaced = [name for name in _PARTS if _replaced(old, new, name)]
+def _components(changes, old, new, intermediate):
+    """For each change, the component of the environment it came with."""
+    replaced = [name for name in _COMPONENTS if _replaced(old, new, name)]
     if len(replaced) < 2:
         return ["".join(replaced)] * len(changes)
     if intermediate is not None:

@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref import losses
-from keras_losses_ref.conformance import check, deviations, laws
+from keras_losses_ref.conformance import check, checks, deviations
 from keras_losses_ref.conformance.cases import HANDWRITTEN, REDUCTIONS
-from keras_losses_ref.conformance.laws import construction
-from keras_losses_ref.conformance.laws.subject import (
-    Subject,
+from keras_losses_ref.conformance.checks import construction
+from keras_losses_ref.conformance.checks.loss_under_test import (
+    LossUnderTest,
     tensors,
     to_numpy,
     values_and_gradient,
@@ -96,7 +96,7 @@ def record(cases, names, targets=(), models=(), progress=None):
         if progress is not None:
             progress(done, what)
 
-    given = {target: laws.load_target(target) for target in targets}
+    given = {target: checks.load_target(target) for target in targets}
     result = check.check(
         cases,
         lambda _, case: step(f"{case.loss} {case.path}"),
@@ -109,14 +109,16 @@ def record(cases, names, targets=(), models=(), progress=None):
             answers.update(_public_names(implementation, module))
             for name in names:
                 if hasattr(module, name):
-                    subject = Subject(getattr(module, name))
+                    subject = LossUnderTest(getattr(module, name))
                     answers.update(_of_subject(implementation, name, subject))
                 if implementation == "keras":  # ours waits for the end of it
                     step(f"{name} saved and trained")
         for target, loss in given.items():
             name = target.partition(":")[2]
             answers[f"user:{name}"] = {"loss": name, **_public(loss)}
-            answers.update(_of_subject("user", name, Subject(loss), everywhere=True))
+            answers.update(
+                _of_subject("user", name, LossUnderTest(loss), everywhere=True)
+            )
             step(target)
         for model, data in models:
             answers.update(_of_model(model, data))

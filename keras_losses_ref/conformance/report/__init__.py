@@ -4,8 +4,13 @@
 with one function, `render(report, everything)`, which returns a string.
 """
 
-from keras_losses_ref.conformance.report import html, junit, markdown, text
-from keras_losses_ref.conformance.report import json as json_report
+from keras_losses_ref.conformance.report import (
+    html_page,
+    json_document,
+    junit,
+    markdown,
+    text,
+)
 from keras_losses_ref.conformance.report.extras import require
 from keras_losses_ref.conformance.report.result import (
     Report,
@@ -30,9 +35,9 @@ __all__ = [
 
 STYLES = {
     "text": text.render,
-    "json": json_report.render,
+    "json": json_document.render,
     "md": markdown.render,
-    "html": html.render,
+    "html": html_page.render,
     "junit": junit.render,
 }
 

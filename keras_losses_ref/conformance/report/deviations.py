@@ -2,7 +2,7 @@
 
 import json
 
-from keras_losses_ref.conformance.report.json import SCHEMA
+from keras_losses_ref.conformance.report.json_document import SCHEMA
 from keras_losses_ref.conformance.report.markdown import table
 
 _PAGE = """\

@@ -305,12 +305,12 @@ def _markdown(comparison):
 
 def _html(comparison):
     """A page that opens offline; needs the extra `html`."""
-    from keras_losses_ref.conformance.report import html
+    from keras_losses_ref.conformance.report import html_page
 
     by_kind = collections.defaultdict(list)
     for group in groups(comparison):
         by_kind[group[0].kind].append(group)
-    return html.page(
+    return html_page.page(
         "changes.html",
         title=f"keras-losses-ref: {title(comparison)}",
         comparison=comparison,

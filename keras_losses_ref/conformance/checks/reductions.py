@@ -1,30 +1,34 @@
-"""Laws of the batch: values per sample, weights, masks and reductions."""
+"""Checks of the batch: values per sample, weights, masks and reductions."""
 
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.conformance.laws.law import (
-    Skip,
-    Violation,
+from keras_losses_ref.conformance.checks.check import (
+    CheckFailed,
+    CheckSkipped,
+    check,
     describe,
     expect_close,
-    law,
     number,
 )
-from keras_losses_ref.conformance.laws.subject import host_subject, tensors, to_numpy
+from keras_losses_ref.conformance.checks.loss_under_test import (
+    host_loss,
+    tensors,
+    to_numpy,
+)
 from keras_losses_ref.losses import host
 
 
-@law("error", "Look for a log or a division of something that can be zero.")
+@check("error", "Look for a log or a division of something that can be zero.")
 def values_are_finite(subject):
     """Ordinary samples have finite values."""
     values = subject.values(*subject.sample)
     if not np.isfinite(values).all():
         at = list(map(int, np.argwhere(~np.isfinite(values))[0]))
-        raise Violation(f"the loss is {values[tuple(at)]} at {at}")
+        raise CheckFailed(f"the loss is {values[tuple(at)]} at {at}")
 
 
-@law(
+@check(
     "error",
     "Reduce over axis=-1 (or all axes but the first) in call; leave the batch to "
     "`reduction`: tf.reduce_mean(x, axis=-1), not tf.reduce_mean(x).",
@@ -39,17 +43,17 @@ def one_value_per_sample(subject):
     values = subject.values(y_true, y_pred)
     n = len(y_true)
     if values.ndim:
-        raise Violation(f"{n} samples give values of shape {values.shape}")
+        raise CheckFailed(f"{n} samples give values of shape {values.shape}")
     weight = np.zeros(n, "float32")
     weight[0] = 1.0
     try:
         weighted = subject.values(y_true, y_pred, weight, reduction="sum")
     except Exception as error:
-        raise Violation(f"{n} samples give a scalar; a weight {describe(error)}") from (
-            None
-        )
+        raise CheckFailed(
+            f"{n} samples give a scalar; a weight {describe(error)}"
+        ) from (None)
     first = subject.values(y_true[:1], y_pred[:1])
-    raise Violation(
+    raise CheckFailed(
         f"{n} samples give one scalar, {number(values)}: with a weight of 1 for the "
         f"first sample and 0 for the others the sum is {number(weighted)}, while the "
         f"first sample alone has a loss of {number(first)}. Weights, masks and "
@@ -57,7 +61,7 @@ def one_value_per_sample(subject):
     )
 
 
-@law(
+@check(
     "error",
     "Keep the batch axis whatever its length: tf.squeeze(x, axis=-1), never "
     "tf.squeeze(x).",
@@ -69,7 +73,7 @@ def batch_of_one_keeps_its_axis(subject):
     alone = subject.values(y_true[:1], y_pred[:1])
     among = subject.values(y_true, y_pred)
     if alone.shape != (1, *among.shape[1:]):
-        raise Violation(
+        raise CheckFailed(
             f"{len(y_true)} samples give values of shape {among.shape}, one sample "
             f"gives {alone.shape}"
         )
@@ -77,7 +81,7 @@ def batch_of_one_keeps_its_axis(subject):
         expect_close(alone, among[:1], "the loss of one sample alone", "among others")
 
 
-@law(
+@check(
     "error",
     "Let call return values per sample and super().__call__ reduce them; do not look "
     "at self.reduction in call.",
@@ -90,7 +94,7 @@ def sum_is_sum_of_none(subject):
     expect_close(total, none.sum(), "reduction='sum'", "the sum of 'none'")
 
 
-@law(
+@check(
     "error",
     "Let call return values per sample and super().__call__ reduce them; do not divide "
     "by the batch size in call.",
@@ -121,7 +125,7 @@ def _weighted_sum(subject, weight, y_true=None, y_pred=None):
     )
 
 
-@law(
+@check(
     "error",
     "Apply sample_weight once, by super().__call__; do not normalise by its sum.",
     needs=("runs", "per_sample"),
@@ -147,7 +151,7 @@ def linear_in_sample_weight(subject):
     )  # fmt: skip
 
 
-@law(
+@check(
     "error",
     "Multiply each sample's value by its weight, nothing else.",
     needs=("runs", "independent"),
@@ -168,7 +172,7 @@ def integer_weight_is_repetition(subject):
     )  # fmt: skip
 
 
-@law(
+@check(
     "error",
     "Multiply each sample's value by its weight, and add nothing after that.",
     needs=("runs", "independent"),
@@ -196,12 +200,12 @@ def _blame(hides, subject):
     """Apply `hides`; advice instead of an error where the host itself does not hold."""
     try:
         hides(subject)
-    except Violation as violation:
+    except CheckFailed as failure:
         try:
-            hides(host_subject("MeanSquaredError"))
-        except Violation:
-            raise Violation(
-                f"{violation}; so does {host.PACKAGE} {host.VERSION}'s own reduction",
+            hides(host_loss("MeanSquaredError"))
+        except CheckFailed:
+            raise CheckFailed(
+                f"{failure}; so does {host.PACKAGE} {host.VERSION}'s own reduction",
                 severity="advice",
             ) from None
         raise
@@ -217,13 +221,13 @@ def _zero_weight_hides_nan(subject):
     )
     if not np.isfinite(total):
         want = subject.values(y_true[1:], y_pred[1:], reduction="sum")
-        raise Violation(
+        raise CheckFailed(
             f"with NaN in a sample of weight 0 the sum is {number(total)}, without "
             f"that sample {number(want)}"
         )
 
 
-@law(
+@check(
     "warning",
     "Replace such predictions before the loss: tf.where(weight > 0, y_pred, 0.0).",
     needs=("runs", "independent"),
@@ -243,7 +247,7 @@ def masked(subject, y_true, y_pred, keep, **variant):
     return subject.values(y_true, y_pred, **variant)
 
 
-@law(
+@check(
     "error",
     "Do not override __call__, or take the mask of y_pred into account there.",
     needs=("runs", "independent"),
@@ -260,7 +264,7 @@ def mask_removes_sample(subject):
     )
 
 
-@law(
+@check(
     "error",
     "Let super().__call__ divide: it divides by the number of samples the mask keeps.",
     needs=("runs", "independent"),
@@ -270,7 +274,7 @@ def mask_counts_in_the_mean(subject):
     y_true, y_pred = subject.sample
     keep = np.arange(len(y_true)) % 3 != 0
     if own_mask(subject) is not None:
-        raise Skip("the loss has a mask of its own")
+        raise CheckSkipped("the loss has a mask of its own")
     expect_close(
         masked(subject, y_true, y_pred, keep, reduction="sum_over_batch_size"),
         subject.values(y_true[keep], y_pred[keep], reduction="sum_over_batch_size"),
@@ -285,13 +289,13 @@ def _mask_hides_nan(subject):
     total = masked(subject, y_true, _nan_in_first(y_pred), keep, reduction="sum")
     if not np.isfinite(total):
         want = subject.values(y_true[1:], y_pred[1:], reduction="sum")
-        raise Violation(
+        raise CheckFailed(
             f"with NaN in a masked sample the sum is {number(total)}, without that "
             f"sample {number(want)}"
         )
 
 
-@law(
+@check(
     "warning",
     "Replace such predictions before the loss: tf.where(mask, y_pred, 0.0).",
     needs=("runs", "independent"),
@@ -301,7 +305,7 @@ def mask_hides_nan(subject):
     _blame(_mask_hides_nan, subject)
 
 
-@law(
+@check(
     "error",
     "Return values of shape (N,), and let Keras align the weights.",
     needs=("runs", "per_sample"),
@@ -311,7 +315,9 @@ def weight_column_equals_weight_vector(subject):
     y_true, y_pred = subject.sample
     none = subject.values(y_true, y_pred)
     if none.ndim != 1:
-        raise Skip(f"the values have shape {none.shape}, not one number per sample")
+        raise CheckSkipped(
+            f"the values have shape {none.shape}, not one number per sample"
+        )
     weight = np.linspace(0.1, 1.3, len(y_true)).astype("float32")
     expect_close(
         subject.values(y_true, y_pred, weight[:, np.newaxis], reduction="sum"),
@@ -321,7 +327,7 @@ def weight_column_equals_weight_vector(subject):
     )
 
 
-@law(
+@check(
     "error",
     "Do not use the position of a sample in the batch.",
     needs=("runs", "per_sample"),
@@ -338,7 +344,7 @@ def batch_order_does_not_matter(subject):
     )
 
 
-@law(
+@check(
     "error",
     "Reduce over all axes but the first. If samples are meant to be compared, declare "
     "it: _klr_declares = {'batch_wise': True}.",
@@ -348,20 +354,20 @@ def samples_are_independent(subject):
     """No sample changes the value of another, unless declared batch-wise."""
     declared = subject.declares.get("batch_wise", False)
     if declared and subject.independent:
-        raise Violation(
+        raise CheckFailed(
             "declared batch_wise, but no sample changes the value of another",
-            remedy="Remove 'batch_wise' from _klr_declares.",
+            fix="Remove 'batch_wise' from _klr_declares.",
         )
     if subject.independent or declared:
         return "batch-wise, as declared" if declared else ""
     index, before, after = subject.leak
-    raise Violation(
+    raise CheckFailed(
         f"sample {index} has a loss of {number(before)}, and {number(after)} when "
         "another sample of the batch changes"
     )
 
 
-@law(
+@check(
     "error",
     "Align the ranks first: y_true = tf.reshape(y_true, tf.shape(y_pred)).",
     needs=("runs", "elementwise"),
@@ -387,7 +393,7 @@ def column_against_vector(subject):
             )  # fmt: skip
 
 
-@law(
+@check(
     "error",
     "Cast the labels in call: y_true = tf.cast(y_true, y_pred.dtype).",
     needs=("runs",),
@@ -396,7 +402,9 @@ def integer_labels_equal_float_labels(subject):
     """Labels given as integers count as the same labels given as floats."""
     y_true, y_pred = subject.sample
     if y_true.dtype.kind != "f" or not (y_true == np.round(y_true)).all():
-        raise Skip(f"the labels of the domain {subject.domain.name!r} are no integers")
+        raise CheckSkipped(
+            f"the labels of the domain {subject.domain.name!r} are no integers"
+        )
     want = subject.values(y_true, y_pred)
     for dtype in ("int32", "int64", "uint8"):
         if dtype == "uint8" and (y_true < 0).any():
@@ -404,11 +412,11 @@ def integer_labels_equal_float_labels(subject):
         try:
             got = subject.values(y_true.astype(dtype), y_pred)
         except Exception as error:
-            raise Violation(f"y_true as {dtype} {describe(error)}") from None
+            raise CheckFailed(f"y_true as {dtype} {describe(error)}") from None
         expect_close(got, want, f"the loss of {dtype} labels", "of float labels")
 
 
-@law(
+@check(
     "error",
     "Never cast labels to a float type: use them as integers in tf.gather, tf.one_hot "
     "or a sparse kernel, and override __call__ if Keras casts them first.",
@@ -417,20 +425,20 @@ def integer_labels_equal_float_labels(subject):
 def labels_stay_exact(subject):
     """A class index beyond what a float type can count to stays that index."""
     if subject.domain.name not in ("indices", "index_logits"):
-        raise Skip("the labels are no class indices")
+        raise CheckSkipped("the labels are no class indices")
     _labels_exact(subject, 2049, 2060, None)
     try:
         _labels_exact(subject, 257, 300, "bfloat16")
-    except Violation as violation:
+    except CheckFailed as failure:
         if host.GENERATION == 2:
             raise
         try:
             _labels_exact(
-                host_subject("SparseCategoricalCrossentropy"), 257, 300, "bfloat16"
+                host_loss("SparseCategoricalCrossentropy"), 257, 300, "bfloat16"
             )
-        except Violation:
-            raise Violation(
-                f"{violation}; Keras {host.VERSION}'s Loss.__call__ rounds labels to "
+        except CheckFailed:
+            raise CheckFailed(
+                f"{failure}; Keras {host.VERSION}'s Loss.__call__ rounds labels to "
                 "the dtype of the loss",
                 severity="advice",
             ) from None
@@ -454,9 +462,11 @@ def _labels_exact(subject, label, classes, dtype):
             for small in (3, 4)
         )
     except Exception as error:
-        raise Skip(f"with {classes} classes it {describe(error)}") from None
+        raise CheckSkipped(f"with {classes} classes it {describe(error)}") from None
     if not np.allclose(want, other, rtol=0.02, atol=0.02):
-        raise Skip("classes have values of their own: no two names mean the same")
+        raise CheckSkipped(
+            "classes have values of their own: no two names mean the same"
+        )
     expect_close(
         got, want, f"the loss of label {label} of {classes} in {dtype or 'float32'}",
         "with that class renamed to 3 it", rtol=0.2, atol=0.5,
@@ -464,7 +474,7 @@ def _labels_exact(subject, label, classes, dtype):
     )  # fmt: skip
 
 
-@law(
+@check(
     "error",
     "Convert the inputs first: y_pred = tf.convert_to_tensor(y_pred).",
     needs=("runs",),
@@ -478,7 +488,7 @@ def arrays_equal_tensors(subject):
     )
 
 
-@law(
+@check(
     "warning",
     "Follow the definition, or give an oracle that follows yours.",
     needs=("runs",),
@@ -486,7 +496,7 @@ def arrays_equal_tensors(subject):
 def value_matches_oracle(subject):
     """The values are those of the oracle given to `check_loss`."""
     if subject.oracle is None:
-        raise Skip("no oracle was given")
+        raise CheckSkipped("no oracle was given")
     for seed in (0, 1):
         y_true, y_pred = subject.more(seed=seed)
         expect_close(
@@ -498,10 +508,12 @@ def value_matches_oracle(subject):
 
 def _claims(subject, claim):
     if not subject.declares.get(claim):
-        raise Skip(f"not claimed; claim it by _klr_declares = {{{claim!r}: True}}")
+        raise CheckSkipped(
+            f"not claimed; claim it by _klr_declares = {{{claim!r}: True}}"
+        )
 
 
-@law(
+@check(
     "error",
     "Look for a missing absolute value, a swapped sign, or a constant left out; or "
     "withdraw the claim.",
@@ -513,10 +525,10 @@ def non_negative_as_claimed(subject):
         values = subject.values(*subject.more(seed=seed))
         # A rounding error below zero breaks no promise.
         if values.min() < -1e-6:
-            raise Violation(f"the loss is {number(values.min())}, below zero")
+            raise CheckFailed(f"the loss is {number(values.min())}, below zero")
 
 
-@law(
+@check(
     "error",
     "Check the formula where y_pred = y_true, smoothing and epsilons included; or "
     "withdraw the claim.",
@@ -525,9 +537,11 @@ def zero_at_perfect_as_claimed(subject):
     """A perfect prediction has a loss of zero, where the loss claims so."""
     _claims(subject, "zero_at_perfect")
     if subject.domain.perfect is None:
-        raise Skip(f"the domain {subject.domain.name!r} knows no perfect prediction")
+        raise CheckSkipped(
+            f"the domain {subject.domain.name!r} knows no perfect prediction"
+        )
     y_true, _ = subject.sample
     values = subject.values(y_true, subject.domain.perfect(y_true))
     worst = values.flat[int(np.argmax(np.abs(values)))]
     if not abs(worst) < 1e-5:
-        raise Violation(f"a perfect prediction has a loss of {number(worst)}, not 0")
+        raise CheckFailed(f"a perfect prediction has a loss of {number(worst)}, not 0")

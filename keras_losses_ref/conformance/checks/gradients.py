@@ -1,27 +1,27 @@
-"""Laws of the gradient, of the dtype, and of the ends of the domain."""
+"""Checks of the gradient, of the dtype, and of the ends of the domain."""
 
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.conformance.laws import domains
-from keras_losses_ref.conformance.laws.construction import identity_layer
-from keras_losses_ref.conformance.laws.law import (
-    Skip,
-    Violation,
+from keras_losses_ref.conformance.checks import domains
+from keras_losses_ref.conformance.checks.check import (
+    CheckFailed,
+    CheckSkipped,
+    check,
     describe,
     expect_close,
-    law,
     number,
 )
-from keras_losses_ref.conformance.laws.subject import (
-    host_subject,
+from keras_losses_ref.conformance.checks.construction import identity_layer
+from keras_losses_ref.conformance.checks.loss_under_test import (
+    host_loss,
     keras,
     tensors,
     to_numpy,
 )
 
 
-@law(
+@check(
     "error",
     "Stay in TensorFlow ops from y_pred to the result: no .numpy(), no np.*, no cast "
     "to integers, no tf.argmax.",
@@ -30,17 +30,17 @@ def gradient_exists(subject):
     """The loss has a gradient in y_pred."""
     _, gradient = subject.gradient(*subject.sample)
     if gradient is None:
-        raise Violation("the gradient in y_pred is None: the model would not train")
+        raise CheckFailed("the gradient in y_pred is None: the model would not train")
 
 
 def _gradient(subject, y_true, y_pred, **how):
     values, gradient = subject.gradient(y_true, y_pred, **how)
     if gradient is None:
-        raise Skip("there is no gradient; see `gradient_exists`")
+        raise CheckSkipped("there is no gradient; see `gradient_exists`")
     return values, gradient
 
 
-@law(
+@check(
     "error",
     "Remove tf.round, comparisons, tf.stop_gradient and clips from the path of y_pred, "
     "or take logits.",
@@ -49,25 +49,25 @@ def gradient_is_not_zero(subject):
     """The gradient is not zero for all ordinary samples."""
     _, gradient = _gradient(subject, *subject.sample)
     if not np.any(gradient):
-        raise Violation(
+        raise CheckFailed(
             f"the gradient of all {len(gradient)} ordinary samples is 0 everywhere"
         )
 
 
-@law("error", "Look for a 0 * inf: put tf.where around the input, not the result.")
+@check("error", "Look for a 0 * inf: put tf.where around the input, not the result.")
 def gradient_is_finite(subject):
     """The gradient at ordinary samples is finite."""
     _, gradient = _gradient(subject, *subject.sample)
     if not np.isfinite(gradient).all():
         at = list(map(int, np.argwhere(~np.isfinite(gradient))[0]))
-        raise Violation(f"the gradient is {gradient[tuple(at)]} at {at}")
+        raise CheckFailed(f"the gradient is {gradient[tuple(at)]} at {at}")
 
 
 #: Step, bound on the error, and the size of a bend, for central differences.
 DIFFERENCES = {"float64": (1e-6, 1e-5, 1e-4), "float32": (1e-2, 3e-2, 0.1)}
 
 
-@law(
+@check(
     "error",
     "Check tf.custom_gradient, tf.stop_gradient and the sign. A gradient that differs "
     "on purpose belongs into expected_failures.",
@@ -106,7 +106,7 @@ def gradient_matches_differences(subject):
         kink = high - low > 2 * bound + bend * (1.0 + abs(slope))
         if abs(found - slope) <= bound or (kink and low <= found <= high):
             continue
-        raise Violation(
+        raise CheckFailed(
             f"the gradient is {number(found)}, the slope by differences is "
             f"{number(slope)} at {list(map(int, at))}, in {dtype}"
         )
@@ -134,7 +134,7 @@ def _is_double(subject):
     return not np.array_equal(wide, wide.astype("float32").astype("float64"))
 
 
-@law(
+@check(
     "warning",
     "Do not name a float type in call: cast to y_pred.dtype, and write constants as "
     "Python numbers.",
@@ -142,16 +142,16 @@ def _is_double(subject):
 def float64_is_computed_in_float64(subject):
     """float64 inputs are neither refused nor computed in float32."""
     problem = _float64(subject)
-    if problem and subject.domain.name == "sequence" and _float64(host_subject("CTC")):
-        raise Violation(
+    if problem and subject.domain.name == "sequence" and _float64(host_loss("CTC")):
+        raise CheckFailed(
             f"with dtype float64 {problem}; so it is for the host's CTC",
             severity="advice",
         )
     if problem:
-        raise Violation(f"with dtype float64 {problem}")
+        raise CheckFailed(f"with dtype float64 {problem}")
 
 
-@law(
+@check(
     "warning",
     "Do not name a float type in call: cast to y_pred.dtype, and write constants as "
     "Python numbers.",
@@ -162,14 +162,14 @@ def dtype_is_honoured(subject):
         try:
             result = subject.call(*subject.sample, dtype=dtype)
         except Exception as error:
-            raise Violation(f"with dtype {dtype} it {describe(error)}") from None
+            raise CheckFailed(f"with dtype {dtype} it {describe(error)}") from None
         if result.dtype.name != dtype:
-            raise Violation(f"asked for {dtype}, the result is {result.dtype.name}")
+            raise CheckFailed(f"asked for {dtype}, the result is {result.dtype.name}")
         if not np.isfinite(to_numpy(result)).all():
-            raise Violation(f"with dtype {dtype} the loss is not finite")
+            raise CheckFailed(f"with dtype {dtype} the loss is not finite")
 
 
-@law(
+@check(
     "warning",
     "Compute in float32: y_pred = tf.cast(y_pred, 'float32'), and cast the result "
     "back.",
@@ -182,7 +182,9 @@ def half_precision_is_close(subject):
         try:
             got = subject.values(*subject.sample, dtype=dtype)
         except Exception as error:
-            raise Skip(f"{dtype} {describe(error)}; see `dtype_is_honoured`") from None
+            raise CheckSkipped(
+                f"{dtype} {describe(error)}; see `dtype_is_honoured`"
+            ) from None
         expect_close(
             got, want, f"the loss in {dtype}", "in float32", rtol, rtol * scale
         )
@@ -190,11 +192,11 @@ def half_precision_is_close(subject):
 
 def _edges(subject):
     if subject.domain.edges is None:
-        raise Skip(f"the domain {subject.domain.name!r} has no named ends")
+        raise CheckSkipped(f"the domain {subject.domain.name!r} has no named ends")
     return subject.domain.edges(np.random.default_rng(0), domains.SAMPLES)
 
 
-@law(
+@check(
     "error",
     "Clip before log, division and sqrt: tf.clip_by_value(p, 1e-7, 1 - 1e-7); take "
     "log-softmax of logits instead of log(softmax).",
@@ -205,10 +207,10 @@ def value_finite_at_the_ends(subject):
         values = subject.values(y_true, y_pred)
         if not np.isfinite(values).all():
             worst = values[~np.isfinite(values)].flat[0]
-            raise Violation(f"the loss is {worst} for {what}")
+            raise CheckFailed(f"the loss is {worst} for {what}")
 
 
-@law(
+@check(
     "error",
     "A sqrt or norm at 0, or a tf.where around the result instead of the input: "
     "tf.sqrt(x + 1e-12), tf.where(ok, x, 1.0) before the division.",
@@ -219,10 +221,12 @@ def gradient_finite_at_the_ends(subject):
         values, gradient = _gradient(subject, y_true, y_pred)
         if np.isfinite(values).all() and not np.isfinite(gradient).all():
             at = list(map(int, np.argwhere(~np.isfinite(gradient))[0]))
-            raise Violation(f"the gradient is {gradient[tuple(at)]} at {at} for {what}")
+            raise CheckFailed(
+                f"the gradient is {gradient[tuple(at)]} at {at} for {what}"
+            )
 
 
-@law(
+@check(
     "advice",
     "Compute in float32 (1e-7 is no float16, 1 - 1e-7 is 1 in it), and cast the result "
     "back.",
@@ -235,13 +239,13 @@ def half_precision_finite_at_the_ends(subject):
         try:
             values = subject.values(y_true, y_pred, dtype="float16")
         except Exception as error:
-            raise Skip(f"float16 {describe(error)}") from None
+            raise CheckSkipped(f"float16 {describe(error)}") from None
         if not np.isfinite(values).all():
             worst = values[~np.isfinite(values)].flat[0]
-            raise Violation(f"in float16 the loss is {worst} for {what}")
+            raise CheckFailed(f"in float16 the loss is {worst} for {what}")
 
 
-@law(
+@check(
     "error",
     "The loss treats its input as probabilities. Pass from_logits=True, or put a "
     "softmax or sigmoid on the last layer and check with that domain.",
@@ -249,25 +253,25 @@ def half_precision_finite_at_the_ends(subject):
 def logits_are_taken_as_logits(subject):
     """A loss of logits has values and gradients for logits outside [0, 1]."""
     if subject.domain.predicts != "logits":
-        raise Skip(f"the domain {subject.domain.name!r} has no logits")
+        raise CheckSkipped(f"the domain {subject.domain.name!r} has no logits")
     values, gradient = _gradient(subject, *subject.sample)
     y_pred = subject.sample[1]
     outside = (y_pred < 0) | (y_pred > 1)
     dead = ~(np.abs(np.nan_to_num(gradient)) > 0)
     if not np.isfinite(values).all():
-        raise Violation(
+        raise CheckFailed(
             "logits give a loss that is not finite: it looks like a log of "
             "probabilities"
         )
     if dead[outside].mean() > 0.9 and not dead[~outside].all():
-        raise Violation(
+        raise CheckFailed(
             f"{int(dead[outside].sum())} of {int(outside.sum())} logits outside [0, 1] "
             f"have a gradient of 0, {int(dead[~outside].sum())} of "
             f"{int((~outside).sum())} inside: they are clipped like probabilities"
         )
 
 
-@law(
+@check(
     "advice",
     "Assert it while debugging, tf.debugging.assert_less_equal(y_pred, 1.0), or offer "
     "from_logits.",
@@ -275,7 +279,7 @@ def logits_are_taken_as_logits(subject):
 def probabilities_refuse_logits(subject):
     """A loss of probabilities says so when it is given logits."""
     if subject.domain.predicts != "probabilities":
-        raise Skip(f"the domain {subject.domain.name!r} has no probabilities")
+        raise CheckSkipped(f"the domain {subject.domain.name!r} has no probabilities")
     y_true, y_pred = subject.sample
     logits = np.random.default_rng(5).normal(size=y_pred.shape) * 2.0
     try:
@@ -286,14 +290,14 @@ def probabilities_refuse_logits(subject):
         return "it is not finite"
     outside = (logits < 0) | (logits > 1)
     dead = 0 if gradient is None else int((gradient[outside] == 0).sum())
-    raise Violation(
+    raise CheckFailed(
         f"logits give a loss of {number(values.mean())} without a word, and a "
         f"gradient of 0 for {dead} of the {int(outside.sum())} outside [0, 1]: a "
         "model without its softmax or sigmoid does not train, and nobody says why"
     )
 
 
-@law(
+@check(
     "error",
     "Compute the loss in float32: log, exp and sums of many terms overflow in float16.",
 )
@@ -317,12 +321,12 @@ def mixed_precision_trains(subject):
     ).history["loss"]
     after = dense.get_weights()[0]
     if not np.isfinite(after).all() or not np.isfinite(history[0]):
-        raise Violation(
+        raise CheckFailed(
             f"after {steps} steps the loss was {history[:3]}, the weights are "
             f"{'finite' if np.isfinite(after).all() else 'not finite'}"
         )
     if np.array_equal(before, after) and np.any(_gradient(subject, y_true, y_pred)[1]):
-        raise Violation(
+        raise CheckFailed(
             f"no step of {steps} changed the weights: every scaled gradient "
             "overflowed and was dropped"
         )

@@ -1,4 +1,4 @@
-"""Laws of construction: arguments, config, copies and files."""
+"""Checks of construction: arguments, config, copies and files."""
 
 import contextlib
 import copy
@@ -11,14 +11,14 @@ import warnings
 
 import numpy as np
 
-from keras_losses_ref.conformance.laws.law import (
-    Skip,
-    Violation,
+from keras_losses_ref.conformance.checks.check import (
+    CheckFailed,
+    CheckSkipped,
+    check,
     describe,
     expect_close,
-    law,
 )
-from keras_losses_ref.conformance.laws.subject import FunctionLoss
+from keras_losses_ref.conformance.checks.loss_under_test import FunctionLoss
 from keras_losses_ref.losses import host
 
 keras = host.keras
@@ -27,7 +27,7 @@ keras = host.keras
 BASE_ARGUMENTS = ("name", "reduction")
 
 
-@law(
+@check(
     "error",
     "Run the loss on one batch of the domain by hand. If the inputs are not what it "
     "takes, name the domain, check_loss(loss, domain='one_hot'), or give a function "
@@ -37,11 +37,11 @@ BASE_ARGUMENTS = ("name", "reduction")
 def runs(subject):
     """The loss can be built, and called on ordinary samples."""
     if subject.problem is not None:
-        raise Violation(subject.problem)
+        raise CheckFailed(subject.problem)
     return f"domain {subject.domain.name!r}, {subject.domain_reason}"
 
 
-@law("error", "Write `def call(self, y_true, y_pred)`: the labels come first.")
+@check("error", "Write `def call(self, y_true, y_pred)`: the labels come first.")
 def arguments_in_order(subject):
     """The function takes the labels first and the predictions second."""
     function = subject.implementation
@@ -52,20 +52,20 @@ def arguments_in_order(subject):
             name for name in inspect.signature(function).parameters if name != "self"
         ][:2]
     except (TypeError, ValueError):
-        raise Skip("the function has no signature") from None
+        raise CheckSkipped("the function has no signature") from None
     if len(names) < 2:
-        raise Skip("the function does not name its arguments")
+        raise CheckSkipped("the function does not name its arguments")
     labels, predictions = ("true", "label", "target"), ("pred", "logit", "output")
     first, second = (name.lower() for name in names)
     swapped = any(p in first for p in predictions) and any(t in second for t in labels)
     if swapped:
-        raise Violation(
+        raise CheckFailed(
             f"the arguments are ({names[0]}, {names[1]}), but Keras calls with the "
             "labels first and the predictions second"
         )
 
 
-@law(
+@check(
     "warning",
     "Pass a name such as 'my_loss' to super().__init__: letters, digits, '_', no "
     "spaces. A lambda has no name; write a def.",
@@ -80,24 +80,26 @@ def name_is_sane(subject):
         if name is None and host.GENERATION == 2:
             return
     if not isinstance(name, str) or not name:
-        raise Violation(f"the name is {name!r}, not a string with letters")
+        raise CheckFailed(f"the name is {name!r}, not a string with letters")
     good = all(c.isalnum() or c in "_.-/" for c in name)
     if not good or not (name[0].isalnum() or name[0] == "_"):
-        raise Violation(f"the name is {name!r}, which no name scope in a graph accepts")
+        raise CheckFailed(
+            f"the name is {name!r}, which no name scope in a graph accepts"
+        )
 
 
-@law("warning", "Make __repr__ return a short string, or leave it to Keras.", ())
+@check("warning", "Make __repr__ return a short string, or leave it to Keras.", ())
 def repr_is_sane(subject):
     """`repr` and `str` work, and fit on a screen."""
     for function in (repr, str):
         text = function(subject.loss)
         if len(text) > 1000:
-            raise Violation(
+            raise CheckFailed(
                 f"{function.__name__}() has {len(text)} characters: {text[:60]}..."
             )
 
 
-@law(
+@check(
     "error",
     "Take name and reduction in __init__ and pass them to super().__init__, for "
     "example by def __init__(self, alpha=1.0, **kwargs): super().__init__(**kwargs).",
@@ -110,14 +112,14 @@ def constructor_takes_name_and_reduction(subject):
         try:
             loss = subject.cls(**{**arguments, key: value})
         except TypeError as error:
-            raise Violation(f"{key}={value!r} {describe(error)}") from None
+            raise CheckFailed(f"{key}={value!r} {describe(error)}") from None
         if getattr(loss, key) != value:
-            raise Violation(
+            raise CheckFailed(
                 f"built with {key}={value!r}, the loss has {getattr(loss, key)!r}"
             )
 
 
-@law(
+@check(
     "advice",
     "Take dtype in __init__ (or **kwargs) and pass it to super().__init__.",
     needs=("class",),
@@ -126,15 +128,15 @@ def constructor_takes_dtype(subject):
     """`dtype` can be given, and reaches the loss."""
     loss = _with_dtype(subject, "float64")
     if loss.dtype != "float64":
-        raise Violation(f"built with dtype='float64', the loss has {loss.dtype!r}")
+        raise CheckFailed(f"built with dtype='float64', the loss has {loss.dtype!r}")
 
 
 def _with_dtype(subject, dtype):
     takes = "dtype" in subject.parameters
     if not takes and host.GENERATION == 2:
-        raise Skip("losses of Keras 2 take no dtype")
+        raise CheckSkipped("losses of Keras 2 take no dtype")
     if not takes and not subject.takes_anything:
-        raise Violation(
+        raise CheckFailed(
             f"dtype={dtype!r} is refused: the constructor takes "
             f"{', '.join(subject.parameters) or 'nothing'}"
         )
@@ -142,11 +144,11 @@ def _with_dtype(subject, dtype):
         return subject.cls(**subject.arguments(), dtype=dtype)
     except TypeError as error:
         if host.GENERATION == 2:
-            raise Skip("losses of Keras 2 take no dtype") from None
-        raise Violation(f"dtype={dtype!r} {describe(error)}") from None
+            raise CheckSkipped("losses of Keras 2 take no dtype") from None
+        raise CheckFailed(f"dtype={dtype!r} {describe(error)}") from None
 
 
-@law(
+@check(
     "error",
     "Return plain Python values from get_config: float(x), list(x), a name instead of "
     "a function, keras.saving.serialize_keras_object(layer) instead of an object.",
@@ -156,7 +158,7 @@ def config_is_json(subject):
     """The config is a dict that can be written as JSON."""
     config = subject.loss.get_config()
     if not isinstance(config, dict):
-        raise Violation(f"get_config() returns {type(config).__name__}, not a dict")
+        raise CheckFailed(f"get_config() returns {type(config).__name__}, not a dict")
     for key, value in config.items():
         try:
             json.dumps(value)
@@ -164,13 +166,13 @@ def config_is_json(subject):
             try:
                 json.dumps(keras.utils.serialize_keras_object(value))
             except Exception:
-                raise Violation(
+                raise CheckFailed(
                     f"config[{key!r}] is a {type(value).__name__}, which JSON cannot "
                     "hold"
                 ) from None
 
 
-@law(
+@check(
     "error",
     "Add the argument to get_config: return {**super().get_config(), 'alpha': "
     "self.alpha}.",
@@ -181,13 +183,13 @@ def config_holds_every_argument(subject):
     config = subject.loss.get_config()
     lost = [name for name in subject.parameters if name not in (*config, "dtype")]
     if lost:
-        raise Violation(
+        raise CheckFailed(
             f"get_config() has {', '.join(config)}; the constructor also takes "
             f"{', '.join(lost)}, which a reloaded loss has forgotten"
         )
 
 
-@law(
+@check(
     "warning",
     "Add 'dtype': self.dtype to get_config: Keras's own get_config leaves it out.",
     needs=("class", "runs"),
@@ -196,11 +198,11 @@ def config_holds_dtype(subject):
     """A loss built with a dtype has it after the round trip through its config."""
     try:
         loss = _with_dtype(subject, "float64")
-    except Violation as refused:
-        raise Skip(f"{refused}; see `constructor_takes_dtype`") from None
+    except CheckFailed as refused:
+        raise CheckSkipped(f"{refused}; see `constructor_takes_dtype`") from None
     clone = _through_config(subject, loss)
     if clone.dtype != loss.dtype:
-        raise Violation(
+        raise CheckFailed(
             f"dtype is {loss.dtype} before and {clone.dtype} after from_config("
             "get_config())",
             # A loss that inherits this from Keras is not to blame for it.
@@ -226,12 +228,12 @@ def _json(config):
         try:
             return keras.utils.serialize_keras_object(value)
         except Exception:
-            raise Skip("the config is no JSON; see `config_is_json`") from None
+            raise CheckSkipped("the config is no JSON; see `config_is_json`") from None
 
     return json.dumps(config, default=default)
 
 
-@law(
+@check(
     "error",
     "Let get_config return every constructor argument with its current value, and "
     "from_config pass them on.",
@@ -244,20 +246,20 @@ def config_round_trip_keeps_values(subject):
         try:
             _expect_same(subject, loss, _through_config(subject, loss), what, "reload")
             kept += 1
-        except Violation as violation:
-            broken.append(str(violation))
-        except Skip:
+        except CheckFailed as failure:
+            broken.append(str(failure))
+        except CheckSkipped:
             raise
         except Exception as error:
             broken.append(f"{what}: from_config {describe(error)}")
     if broken:
-        raise Violation("\n".join(broken))
+        raise CheckFailed("\n".join(broken))
     return f"{kept} settings"
 
 
 def _expect_same(subject, loss, clone, what, trip):
     if clone is None:
-        raise Violation(f"{what}: nothing came back after {trip}")
+        raise CheckFailed(f"{what}: nothing came back after {trip}")
     expect_close(
         subject.values(*subject.sample, loss=clone),
         subject.values(*subject.sample, loss=loss),
@@ -267,7 +269,7 @@ def _expect_same(subject, loss, clone, what, trip):
     )
 
 
-@law(
+@check(
     "error",
     "Let from_config(config) build a loss whose get_config() is config again: do not "
     "transform arguments in __init__ before storing them.",
@@ -285,13 +287,13 @@ def config_round_trip_keeps_config(subject):
         after = json.loads(_json(_through_config(subject, loss).get_config()))
         for key in {**before, **after}:
             if before.get(key) != after.get(key):
-                raise Violation(
+                raise CheckFailed(
                     f"config[{key!r}] is {before.get(key)!r} before and "
                     f"{after.get(key)!r} after from_config"
                 )
 
 
-@law(
+@check(
     "warning",
     "Do not swallow **kwargs in __init__: pass them to super().__init__, which "
     "refuses what it does not know.",
@@ -302,17 +304,17 @@ def config_refuses_unknown_keys(subject):
     config = {**subject.loss.get_config(), "no_such_argument": 1.0}
     try:
         subject.cls.from_config(config)
-    except Skip:
+    except CheckSkipped:
         raise
     except Exception:
         return
-    raise Violation(
+    raise CheckFailed(
         "from_config accepts no_such_argument=1.0 silently: a misspelt argument "
         "would be ignored"
     )
 
 
-@law(
+@check(
     "warning",
     "Return copies of lists and dicts from get_config: list(self.weights).",
     needs=("class", "runs"),
@@ -331,7 +333,7 @@ def config_is_a_copy(subject):
         config.clear()
         after = subject.loss.get_config()
         if _json(after) != _json(kept):
-            raise Violation(f"the config was {kept}, and is {after} after a change")
+            raise CheckFailed(f"the config was {kept}, and is {after} after a change")
         expect_close(
             subject.values(*subject.sample), before, "the loss after", "before"
         )
@@ -353,7 +355,7 @@ def _settings_kept_by_config(subject):
                 clone = _through_config(subject, loss)
                 _expect_same(subject, loss, clone, what, "")
                 kept.append((what, loss))
-            except Exception:  # reported by the laws of the config
+            except Exception:  # reported by the checks of the config
                 continue
         subject.settings_kept = kept
     return subject.settings_kept
@@ -365,11 +367,11 @@ def _survive(subject, trip, travel):
             try:
                 clone = travel(loss)
             except Exception as error:
-                raise Violation(f"{what}: {trip} {describe(error)}") from None
+                raise CheckFailed(f"{what}: {trip} {describe(error)}") from None
             _expect_same(subject, loss, clone, what, trip)
 
 
-@law(
+@check(
     "error",
     "Keep no lambdas, locks, tensors or open files on the loss; make from_config take "
     "what get_config gives, which is how Keras 3 pickles a loss.",
@@ -377,7 +379,7 @@ def _survive(subject, trip, travel):
 def pickle_keeps_values(subject):
     """A pickled and unpickled loss gives the same values."""
     if not subject.importable():
-        raise Skip(_not_importable(subject))
+        raise CheckSkipped(_not_importable(subject))
     if subject.kind == "function":
         pickle.loads(pickle.dumps(subject.given))
         return
@@ -390,7 +392,7 @@ def _not_importable(subject):
     return f"{where} cannot be imported by name from another process"
 
 
-@law(
+@check(
     "error",
     "Keep no locks, tensors or open files on the loss; make from_config take what "
     "get_config gives, which is how Keras 3 copies a loss.",
@@ -398,12 +400,12 @@ def _not_importable(subject):
 def copies_keep_values(subject):
     """`copy.copy` and `copy.deepcopy` give the same values."""
     if subject.is_function:
-        raise Skip("a plain function is its own copy")
+        raise CheckSkipped("a plain function is its own copy")
     _survive(subject, "copy.copy", copy.copy)
     _survive(subject, "copy.deepcopy", copy.deepcopy)
 
 
-@law(
+@check(
     "error",
     "Make from_config take what get_config gives, without positional surprises.",
 )
@@ -419,7 +421,7 @@ def serialization_keeps_values(subject):
     _survive(subject, "deserialize(serialize(loss))", travel)
 
 
-@law(
+@check(
     "warning",
     "Decorate it with @keras.saving.register_keras_serializable(package='my_package'), "
     "or tell your users to pass custom_objects to load_model.",
@@ -431,15 +433,15 @@ def registered_for_loading(subject):
         return
     name = keras.utils.get_registered_name(found)
     if name in (getattr(found, "__name__", None), None):
-        raise Violation(
+        raise CheckFailed(
             f"{name} is not registered: load_model stops with 'Could not locate "
             f"{name}' unless it is given custom_objects"
         )
     if keras.utils.get_registered_object(name) is not found:
-        raise Violation(f"{name} is registered, but for another object")
+        raise CheckFailed(f"{name} is registered, but for another object")
 
 
-@law(
+@check(
     "warning",
     "Add the class to the table that keras.losses.get looks names up in.",
 )
@@ -452,19 +454,19 @@ def name_finds_the_loss(subject):
         "tf_keras",
     )
     if foreign and name == getattr(found, "__name__", None):
-        raise Skip("not registered; see `registered_for_loading`")
+        raise CheckSkipped("not registered; see `registered_for_loading`")
     if foreign and host.GENERATION == 3:
-        raise Skip("Keras 3 looks up names among its own losses only")
+        raise CheckSkipped("Keras 3 looks up names among its own losses only")
     if not subject.is_function and any(
         p.default is p.empty for p in subject.parameters.values()
     ):
-        raise Skip("the class cannot be built without arguments")
+        raise CheckSkipped("the class cannot be built without arguments")
     try:
         loss = keras.losses.get(name)
     except Exception as error:
-        raise Violation(f"keras.losses.get({name!r}) {describe(error)}") from None
+        raise CheckFailed(f"keras.losses.get({name!r}) {describe(error)}") from None
     if loss is not found and type(loss) is not found:
-        raise Violation(f"keras.losses.get({name!r}) finds {loss!r}")
+        raise CheckFailed(f"keras.losses.get({name!r}) finds {loss!r}")
 
 
 def identity_layer(length, **how):
@@ -518,7 +520,7 @@ def _file_round_trip(subject, suffix):
         _survive(subject, f"a {suffix} file", travel)
 
 
-@law(
+@check(
     "error",
     "Make from_config take what get_config gives; a class whose base takes a function "
     "must override from_config.",
@@ -528,7 +530,7 @@ def keras_file_keeps_values(subject):
     _file_round_trip(subject, ".keras")
 
 
-@law(
+@check(
     "error",
     "Make from_config take what get_config gives, plain values only: the .h5 file "
     "holds the config as JSON.",
@@ -538,7 +540,7 @@ def h5_file_keeps_values(subject):
     _file_round_trip(subject, ".h5")
 
 
-@law(
+@check(
     "warning",
     "Store mutable arguments as copies, list(weights), and never change a default "
     "argument in place.",
@@ -550,9 +552,9 @@ def instances_share_nothing(subject):
     try:
         first, second = subject.cls(**arguments), subject.cls(**arguments)
     except Exception as error:
-        raise Skip(f"built from its arguments it {describe(error)}") from None
+        raise CheckSkipped(f"built from its arguments it {describe(error)}") from None
     given = {id(value) for value in arguments.values()}
     for key, value in vars(first).items():
         mutable = isinstance(value, (list, dict, set, np.ndarray))
         if mutable and value is vars(second).get(key) and id(value) not in given:
-            raise Violation(f"two instances share the {type(value).__name__} {key!r}")
+            raise CheckFailed(f"two instances share the {type(value).__name__} {key!r}")

@@ -1,4 +1,4 @@
-"""The laws catch what is broken, and do not cry wolf."""
+"""The checks catch what is broken, and do not cry wolf."""
 
 import dataclasses
 import inspect
@@ -12,19 +12,19 @@ import loss_zoo  # noqa: E402
 from loss_zoo import LITERATURE, ZOO, Pinball, Squares  # noqa: E402
 
 import keras_losses_ref.losses as ours  # noqa: E402
-from keras_losses_ref.conformance import laws  # noqa: E402
-from keras_losses_ref.conformance.laws import law as law_module  # noqa: E402
+from keras_losses_ref.conformance import checks  # noqa: E402
+from keras_losses_ref.conformance.checks import check as check_module  # noqa: E402
 from keras_losses_ref.losses import host  # noqa: E402
 
 keras = tf.keras
 
-#: The laws that a fresh process applies; dear, so most tests leave them out.
+#: The checks that a fresh process applies; dear, so most tests leave them out.
 FRESH = {
-    law.name
-    for law in laws.LAWS.values()
-    if law.function.__module__.endswith("fresh_process")
+    check.name
+    for check in checks.CHECKS.values()
+    if check.function.__module__.endswith("fresh_process")
 }
-QUICK = [name for name in laws.LAWS if name not in FRESH]
+QUICK = [name for name in checks.CHECKS if name not in FRESH]
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +36,11 @@ def keep_settings():
 
 
 def statuses(report):
-    return {finding.check: finding.status for finding in report.results}
+    return {result.check: result.status for result in report.results}
 
 
 def failing(report):
-    return {finding.check for finding in report.failures}
+    return {result.check for result in report.failures}
 
 
 # What is broken is caught
@@ -51,7 +51,7 @@ def test_broken_loss_is_caught_by_the_check_named_for_it(entry):
     if entry.only_keras_3 and host.GENERATION == 2:
         pytest.skip("a mistake that Keras 2 does not allow")
     loss_zoo._CALIBRATION["scale"] = 3.0  # what only this process knows
-    report = laws.check_loss(
+    report = checks.check_loss(
         entry.loss,
         domain=entry.domain,
         oracle=entry.oracle,
@@ -59,33 +59,33 @@ def test_broken_loss_is_caught_by_the_check_named_for_it(entry):
         checks=entry.checks,
     )
     assert {f.check for f in report.results} == set(entry.checks)
-    for finding in report.results:
-        assert finding.status in ("failed", "advice"), finding.text()
-        assert finding.message and finding.remedy and finding.severity
-        assert finding.message in finding.text().replace("\n  ", "\n")
+    for result in report.results:
+        assert result.status in ("failed", "advice"), result.text()
+        assert result.message and result.remedy and result.severity
+        assert result.message in result.text().replace("\n  ", "\n")
 
 
 def test_every_law_has_a_loss_that_breaks_it():
     caught = {check for entry in ZOO for check in entry.checks}
-    assert caught == set(laws.LAWS)
+    assert caught == set(checks.CHECKS)
     assert len(ZOO) >= 40
 
 
 def test_healthy_base_of_the_zoo():
-    findings = laws.check_loss(Squares, domain="real", checks=QUICK).failures
+    results = checks.check_loss(Squares, domain="real", checks=QUICK).failures
     # It broadcasts labels (N,) against predictions (N, 1), and is not registered.
-    assert {f.check for f in findings} <= {
+    assert {f.check for f in results} <= {
         "column_against_vector",
         "registered_for_loading",
     }
 
 
 def test_laws_say_what_they_mean():
-    assert len(laws.LAWS) >= 30
-    for law in laws.LAWS.values():
-        assert law.severity in law_module.SEVERITIES
-        assert law.says.endswith(".") and len(law.remedy) > 20
-        assert inspect.getdoc(law.function)
+    assert len(checks.CHECKS) >= 30
+    for check in checks.CHECKS.values():
+        assert check.severity in check_module.SEVERITIES
+        assert check.summary.endswith(".") and len(check.fix) > 20
+        assert inspect.getdoc(check.function)
 
 
 # What is healthy is left alone
@@ -93,13 +93,13 @@ def test_laws_say_what_they_mean():
 
 @pytest.mark.parametrize("loss", LITERATURE, ids=lambda loss: loss.__name__)
 def test_losses_from_the_literature_pass(loss):
-    report = laws.check_loss(loss, checks=QUICK)
+    report = checks.check_loss(loss, checks=QUICK)
     assert report.ok, "\n".join(f.text() for f in report.failures)
 
 
 def test_whole_check_of_one_loss():
     seen = []
-    report = laws.check_loss(
+    report = checks.check_loss(
         ours.MeanSquaredError,
         declares={"non_negative": True, "zero_at_perfect": True},
         progress=lambda *step: seen.append(step),
@@ -114,12 +114,12 @@ def test_whole_check_of_one_loss():
     assert statuses(report)["fresh_process_loads_keras_file"] == "passed"
     assert all(f.message for f in report.skipped)
     assert report.environment["domain"] == "real"
-    total = len(laws.LAWS)
+    total = len(checks.CHECKS)
     assert [done for done, _, _ in seen] == list(range(total + 1))
     assert seen[0][1] == total and seen[0][2] == "runs"
 
 
-#: What released Keras does not hold, found by the laws. The ledger of deviations
+#: What released Keras does not hold, found by the checks. The ledger of deviations
 #: knows since when and until when.
 DEVIATIONS_OF_KERAS_3 = {
     "Huber": {
@@ -175,11 +175,11 @@ def declared(name):
 
 
 def test_huber_of_the_host_loses_its_argument():
-    checks = ["config_holds_every_argument", "config_round_trip_keeps_values"]
-    report = laws.check_loss(keras.losses.Huber, checks=checks)
+    names = ["config_holds_every_argument", "config_round_trip_keeps_values"]
+    report = checks.check_loss(keras.losses.Huber, checks=names)
     if host.RELEASE != (3, 15):
         pytest.skip(f"known of Keras 3.15, this is {host.VERSION}")
-    assert failing(report) == set(checks)
+    assert failing(report) == set(names)
     assert "delta" in report.failures[0].message
 
 
@@ -187,18 +187,18 @@ def test_huber_of_the_host_loses_its_argument():
 @pytest.mark.parametrize("name", loss_classes(keras.losses))
 def test_host_losses_deviate_only_as_known(name, sweep):
     cls = getattr(keras.losses, name)
-    report = laws.check_loss(cls, declares=declared(name))
+    report = checks.check_loss(cls, declares=declared(name))
     found, known = failing(report), set(DEVIATIONS.get(name, ()))
     assert found <= known, "\n".join(f.text() for f in report.failures)
     if host.RELEASE == (3, 15):
-        assert found == known  # the laws have not gone blind either
+        assert found == known  # the checks have not gone blind either
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", loss_classes(ours))
 def test_our_losses_pass(name, sweep):
     cls = getattr(ours, name)
-    report = laws.check_loss(
+    report = checks.check_loss(
         cls, declares=declared(name), expected_failures=BY_DEFINITION.get(name)
     )
     assert report.ok, "\n".join(f.text() for f in report.failures)
@@ -207,7 +207,7 @@ def test_our_losses_pass(name, sweep):
 @pytest.mark.sweep
 @pytest.mark.parametrize("loss", LITERATURE, ids=lambda loss: loss.__name__)
 def test_losses_from_the_literature_pass_in_full(loss, sweep):
-    report = laws.check_loss(loss)
+    report = checks.check_loss(loss)
     assert report.ok, "\n".join(f.text() for f in report.failures)
 
 
@@ -222,15 +222,15 @@ def pinball(y_true, y_pred):
     "given", [Pinball, Pinball(0.3), lambda: Pinball(0.3), pinball, lambda: pinball]
 )
 def test_class_instance_factory_or_function(given):
-    checks = ["runs", "one_value_per_sample", "config_round_trip_keeps_values"]
-    report = laws.check_loss(given, domain="real", checks=checks)
+    names = ["runs", "one_value_per_sample", "config_round_trip_keeps_values"]
+    report = checks.check_loss(given, domain="real", checks=names)
     assert report.ok, "\n".join(f.text() for f in report.failures)
 
 
 @pytest.mark.parametrize("given", [3, "mse", int])
 def test_anything_else_is_refused(given):
     with pytest.raises(TypeError, match="(?i)expected a loss|is no loss"):
-        laws.check_loss(given)
+        checks.check_loss(given)
 
 
 @pytest.mark.parametrize(
@@ -246,14 +246,14 @@ def test_anything_else_is_refused(given):
 )
 def test_domain_is_found(loss, domain):
     function = getattr(keras.losses, loss)()
-    named = laws.check_loss(function, checks=["runs"])
+    named = checks.check_loss(function, checks=["runs"])
     assert named.environment["domain"] == domain
 
     # Without a name to go by, the values and gradients must do.
     def anonymous(y_true, y_pred):
         return function.call(y_true, y_pred)
 
-    found = laws.check_loss(anonymous, checks=["runs"])
+    found = checks.check_loss(anonymous, checks=["runs"])
     same = {domain, "real"} if domain == "signs" else {domain}
     assert found.environment["domain"] in same
     assert found.results[0].message.startswith("domain ")
@@ -262,7 +262,7 @@ def test_domain_is_found(loss, domain):
 def test_domain_of_logits():
     for name, domain in [("Binary", "binary_logits"), ("Categorical", "logits")]:
         loss = getattr(keras.losses, f"{name}Crossentropy")(from_logits=True)
-        report = laws.check_loss(loss, checks=["runs", "logits_are_taken_as_logits"])
+        report = checks.check_loss(loss, checks=["runs", "logits_are_taken_as_logits"])
         assert report.environment["domain"] == domain
         assert statuses(report)["logits_are_taken_as_logits"] == "passed"
 
@@ -271,13 +271,13 @@ def test_domain_may_be_a_function():
     def pairs(rng, n):
         return rng.normal(size=(n, 2)), rng.normal(size=(n, 2))
 
-    report = laws.check_loss(Pinball, domain=pairs, checks=["runs"])
+    report = checks.check_loss(Pinball, domain=pairs, checks=["runs"])
     assert report.environment["domain"] == "pairs"
 
 
 def test_domain_may_be_a_domain():
-    domain = dataclasses.replace(laws.DOMAINS["one_hot"], name="mine")
-    report = laws.check_loss(Pinball, domain=domain, checks=["runs"])
+    domain = dataclasses.replace(checks.DOMAINS["one_hot"], name="mine")
+    report = checks.check_loss(Pinball, domain=domain, checks=["runs"])
     assert report.environment["domain"] == "mine"
 
 
@@ -285,7 +285,7 @@ def test_what_no_other_process_can_import_is_skipped_with_the_reason():
     class Local(Squares):
         pass
 
-    report = laws.check_loss(Local, domain="real", checks=FRESH)
+    report = checks.check_loss(Local, domain="real", checks=FRESH)
     assert len(report.skipped) == len(FRESH) and not report.ok
     assert all("cannot be imported" in f.message for f in report.skipped)
 
@@ -294,7 +294,7 @@ def test_no_domain_fits():
     def hopeless(y_true, y_pred):
         raise RuntimeError("no such luck")
 
-    report = laws.check_loss(hopeless)
+    report = checks.check_loss(hopeless)
     assert failing(report) >= {"runs", "enough_checks_ran"}
     assert "no such luck" in report.results[0].message
     assert len(report.skipped) > 40
@@ -312,38 +312,38 @@ def test_no_domain_fits():
 )
 def test_misspelt_arguments_are_refused(how, says):
     with pytest.raises(ValueError, match=says):
-        laws.check_loss(Pinball, **how)
+        checks.check_loss(Pinball, **how)
 
 
 def test_load_target():
-    assert laws.load_target("loss_zoo:Pinball") is Pinball
-    assert laws.load_target("loss_zoo:Pinball.call") is Pinball.call
+    assert checks.load_target("loss_zoo:Pinball") is Pinball
+    assert checks.load_target("loss_zoo:Pinball.call") is Pinball.call
     for target in ("loss_zoo", "loss_zoo:Nothing", "no_such_module:Loss"):
         with pytest.raises(ImportError):
-            laws.load_target(target)
+            checks.load_target(target)
 
 
 # Expected failures are strict
 
 
 def test_expected_failure_is_no_failure():
-    report = laws.check_loss(
+    report = checks.check_loss(
         loss_zoo.ForgetsArgument,
         domain="real",
         checks=["config_holds_every_argument"],
         expected_failures={"config_holds_every_argument": "kept for old files"},
     )
-    (finding,) = report.results
-    assert report.ok and finding.status == "expected"
-    assert "kept for old files" in finding.text()
+    (result,) = report.results
+    assert report.ok and result.status == "expected"
+    assert "kept for old files" in result.text()
 
 
 def test_expected_failure_that_passes_is_a_failure():
-    report = laws.check_loss(
+    report = checks.check_loss(
         Pinball, checks=["runs"], expected_failures={"runs": "never does"}
     )
-    (finding,) = report.failures
-    assert "and passes" in finding.message and "never does" in finding.message
+    (result,) = report.failures
+    assert "and passes" in result.message and "never does" in result.message
 
 
 def test_declared_in_the_class():
@@ -354,12 +354,12 @@ def test_declared_in_the_class():
         }
 
     for given in (Declares, Declares()):
-        report = laws.check_loss(given, checks=["column_against_vector"])
+        report = checks.check_loss(given, checks=["column_against_vector"])
         assert [f.status for f in report.results] == ["expected"]
 
 
 def test_advice_is_no_failure():
-    report = laws.check_loss(loss_zoo.Prints, domain="real", checks=["is_quiet"])
+    report = checks.check_loss(loss_zoo.Prints, domain="real", checks=["is_quiet"])
     assert report.ok and report.results[0].status == "advice"
 
 
@@ -368,7 +368,7 @@ def test_gradient_at_a_kink_may_be_any_slope_between():
         y_true = rng.normal(size=(n, 3))
         return y_true, y_true.copy()
 
-    report = laws.check_loss(
+    report = checks.check_loss(
         Pinball, domain=kinked, checks=["gradient_matches_differences"]
     )
     assert report.ok, report.results[0].text()
@@ -377,7 +377,7 @@ def test_gradient_at_a_kink_may_be_any_slope_between():
 # In pytest
 
 
-@laws.parametrize_with_loss_checks(
+@checks.parametrize_with_loss_checks(
     [Pinball, Pinball(0.3)],
     checks=["runs", "sum_is_sum_of_none", "value_matches_oracle"],
 )
@@ -387,13 +387,13 @@ def test_parametrized(loss, check):
 
 def test_parametrize_raises_skips_and_xfails():
     def parameters(**how):
-        decorator = laws.parametrize_with_loss_checks(
+        decorator = checks.parametrize_with_loss_checks(
             [loss_zoo.ForgetsArgument], domain="real", **how
         )
         return decorator.mark.args[1]
 
-    checks = ["config_holds_every_argument"]
-    (parameter,) = parameters(checks=checks)
+    names = ["config_holds_every_argument"]
+    (parameter,) = parameters(checks=names)
     assert parameter.id == "ForgetsArgument-config_holds_every_argument"
     _, check = parameter.values
     with pytest.raises(AssertionError, match="scale") as caught:
@@ -401,10 +401,10 @@ def test_parametrize_raises_skips_and_xfails():
     assert "change:" in str(caught.value)
 
     for expects in (
-        {checks[0]: "kept for old files"},
-        lambda loss: {checks[0]: "kept for old files"},
+        {names[0]: "kept for old files"},
+        lambda loss: {names[0]: "kept for old files"},
     ):
-        (parameter,) = parameters(checks=checks, expected_failures=expects)
+        (parameter,) = parameters(checks=names, expected_failures=expects)
         with pytest.raises(pytest.xfail.Exception, match="kept for old files"):
             parameter.values[1](None)
 
@@ -417,12 +417,12 @@ def test_parametrize_raises_skips_and_xfails():
 
 
 def test_expect_close_shows_the_worst():
-    with pytest.raises(law_module.Violation) as caught:
-        law_module.expect_close([1.0, 2.0, 9.0], [1.0, 3.0, 4.0], "this", "that")
+    with pytest.raises(check_module.CheckFailed) as caught:
+        check_module.expect_close([1.0, 2.0, 9.0], [1.0, 3.0, 4.0], "this", "that")
     text = "this is 9, that is 4 at [2], 2 of 3 differ"
     assert str(caught.value) == text
-    with pytest.raises(law_module.Violation, match="shape"):
-        law_module.expect_close(np.zeros(2), np.zeros(3), "this", "that")
-    with pytest.raises(law_module.Violation, match="nan"):
-        law_module.expect_close([np.nan, 1.0], [1.0, 1.0], "this", "that")
-    law_module.expect_close([np.nan, np.inf], [np.nan, np.inf], "this", "that")
+    with pytest.raises(check_module.CheckFailed, match="shape"):
+        check_module.expect_close(np.zeros(2), np.zeros(3), "this", "that")
+    with pytest.raises(check_module.CheckFailed, match="nan"):
+        check_module.expect_close([np.nan, 1.0], [1.0, 1.0], "this", "that")
+    check_module.expect_close([np.nan, np.inf], [np.nan, np.inf], "this", "that")

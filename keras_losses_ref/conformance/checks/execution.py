@@ -1,4 +1,4 @@
-"""Laws of execution: graphs, XLA, `fit`, state, threads."""
+"""Checks of execution: graphs, XLA, `fit`, state, threads."""
 
 import concurrent.futures
 import contextlib
@@ -11,19 +11,19 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.conformance.laws.construction import (
+from keras_losses_ref.conformance.checks.check import (
+    CheckFailed,
+    CheckSkipped,
+    check,
+    describe,
+    expect_close,
+)
+from keras_losses_ref.conformance.checks.construction import (
     identity_layer,
     identity_model,
 )
-from keras_losses_ref.conformance.laws.law import (
-    Skip,
-    Violation,
-    describe,
-    expect_close,
-    law,
-)
-from keras_losses_ref.conformance.laws.subject import (
-    host_subject,
+from keras_losses_ref.conformance.checks.loss_under_test import (
+    host_loss,
     keras,
     tensors,
     to_numpy,
@@ -43,7 +43,7 @@ def _compare(subject, got, where, rtol):
     expect_close(to_numpy(values), want_values, f"the loss {where}", "eagerly", rtol)
     if gradient is None or want_gradient is None:
         if (gradient is None) != (want_gradient is None):
-            raise Violation(f"the gradient {where} is {gradient}, and not so eagerly")
+            raise CheckFailed(f"the gradient {where} is {gradient}, and not so eagerly")
         return
     expect_close(
         to_numpy(gradient), want_gradient, f"the gradient {where}", "eagerly", rtol
@@ -62,7 +62,7 @@ def _compiled(subject, jit):
     return found if len(found) == 2 else (found[0], None)
 
 
-@law(
+@check(
     "error",
     "Use tf ops instead of .numpy(), `if tensor:`, Python loops over tensors and "
     "NumPy: fit runs the loss in a graph.",
@@ -72,7 +72,7 @@ def graph_equals_eager(subject):
     _compare(subject, _compiled(subject, False), "in a graph", 1e-5)
 
 
-@law(
+@check(
     "error",
     "Avoid ops with shapes that depend on data (tf.boolean_mask, tf.where(x), "
     "tf.unique) and tf.py_function; multiply by a mask instead.",
@@ -84,9 +84,9 @@ def xla_equals_eager(subject):
     except Exception as error:
         if subject.domain.name == "sequence":
             try:
-                _compiled(host_subject("CTC"), True)
+                _compiled(host_loss("CTC"), True)
             except Exception:
-                raise Violation(
+                raise CheckFailed(
                     f"under XLA it {describe(error)}; so does the host's CTC",
                     severity="advice",
                 ) from None
@@ -114,7 +114,7 @@ def _with_signature(subject, unknown):
                      "eagerly", 1e-5)  # fmt: skip
 
 
-@law(
+@check(
     "error",
     "Read sizes with tf.shape(x)[0], not x.shape[0], which is None in fit.",
     needs=("runs", "per_sample"),
@@ -124,7 +124,7 @@ def batch_size_may_be_unknown(subject):
     _with_signature(subject, lambda x: [None, *x.shape[1:]])
 
 
-@law(
+@check(
     "warning",
     "Read sizes with tf.shape(x), not x.shape.",
     needs=("runs", "per_sample"),
@@ -134,7 +134,7 @@ def shape_may_be_unknown(subject):
     _or_as_the_host(subject, lambda s: _with_signature(s, lambda x: [None] * x.ndim))
 
 
-@law(
+@check(
     "advice",
     "Read sizes and ranks with tf.shape and tf.rank.",
     needs=("runs", "per_sample"),
@@ -147,20 +147,20 @@ def rank_may_be_unknown(subject):
 def _or_as_the_host(subject, holds):
     try:
         holds(subject)
-    except Violation:
+    except CheckFailed:
         raise
     except Exception as error:
         try:
-            holds(host_subject("MeanSquaredError"))
+            holds(host_loss("MeanSquaredError"))
         except Exception:
-            raise Violation(
+            raise CheckFailed(
                 f"{describe(error)}; so does the host's MeanSquaredError",
                 severity="advice",
             ) from None
         raise
 
 
-@law(
+@check(
     "advice",
     "Return finite numbers for zero samples, or nothing at all: shape (0,).",
     needs=("runs", "per_sample"),
@@ -171,12 +171,12 @@ def empty_batch_is_no_error(subject):
     try:
         none = subject.values(y_true, y_pred)
     except Exception as error:
-        raise Violation(f"for no samples it {describe(error)}") from None
+        raise CheckFailed(f"for no samples it {describe(error)}") from None
     if none.size:
-        raise Violation(f"no samples give values of shape {none.shape}")
+        raise CheckFailed(f"no samples give values of shape {none.shape}")
 
 
-@law(
+@check(
     "error",
     "Leave shapes and dtypes to Keras, use tf ops only, keep no state. If your loss "
     "expects labels of shape (N,), reshape them: fit may give (N, 1).",
@@ -189,21 +189,21 @@ def fit_reports_the_same_loss(subject):
     model = identity_model(subject, given, **how)
     want = subject.values(y_true, y_pred, reduction=...)
     if want.ndim:
-        raise Skip("the loss is not reduced")
+        raise CheckSkipped("the loss is not reduced")
     n = len(subject.sample[0])
     got = model.evaluate(y_pred, y_true, batch_size=n, verbose=0)
     _expect_fit(np.ravel(got)[0], want, "evaluate")
     history = model.fit(y_pred, y_true, batch_size=n, shuffle=False, verbose=0)
     _expect_fit(history.history["loss"][0], want, "fit")
     if not all(np.isfinite(w).all() for w in model.get_weights()):
-        raise Violation("after one step of fit the weights are not finite")
+        raise CheckFailed("after one step of fit the weights are not finite")
 
 
 def _expect_fit(got, want, where):
     expect_close(got, want, f"the loss in {where}", "in a direct call", 2e-5)
 
 
-@law(
+@check(
     "error",
     "Let super().__call__ apply sample_weight to one value per sample.",
     needs=("runs", "per_sample"),
@@ -214,11 +214,13 @@ def fit_applies_sample_weight(subject):
     n = len(subject.sample[0])
     none = subject.values(y_true, y_pred)
     if none.ndim != 1:
-        raise Skip(f"the values have shape {none.shape}, not one number per sample")
+        raise CheckSkipped(
+            f"the values have shape {none.shape}, not one number per sample"
+        )
     weight = np.linspace(0.2, 1.8, n).astype("float32")
     want = subject.values(y_true, y_pred, weight, reduction=...)
     if want.ndim:
-        raise Skip("the loss is not reduced")
+        raise CheckSkipped("the loss is not reduced")
     given = subject.given if subject.kind == "function" else subject.loss
     history = identity_model(subject, given).fit(
         y_pred, y_true, sample_weight=weight, batch_size=n, shuffle=False, verbose=0
@@ -226,7 +228,7 @@ def fit_applies_sample_weight(subject):
     _expect_fit(history.history["loss"][0], want, "fit with sample_weight")
 
 
-@law(
+@check(
     "error",
     "Keep nothing about one call for the next: the same loss may serve two outputs.",
 )
@@ -235,7 +237,7 @@ def serves_several_outputs(subject):
     y_true, y_pred = tensors(*subject.sample)
     want = subject.values(y_true, y_pred, reduction=...)
     if want.ndim:
-        raise Skip("the loss is not reduced")
+        raise CheckSkipped("the loss is not reduced")
     given = subject.given if subject.kind == "function" else subject.loss
     inputs = keras.layers.Input(y_pred.shape[1:])
     outputs = [
@@ -258,7 +260,7 @@ def serves_several_outputs(subject):
     )  # fmt: skip
 
 
-@law(
+@check(
     "error",
     "Use no random numbers, clocks or counters in call.",
 )
@@ -285,7 +287,7 @@ def _state(loss):
     return state
 
 
-@law(
+@check(
     "error",
     "Assign to self in __init__ only: a graph runs call once and remembers the value "
     "of that day. For a running value use a metric or a callback.",
@@ -305,7 +307,7 @@ def no_state_between_calls(subject):
     for key in {**before, **vars(loss)}:
         old, new = before.get(key), vars(loss).get(key)
         if type(old) is not type(new) or not _equal(old, new):
-            raise Violation(
+            raise CheckFailed(
                 f"a call changes .{key} from {_short(old)} to {_short(new)}"
             )
 
@@ -328,7 +330,7 @@ def _short(value):
     return repr(value)[:60]
 
 
-@law(
+@check(
     "error",
     "Work on new tensors or copies: y_pred = y_pred * 1.0, np.array(y_true).",
 )
@@ -346,7 +348,7 @@ def inputs_are_not_changed(subject):
         except Exception:  # `arrays_equal_tensors` says so
             continue
     if not runs:
-        raise Skip("it takes neither arrays nor variables")
+        raise CheckSkipped("it takes neither arrays nor variables")
     for what, now, before in (
         ("y_true", true, y_true),
         ("y_pred", pred, y_pred),
@@ -358,7 +360,7 @@ def inputs_are_not_changed(subject):
 _GRAPHS = threading.Lock()
 
 
-@law(
+@check(
     "warning",
     "Make tf.functions once, at module level, and pass them tensors, not Python "
     "numbers that change; avoid tf.vectorized_map outside of a tf.function.",
@@ -383,10 +385,12 @@ def no_new_graph_per_call(subject):
         finally:
             tf.Graph.__init__ = init
     if len(built) >= 4:
-        raise Violation(f"4 more calls with the same shapes built {len(built)} graphs")
+        raise CheckFailed(
+            f"4 more calls with the same shapes built {len(built)} graphs"
+        )
 
 
-@law(
+@check(
     "error",
     "Decide by the inputs of the call only: no counters, `if self.step`, or running "
     "means in call.",
@@ -410,13 +414,13 @@ def fit_traces_once(subject):
     first = len(calls)
     model.fit(y_pred, y_true, epochs=4, **how)
     if len(calls) > first:
-        raise Violation(
+        raise CheckFailed(
             f"the loss ran {len(calls) - first} more times in 4 more steps: every "
             "step builds the graph again"
         )
 
 
-@law(
+@check(
     "error",
     "Keep intermediate results in local variables, not on self or in globals.",
     needs=("runs", "per_sample"),
@@ -438,7 +442,7 @@ def threads_do_not_disturb_each_other(subject):
                 expect_close(got, alone[index], "the loss in a thread", "alone", 1e-6)
 
 
-@law(
+@check(
     "warning",
     "Leave Keras's settings and the random generators alone.",
 )
@@ -477,10 +481,10 @@ def global_settings_stay(subject):
     for key, old in before.items():
         if after[key] != old:
             change = "" if "random" in key else f" from {old!r} to {after[key]!r}"
-            raise Violation(f"a call changes {key}{change}")
+            raise CheckFailed(f"a call changes {key}{change}")
 
 
-@law("advice", "Remove print and tf.print; turn warnings into errors or comments.")
+@check("advice", "Remove print and tf.print; turn warnings into errors or comments.")
 def is_quiet(subject):
     """A call prints nothing and warns of nothing."""
     y_true, y_pred = tensors(*subject.sample)
@@ -491,12 +495,12 @@ def is_quiet(subject):
             subject.variant()(y_true, y_pred)
     own = [w for w in caught if issubclass(w.category, UserWarning)]
     if out.getvalue():
-        raise Violation(f"a call prints {out.getvalue()[:60]!r}")
+        raise CheckFailed(f"a call prints {out.getvalue()[:60]!r}")
     if own:
-        raise Violation(f"a call warns: {str(own[0].message)[:120]}")
+        raise CheckFailed(f"a call warns: {str(own[0].message)[:120]}")
 
 
-@law(
+@check(
     "warning",
     "Scale by the batch only through `reduction`.",
     needs=("runs", "independent"),

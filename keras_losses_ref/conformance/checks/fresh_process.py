@@ -1,6 +1,6 @@
-"""Laws that need a process of their own: loading a file, two devices.
+"""Checks that need a process of their own: loading a file, two devices.
 
-One child serves all of them. It starts before the other laws are applied and runs
+One child serves all of them. It starts before the other checks are applied and runs
 beside them; the parent hands it a folder, and gets its answers from there.
 """
 
@@ -14,13 +14,13 @@ import tempfile
 
 import numpy as np
 
-from keras_losses_ref.conformance.laws import construction, reductions
-from keras_losses_ref.conformance.laws.law import (
-    Skip,
-    Violation,
+from keras_losses_ref.conformance.checks import construction, reductions
+from keras_losses_ref.conformance.checks.check import (
+    CheckFailed,
+    CheckSkipped,
+    check,
     describe,
     expect_close,
-    law,
 )
 
 #: Seconds after which a child counts as hung.
@@ -30,7 +30,7 @@ TIMEOUT = 300
 START = (
     "import json, sys;"
     "sys.path[:] = json.load(open(sys.argv[1] + '/job.json'))['path'];"
-    "from keras_losses_ref.conformance.laws import fresh_process;"
+    "from keras_losses_ref.conformance.checks import fresh_process;"
     "fresh_process.main(sys.argv[1])"
 )
 
@@ -40,7 +40,7 @@ class Child:
 
     def __init__(self, subject):
         self.subject = subject
-        self.folder = tempfile.mkdtemp(prefix="klr-laws-")
+        self.folder = tempfile.mkdtemp(prefix="klr-checks-")
         self.process = None
         self.answers = None
         self.notes = {}
@@ -117,7 +117,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.close(keep=True)
                 self.answers = {}
-                raise Violation(
+                raise CheckFailed(
                     f"the loss did not return within {TIMEOUT} s in a fresh process"
                 ) from None
             try:
@@ -126,9 +126,9 @@ class Child:
             except OSError:
                 self.answers = {}
         if self.answers.get("import", {}).get("error"):
-            raise Violation(f"a fresh process {self.answers['import']['error']}")
+            raise CheckFailed(f"a fresh process {self.answers['import']['error']}")
         if key not in self.answers:  # it died on the way to it
-            raise Violation(f"a fresh process {self._last_words()}")
+            raise CheckFailed(f"a fresh process {self._last_words()}")
         return self.answers[key]
 
     def _last_words(self):
@@ -155,7 +155,7 @@ def child_of(subject):
         if not subject.importable():
             found = subject.implementation
             where = getattr(found, "__qualname__", repr(found))
-            raise Skip(
+            raise CheckSkipped(
                 f"{where} cannot be imported by a fresh process: it is no module's "
                 "attribute"
             )
@@ -179,17 +179,17 @@ def _loads(subject, suffix):
             continue
         seen += 1
         if entry["error"]:
-            raise Violation(f"{entry['what']}: {entry['error']}")
+            raise CheckFailed(f"{entry['what']}: {entry['error']}")
         expect_close(
             np.array(entry["values"]), np.array(entry["want"]),
             f"{entry['what']}: the loss in a fresh process", "here", 1e-6,
         )  # fmt: skip
     if not seen:
-        raise Skip(f"could not be written here: {child.notes.get(suffix)}")
+        raise CheckSkipped(f"could not be written here: {child.notes.get(suffix)}")
     return f"{seen} settings"
 
 
-@law(
+@check(
     "error",
     "Register the class, and build everything the loss needs in __init__ from its "
     "arguments: nothing else reaches another process.",
@@ -199,7 +199,7 @@ def fresh_process_loads_keras_file(subject):
     return _loads(subject, ".keras")
 
 
-@law(
+@check(
     "error",
     "Register the class, and build everything the loss needs in __init__ from its "
     "arguments: nothing else reaches another process.",
@@ -209,7 +209,7 @@ def fresh_process_loads_h5_file(subject):
     return _loads(subject, ".h5")
 
 
-@law(
+@check(
     "error",
     "Keep no state outside of the instance; make from_config take what get_config "
     "gives.",
@@ -219,7 +219,7 @@ def fresh_process_loads_pickle(subject):
     return _loads(subject, ".pickle")
 
 
-@law(
+@check(
     "error",
     "Do not depend on hash(), the order of a set, random numbers at import time, or "
     "what other modules have set.",
@@ -227,17 +227,19 @@ def fresh_process_loads_pickle(subject):
 def fresh_process_gives_same_values(subject):
     """The loss built in a fresh process gives the same values."""
     if subject.kind not in ("class", "function"):
-        raise Skip(f"an {subject.kind} is built here; see fresh_process_loads_pickle")
+        raise CheckSkipped(
+            f"an {subject.kind} is built here; see fresh_process_loads_pickle"
+        )
     answer = child_of(subject).answer("built")
     if answer.get("error"):
-        raise Violation(f"in a fresh process it {answer['error']}")
+        raise CheckFailed(f"in a fresh process it {answer['error']}")
     expect_close(
         np.array(answer["values"]), subject.values(*subject.sample),
         "the loss built in a fresh process", "here", 1e-6,
     )  # fmt: skip
 
 
-@law(
+@check(
     "error",
     "Return one value per sample and leave the division to Keras, which divides by "
     "the global batch; a scalar from call is added up once per replica.",
@@ -246,9 +248,9 @@ def replicas_update_as_one_device(subject):
     """Under MirroredStrategy, two replicas update the weights as one device does."""
     answer = child_of(subject).answer("replicas")
     if answer.get("skip"):
-        raise Skip(answer["skip"])
+        raise CheckSkipped(answer["skip"])
     if answer.get("error"):
-        raise Violation(f"under MirroredStrategy it {answer['error']}")
+        raise CheckFailed(f"under MirroredStrategy it {answer['error']}")
     blame = {}
     if not answer["host_holds"]:
         blame = {"severity": "advice", "why": "as for the host's MeanSquaredError"}
@@ -303,14 +305,14 @@ def _import(job):
 
 
 def _answer(folder, job, found, y_true, y_pred, answers):
-    from keras_losses_ref.conformance.laws.construction import load_loss
-    from keras_losses_ref.conformance.laws.subject import Subject, keras
+    from keras_losses_ref.conformance.checks.construction import load_loss
+    from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest, keras
 
-    subject = Subject(found, domain=lambda rng, n: (y_true, y_pred))
+    subject = LossUnderTest(found, domain=lambda rng, n: (y_true, y_pred))
     registered = keras.utils.get_registered_name(found)
     named = {}
     if registered == getattr(found, "__name__", None):
-        # Not registered: a law of its own; here the user helps.
+        # Not registered: a check of its own; here the user helps.
         named = subject.custom_objects()
 
     def values(loss):
@@ -350,7 +352,7 @@ def _answer(folder, job, found, y_true, y_pred, answers):
 def _replicas(subject, loss, job):
     import tensorflow as tf
 
-    from keras_losses_ref.conformance.laws.subject import Subject, keras
+    from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest, keras
 
     if job["not_in_parts"]:
         return {"skip": job["not_in_parts"]}
@@ -366,7 +368,7 @@ def _replicas(subject, loss, job):
     if not np.allclose(one, two, 1e-4, 1e-6):
         # The host's own loss on the same predictions: the same weights to update.
         _, y_pred = subject.sample
-        control = Subject(
+        control = LossUnderTest(
             keras.losses.MeanSquaredError,
             domain=lambda rng, n: (y_pred[::-1].copy(), y_pred),
         )
@@ -386,8 +388,8 @@ def _update(subject, loss, strategy=None):
     """How one step of gradient descent on the whole batch changes the weights."""
     import contextlib
 
-    from keras_losses_ref.conformance.laws.construction import identity_model
-    from keras_losses_ref.conformance.laws.subject import tensors
+    from keras_losses_ref.conformance.checks.construction import identity_model
+    from keras_losses_ref.conformance.checks.loss_under_test import tensors
 
     scope = contextlib.nullcontext() if strategy is None else strategy.scope()
     y_true, y_pred = (x.numpy() for x in tensors(*subject.sample))

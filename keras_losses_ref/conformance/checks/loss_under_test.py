@@ -1,4 +1,4 @@
-"""The loss under check: what was given, how to build it again, what it returns."""
+"""The loss under test: what was given, how to build it again, what it returns."""
 
 import functools
 import importlib
@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.conformance.laws import domains
-from keras_losses_ref.conformance.laws.law import Skip, describe
+from keras_losses_ref.conformance.checks import domains
+from keras_losses_ref.conformance.checks.check import CheckSkipped, describe
 from keras_losses_ref.losses import host
 
 keras = host.keras
@@ -48,7 +48,7 @@ def load_target(target):
     return found
 
 
-class Subject:
+class LossUnderTest:
     """One loss, given as a class, an instance, a factory or a plain function."""
 
     def __init__(self, given, domain=None, oracle=None, declares=None):
@@ -138,10 +138,10 @@ class Subject:
             value = getattr(value, name, None)
         return value is found
 
-    # What a law may need
+    # What a check may need
 
     def require(self, need):
-        """Raise `Skip` where a law cannot say anything.
+        """Raise `CheckSkipped` where a check cannot say anything.
 
         runs          it returns something for ordinary samples
         class         it is a `Loss` and has a config
@@ -151,16 +151,18 @@ class Subject:
         """
         if need == "class":
             if self.is_function:
-                raise Skip("a plain function has no config")
+                raise CheckSkipped("a plain function has no config")
             return
         if self.problem is not None:
-            raise Skip("the loss does not run on ordinary samples; see `runs`")
+            raise CheckSkipped("the loss does not run on ordinary samples; see `runs`")
         if need == "per_sample" and not self.per_sample:
-            raise Skip("not one value per sample; see `one_value_per_sample`")
+            raise CheckSkipped("not one value per sample; see `one_value_per_sample`")
         if need == "independent" and not (self.per_sample and self.independent):
-            raise Skip("a sample changes the loss of the others")
+            raise CheckSkipped("a sample changes the loss of the others")
         if need == "elementwise" and not self.domain.elementwise:
-            raise Skip(f"(N, 1) means nothing in the domain {self.domain.name!r}")
+            raise CheckSkipped(
+                f"(N, 1) means nothing in the domain {self.domain.name!r}"
+            )
 
     @functools.cached_property
     def problem(self):
@@ -295,7 +297,7 @@ class Subject:
         """The loss with another reduction or dtype, everything else untouched.
 
         Not by `copy.copy`, which in Keras 3 goes through the config: what a config
-        forgets is a law of its own, and must not disturb all others.
+        forgets is a check of its own, and must not disturb all others.
         """
         loss = self.loss if loss is None else loss
         if not isinstance(loss, host.Loss):  # what a saved model gives for a function
@@ -504,6 +506,6 @@ def values_and_gradient(loss, y_true, y_pred):
 
 
 @functools.cache
-def host_subject(name):
+def host_loss(name):
     """A loss of the host, to tell what the host itself does wrong."""
-    return Subject(getattr(keras.losses, name))
+    return LossUnderTest(getattr(keras.losses, name))

@@ -8,23 +8,23 @@ import warnings
 
 import tensorflow as tf
 
-from keras_losses_ref.conformance.evaluate import runtime_info
-from keras_losses_ref.conformance.laws import (
+from keras_losses_ref.conformance.checks import (
     construction,
     execution,
     fresh_process,
     gradients,
     reductions,
 )
-from keras_losses_ref.conformance.laws.law import LAWS, Finding
-from keras_losses_ref.conformance.laws.subject import Subject
+from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
+from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
+from keras_losses_ref.conformance.evaluate import runtime_info
 from keras_losses_ref.conformance.report import Report
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
 for _module in (construction, reductions, gradients, execution, fresh_process):
-    for _law in [*LAWS.values()]:
-        if _law.function.__module__ == _module.__name__:
-            LAWS[_law.name] = LAWS.pop(_law.name)
+    for _check in [*CHECKS.values()]:
+        if _check.function.__module__ == _module.__name__:
+            CHECKS[_check.name] = CHECKS.pop(_check.name)
 
 #: With fewer checks than this executed, a report is no evidence and fails.
 FLOOR = 30
@@ -63,38 +63,38 @@ def check_loss(
     >>> report = check_loss(MyLoss, domain="binary")
     >>> assert report.ok, report.text()
     """
-    subject = Subject(loss, domain, oracle, declares)
+    subject = LossUnderTest(loss, domain, oracle, declares)
     expected = _expected(subject, expected_failures)
     chosen = _chosen(checks)
-    findings = []
+    results = []
     try:
         _start_child(subject, chosen)
-        for done, law in enumerate(chosen):
+        for done, check in enumerate(chosen):
             if progress is not None:
-                progress(done, len(chosen), law.name)
+                progress(done, len(chosen), check.name)
             start = time.perf_counter()
-            finding = _judge(_find(law, subject), expected)
-            finding.seconds = time.perf_counter() - start
-            findings.append(finding)
+            result = _judge(_run(check, subject), expected)
+            result.seconds = time.perf_counter() - start
+            results.append(result)
     finally:
         fresh_process.close(subject)
     if progress is not None:
         progress(len(chosen), len(chosen), "")
     if checks is None:
-        findings.append(_enough(subject, findings))
-    return Report(findings, _environment(subject))
+        results.append(_enough(subject, results))
+    return Report(results, _environment(subject))
 
 
-def _find(law, subject):
+def _run(check, subject):
     with _undisturbed():
-        return law.find(subject)
+        return check.run(subject)
 
 
 @contextlib.contextmanager
 def _undisturbed():
     """No noise of Keras's, no warnings turned into errors, no matrices in TF32.
 
-    The laws build models by the dozen, which TensorFlow and Keras have remarks on; a
+    The checks build models by the dozen, which TensorFlow and Keras have remarks on; a
     GPU would round what the identity model only passes on.
     """
     loggers = [tf.get_logger(), logging.getLogger("absl")]
@@ -116,16 +116,16 @@ def _undisturbed():
 
 def _chosen(checks):
     if checks is None:
-        return list(LAWS.values())
+        return list(CHECKS.values())
     _known(checks)
-    return [law for name, law in LAWS.items() if name in checks]
+    return [check for name, check in CHECKS.items() if name in checks]
 
 
 def _known(names):
-    unknown = [name for name in names if name not in LAWS]
+    unknown = [name for name in names if name not in CHECKS]
     if unknown:
         raise ValueError(
-            f"No such check: {', '.join(unknown)}. The checks are {', '.join(LAWS)}."
+            f"No such check: {', '.join(unknown)}. The checks are {', '.join(CHECKS)}."
         )
 
 
@@ -138,49 +138,49 @@ def _expected(subject, given):
     return expected
 
 
-def _judge(finding, expected):
+def _judge(result, expected):
     """Take into account that a failure was expected: strictly, both ways."""
-    if finding.check not in expected or finding.skipped:
-        return finding
-    reason = expected[finding.check]
-    if finding.status == "passed":
-        finding.status, finding.severity = "failed", "error"
-        finding.message = f"expected to fail ({reason}), and passes"
-        finding.remedy = "Remove it from expected_failures."
+    if result.check not in expected or result.skipped:
+        return result
+    reason = expected[result.check]
+    if result.status == "passed":
+        result.status, result.severity = "failed", "error"
+        result.message = f"expected to fail ({reason}), and passes"
+        result.remedy = "Remove it from expected_failures."
     else:
-        finding.status = "expected"
-        finding.message = f"{finding.message}\nexpected: {reason}"
-    return finding
+        result.status = "expected"
+        result.message = f"{result.message}\nexpected: {reason}"
+    return result
 
 
 def _start_child(subject, chosen):
     """Start the fresh process early: it runs beside the other checks."""
-    if not any(law.name in _OF_THE_CHILD for law in chosen):
+    if not any(check.name in _OF_THE_CHILD for check in chosen):
         return
     with _undisturbed():
         if subject.problem is None and subject.importable():
-            # Where it fails, the laws will meet it again, and report it.
+            # Where it fails, the checks will meet it again, and report it.
             with contextlib.suppress(Exception):
                 fresh_process.child_of(subject)
 
 
 _OF_THE_CHILD = frozenset(
-    law.name
-    for law in LAWS.values()
-    if law.function.__module__ == fresh_process.__name__
+    check.name
+    for check in CHECKS.values()
+    if check.function.__module__ == fresh_process.__name__
 )
 
 
-def _enough(subject, findings):
-    ran = sum(not finding.skipped for finding in findings)
-    skipped = len(findings) - ran
-    finding = Finding("enough_checks_ran", "passed", subject=subject.name)
-    finding.message = f"{ran} ran, {skipped} were skipped"
+def _enough(subject, results):
+    ran = sum(not result.skipped for result in results)
+    skipped = len(results) - ran
+    result = CheckResult("enough_checks_ran", "passed", subject=subject.name)
+    result.message = f"{ran} ran, {skipped} were skipped"
     if ran < FLOOR:
-        finding.status = "failed"
-        finding.message += f"; fewer than {FLOOR} are no evidence"
-        finding.remedy = "Mend what `runs` and the reasons of the skips say first."
-    return finding
+        result.status = "failed"
+        result.message += f"; fewer than {FLOOR} are no evidence"
+        result.remedy = "Mend what `runs` and the reasons of the skips say first."
+    return result
 
 
 def _environment(subject):
@@ -192,18 +192,18 @@ def _environment(subject):
     }
 
 
-class Check:
+class BoundCheck:
     """One check of one loss, as a test calls it: `check(loss)`.
 
-    It raises `AssertionError` with the finding's text, or skips, or xfails.
+    It raises `AssertionError` with the result's text, or skips, or xfails.
     """
 
-    def __init__(self, law, subject, expected):
-        self.law, self.subject, self.expected = law, subject, expected
+    def __init__(self, check, subject, expected):
+        self.check, self.subject, self.expected = check, subject, expected
 
     @property
     def name(self):
-        return self.law.name
+        return self.check.name
 
     def __repr__(self):
         return self.name
@@ -213,14 +213,14 @@ class Check:
 
         __tracebackhide__ = True
         subject = self.subject()
-        finding = _judge(_find(self.law, subject), self.expected)
-        if finding.skipped:
-            pytest.skip(finding.message)
-        if finding.status == "expected":
-            pytest.xfail(finding.message)
-        if finding.failed:
-            raise AssertionError(finding.text())
-        return finding
+        result = _judge(_run(self.check, subject), self.expected)
+        if result.skipped:
+            pytest.skip(result.message)
+        if result.status == "expected":
+            pytest.xfail(result.message)
+        if result.failed:
+            raise AssertionError(result.text())
+        return result
 
 
 def parametrize_with_loss_checks(
@@ -253,14 +253,14 @@ def parametrize_with_loss_checks(
         subject = functools.lru_cache(maxsize=1)(
             functools.partial(_shared, loss, domain, oracle, declares)
         )
-        probe = Subject(loss, domain, oracle, declares)
+        probe = LossUnderTest(loss, domain, oracle, declares)
         expected = _expected(probe, expects)
-        for law in _chosen(checks):
+        for check in _chosen(checks):
             parameters.append(
                 pytest.param(
                     loss,
-                    Check(law, subject, expected),
-                    id=f"{probe.name}-{law.name}",
+                    BoundCheck(check, subject, expected),
+                    id=f"{probe.name}-{check.name}",
                 )
             )
     return pytest.mark.parametrize(("loss", "check"), parameters)
@@ -269,6 +269,6 @@ def parametrize_with_loss_checks(
 def _shared(loss, domain, oracle, declares):
     import atexit
 
-    subject = Subject(loss, domain, oracle, declares)
+    subject = LossUnderTest(loss, domain, oracle, declares)
     atexit.register(fresh_process.close, subject)
     return subject

@@ -1,4 +1,4 @@
-"""What a law is, what it finds, and how two numbers that should agree are compared."""
+"""What a check is, its result, and how two numbers that should agree are compared."""
 
 import dataclasses
 import traceback
@@ -6,13 +6,13 @@ from typing import Callable
 
 import numpy as np
 
-#: What a violated law means. Errors and warnings fail the report; advice does not:
+#: What a violated check means. Errors and warnings fail the report; advice does not:
 #: it names what is worth a change, or what the hosting Keras does wrong itself.
 SEVERITIES = ("error", "warning", "advice")
 
 
 @dataclasses.dataclass
-class Finding:
+class CheckResult:
     """What one check said about one loss.
 
     `status` is "passed", "failed", "advice", "expected" (failed, as declared) or
@@ -63,7 +63,7 @@ class Finding:
         return self.status == "skipped"
 
     def text(self):
-        """The finding as a person reads it; a passed check is one line."""
+        """The result as a person reads it; a passed check is one line."""
         head = {"failed": "FAIL", "passed": "ok", "skipped": "skip"}
         lines = [f"{head.get(self.status, self.status)} {self.subject}/{self.check}"]
         if self.status in ("failed", "advice", "expected"):
@@ -78,77 +78,79 @@ class Finding:
         return "\n".join(lines)
 
 
-class Violation(Exception):
-    """A law does not hold; `severity` and `remedy` replace those of the law."""
+class CheckFailed(Exception):
+    """A check does not hold; `severity` and `fix` replace those of the check."""
 
-    def __init__(self, message, severity=None, remedy=None):
+    def __init__(self, message, severity=None, fix=None):
         super().__init__(message)
         self.severity = severity
-        self.remedy = remedy
+        self.fix = fix
 
 
-class Skip(Exception):
-    """A law says nothing about this loss; the message says why."""
+class CheckSkipped(Exception):
+    """A check says nothing about this loss; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Law:
-    """A function of a `Subject` that raises `Violation`, with what goes with it."""
+class Check:
+    """A function of a `LossUnderTest` that raises `CheckFailed`, and its metadata."""
 
     name: str
     severity: str
-    remedy: str
+    fix: str
     needs: tuple
     function: Callable
 
     @property
-    def says(self):
-        """The law in one line: the first of the docstring."""
+    def summary(self):
+        """The check in one line: the first of the docstring."""
         return self.function.__doc__.strip().splitlines()[0]
 
-    def find(self, subject):
-        """Apply the law to `subject`; never raises."""
-        finding = Finding(self.name, "passed", "", self.severity, subject=subject.name)
+    def run(self, subject):
+        """Apply the check to `subject`; never raises."""
+        result = CheckResult(
+            self.name, "passed", "", self.severity, subject=subject.name
+        )
         try:
             for need in self.needs:
                 subject.require(need)
-            finding.message = self.function(subject) or ""
-        except Skip as skip:
-            finding.status, finding.message = "skipped", str(skip)
-        except Violation as violation:
-            self._fail(finding, str(violation), violation.severity, violation.remedy)
-        except Exception as error:  # whatever a stranger's loss raises is a finding
-            self._fail(finding, describe(error))
-        return finding
+            result.message = self.function(subject) or ""
+        except CheckSkipped as skip:
+            result.status, result.message = "skipped", str(skip)
+        except CheckFailed as failure:
+            self._fail(result, str(failure), failure.severity, failure.fix)
+        except Exception as error:  # whatever a stranger's loss raises is a result
+            self._fail(result, describe(error))
+        return result
 
-    def _fail(self, finding, message, severity=None, remedy=None):
-        finding.severity = severity or self.severity
-        finding.status = "advice" if finding.severity == "advice" else "failed"
-        finding.message = message
-        finding.remedy = remedy or self.remedy
-        finding.law = self.says
-
-
-#: Every law by name, in the order in which they are applied.
-LAWS = {}
+    def _fail(self, result, message, severity=None, fix=None):
+        result.severity = severity or self.severity
+        result.status = "advice" if result.severity == "advice" else "failed"
+        result.message = message
+        result.remedy = fix or self.fix
+        result.law = self.summary
 
 
-def law(severity, remedy, needs=("runs",)):
-    """Make a function a law under its own name.
+#: Every check by name, in the order in which they are applied.
+CHECKS = {}
 
-    severity    of a violation: one of `SEVERITIES`
-    remedy      what to change in the loss, in words
-    needs       what the subject must be for the law to say anything: see
-                `Subject.require`
+
+def check(severity, fix, needs=("runs",)):
+    """Make a function a check under its own name.
+
+    severity    of a failure: one of `SEVERITIES`
+    fix         what to change in the loss, in words
+    needs       what the subject must be for the check to say anything: see
+                `LossUnderTest.require`
     """
     if severity not in SEVERITIES:
         raise ValueError(f"Unknown severity: {severity!r}.")
 
     def add(function):
-        if function.__name__ in LAWS:
-            raise ValueError(f"Two laws are named {function.__name__}.")
-        LAWS[function.__name__] = Law(
-            function.__name__, severity, remedy, tuple(needs), function
+        if function.__name__ in CHECKS:
+            raise ValueError(f"Two checks are named {function.__name__}.")
+        CHECKS[function.__name__] = Check(
+            function.__name__, severity, fix, tuple(needs), function
         )
         return function
 
@@ -182,11 +184,11 @@ def number(value):
 
 
 def expect_close(got, want, got_is, want_is, rtol=1e-5, atol=None, why="", **how):
-    """Raise a `Violation` that shows the two numbers that disagree most."""
+    """Raise a `CheckFailed` that shows the two numbers that disagree most."""
     got, want = np.asarray(got), np.asarray(want)
     why = f"; {why}" if why else ""
     if got.shape != want.shape:
-        raise Violation(
+        raise CheckFailed(
             f"{got_is} has shape {got.shape}, {want_is} has shape {want.shape}{why}",
             **how,
         )
@@ -205,7 +207,7 @@ def expect_close(got, want, got_is, want_is, rtol=1e-5, atol=None, why="", **how
     worst = np.unravel_index(int(np.argmax(off)), off.shape)
     at = f" at {list(map(int, worst))}" if worst else ""
     count = f", {int(bad.sum())} of {bad.size} differ" if bad.size > 1 else ""
-    raise Violation(
+    raise CheckFailed(
         f"{got_is} is {number(got[worst])}, {want_is} is {number(want[worst])}"
         f"{at}{count}{why}",
         **how,

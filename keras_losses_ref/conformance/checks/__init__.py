@@ -4,9 +4,9 @@
     >>> report = check_loss(MyLoss, domain="binary")
     >>> print(report.text())
 
-A law is a function with a docstring, a severity and a remedy; it is applied to a
-`Subject`, the loss under check, and raises a `Violation` that shows the two numbers
-that disagree. A loss that differs on purpose says so itself:
+A check is a function with a docstring, a severity and a fix. It is applied to a
+`LossUnderTest` and raises a `CheckFailed` that shows the two numbers that disagree. A
+loss that differs on purpose declares it:
 
     class MyLoss(keras.losses.Loss):
         _klr_declares = {
@@ -16,24 +16,24 @@ that disagree. A loss that differs on purpose says so itself:
         }
 """
 
-from keras_losses_ref.conformance.laws.domains import DOMAINS, Domain
-from keras_losses_ref.conformance.laws.law import LAWS, Finding
-from keras_losses_ref.conformance.laws.runner import (
+from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
+from keras_losses_ref.conformance.checks.domains import DOMAINS, Domain
+from keras_losses_ref.conformance.checks.loss_under_test import DECLARABLE, load_target
+from keras_losses_ref.conformance.checks.runner import (
     FLOOR,
-    Check,
+    BoundCheck,
     check_loss,
     parametrize_with_loss_checks,
 )
-from keras_losses_ref.conformance.laws.subject import DECLARABLE, load_target
 
 __all__ = [
-    "Check",
+    "BoundCheck",
     "DECLARABLE",
     "DOMAINS",
     "Domain",
     "FLOOR",
-    "Finding",
-    "LAWS",
+    "CheckResult",
+    "CHECKS",
     "check_loss",
     "load_target",
     "parametrize_with_loss_checks",
