@@ -397,21 +397,21 @@ def _plot(arguments):
     return OK
 
 
-def _subjects(names, subjects):
-    """Those of the losses that are named; all if none is."""
-    _known(names, [subject.loss for subject in subjects])
-    return [subject for subject in subjects if not names or subject.loss in names]
+def _chosen_specs(names, specs):
+    """The specs of the losses named; all if none is."""
+    _known(names, [spec.loss for spec in specs])
+    return [spec for spec in specs if not names or spec.loss in names]
 
 
 def _atlas(arguments):
     from keras_losses_ref.conformance import accuracy
     from keras_losses_ref.conformance.report import accuracy as accuracy_report
 
-    subjects = _subjects(arguments.loss, accuracy.SPECS)
+    specs = _chosen_specs(arguments.loss, accuracy.SPECS)
     paths = arguments.path or accuracy.PATHS
-    with _Progress(len(subjects) * len(accuracy.DTYPES)) as progress:
+    with _Progress(len(specs) * len(accuracy.DTYPES)) as progress:
         cells = accuracy.measure(
-            subjects, paths=paths, seed=arguments.seed, progress=progress.show
+            specs, paths=paths, seed=arguments.seed, progress=progress.show
         )
     if arguments.output:
         accuracy_report.write(cells, arguments.output, arguments.seed)
@@ -425,16 +425,16 @@ def _atlas(arguments):
 def _bench(arguments):
     from keras_losses_ref.conformance import bench
 
-    subjects = _subjects(arguments.loss, bench.SPECS)
+    specs = _chosen_specs(arguments.loss, bench.SPECS)
     if arguments.memory:
         paths = arguments.path or ("eager", "graph", "xla")
-        found = [(subject, path) for subject in subjects for path in paths]
+        found = [(spec, path) for spec in specs for path in paths]
         with _Progress(len(found)) as progress:
             rows = bench.memories(found, progress.show)
         _write(bench.render_memory(rows, arguments.format), arguments.output)
         return OK
     paths = arguments.path or bench.PATHS
-    found = bench.cells_to_measure(subjects, paths, arguments.fast)
+    found = bench.cells_to_measure(specs, paths, arguments.fast)
     with _Progress(len(found)) as progress:
         cells = bench.bench(found, progress.show)
     text = bench.render(cells, bench.bandwidth(), arguments.format)

@@ -436,7 +436,7 @@ SPECS = (
 class Cell:
     """The errors of ours and Keras's on one family of inputs, in ulp."""
 
-    subject: AccuracySpec
+    spec: AccuracySpec
     dtype: str
     path: str
     family: str
@@ -452,11 +452,11 @@ class Cell:
         """The rules that this cell breaks, in words."""
         worst, rules = np.max(self.ours, initial=0.0), []
         if self.keras is not None and worst > max(
-            self.subject.bound(self.dtype), np.max(self.keras, initial=0.0)
+            self.spec.bound(self.dtype), np.max(self.keras, initial=0.0)
         ):
             rules.append("worse than Keras")
-        if worst > self.subject.limit(self.dtype):
-            rules.append(f"above {self.subject.limit(self.dtype):g} ulp")
+        if worst > self.spec.limit(self.dtype):
+            rules.append(f"above {self.spec.limit(self.dtype):g} ulp")
         return rules
 
     def statistics(self, who):
@@ -469,56 +469,56 @@ class Cell:
         return tuple(float(ordered[i]) for i in at)
 
 
-def cases(subject, dtype, path, seed=0):
-    """One Case for each family that the subject has inputs for, in order."""
+def cases(spec, dtype, path, seed=0):
+    """One Case for each family that the spec has inputs for, in order."""
     for family in FAMILIES:
-        key = f"{subject.name} {dtype} {family} {seed}"
-        inputs = subject.domain.sample(Draw(zlib.crc32(key.encode()), family, dtype))
+        key = f"{spec.name} {dtype} {family} {seed}"
+        inputs = spec.domain.sample(Draw(zlib.crc32(key.encode()), family, dtype))
         if inputs is None:
             continue
         y_true, y_pred = inputs
         yield Case(
-            subject.loss,
+            spec.loss,
             family,
-            f"atlas of {subject.name}",
+            f"atlas of {spec.name}",
             round_to(y_true, dtype) if y_true.dtype.kind == "f" else y_true,
             round_to(y_pred, dtype),
-            dict(subject.config),
+            dict(spec.config),
             dtype=dtype,
             reduction="none",
             path=path,
         )
 
 
-def measure(subjects=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
+def measure(specs=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
     """Every Cell, in the order of the arguments. `progress(done, what)` is called."""
     cells = []
-    for done, (subject, dtype) in enumerate(itertools.product(subjects, dtypes), 1):
+    for done, (spec, dtype) in enumerate(itertools.product(specs, dtypes), 1):
         truths = {}
         for path in paths:
-            asked = list(cases(subject, dtype, path, seed))
+            asked = list(cases(spec, dtype, path, seed))
             answers = (evaluate(asked, who) for who in ("ours", "keras"))
             for (case, ours), (_, keras) in zip(*answers):
                 if case.name not in truths:
                     truths[case.name] = evaluate_oracle(case)
                 for aspect in ASPECTS:
                     cells.append(
-                        _cell(subject, case, aspect, ours, keras, truths[case.name])
+                        _cell(spec, case, aspect, ours, keras, truths[case.name])
                     )
         if progress is not None:
-            progress(done, f"{subject.name} {dtype}")
+            progress(done, f"{spec.name} {dtype}")
     return cells
 
 
-def _cell(subject, case, aspect, ours, keras, truth):
+def _cell(spec, case, aspect, ours, keras, truth):
     if truth.error or ours.error:
         raise RuntimeError(f"{case.id}: {truth.message or ours.message}")
     y_true, y_pred = rounded(case)
     want = getattr(truth, aspect)
-    scale = _scale(subject, case, aspect, want)
+    scale = _scale(spec, case, aspect, want)
     scale = np.broadcast_to(scale, want.shape)
     errors = functools.partial(ulp_errors, want=want, dtype=case.dtype, scale=scale)
-    axis = subject.domain.axis(y_true, y_pred, truth.value)
+    axis = spec.domain.axis(y_true, y_pred, truth.value)
     if axis.ndim < want.ndim:
         axis = axis.reshape(axis.shape + (1,) * (want.ndim - axis.ndim))
     elif axis.ndim > want.ndim:
@@ -527,7 +527,7 @@ def _cell(subject, case, aspect, ours, keras, truth):
     if not (keras.error or keras.unsupported):
         theirs = errors(getattr(keras, aspect))
     return Cell(
-        subject,
+        spec,
         case.dtype,
         case.path,
         case.name,
@@ -538,12 +538,12 @@ def _cell(subject, case, aspect, ours, keras, truth):
     )
 
 
-def _scale(subject, case, aspect, want):
+def _scale(spec, case, aspect, want):
     """What an error is measured in the ulp of."""
-    if aspect == "gradient" and subject.domain.rowwise and want.ndim > 1:
+    if aspect == "gradient" and spec.domain.rowwise and want.ndim > 1:
         finite = np.where(np.isfinite(want), np.abs(want), 0)
         return np.max(finite, axis=tuple(range(1, want.ndim)), keepdims=True)
-    if aspect == "value" and subject.loss == "CosineSimilarity":
+    if aspect == "value" and spec.loss == "CosineSimilarity":
         y, p = (_unit(a) for a in rounded(case))
         return np.abs(y * p).sum(-1)
     return np.abs(want)

@@ -6,10 +6,10 @@ an argument or a way to call it is in one environment only. A question that only
 the environments could be asked is no change: the missing name or argument is.
 
 Which component of the environment changed it, Keras or TensorFlow? Where only one of
-them was replaced, that one. Where both were: what a ledger entry explains is Keras's; where
-ours changed likewise it is TensorFlow's, for ours runs on TensorFlow's kernels and on
-none of Keras's code. A third record, of the new TensorFlow under the old Keras, tells
-without inference.
+them was replaced, that one. Where both were: what a deviation explains is Keras's;
+where ours changed likewise it is TensorFlow's, for ours runs on TensorFlow's kernels
+and on none of Keras's code. A third record, of the new TensorFlow under the old Keras,
+tells without inference.
 """
 
 import collections

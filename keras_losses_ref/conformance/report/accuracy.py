@@ -30,7 +30,7 @@ from keras_losses_ref.conformance.tolerance import FLOAT_INFO
 #: `keras` is None where this Keras lacks the loss.
 Row = collections.namedtuple("Row", "subject dtype path family aspect ours keras")
 
-_SUBJECTS = {subject.name: subject for subject in SPECS}
+_SPECS = {spec.name: spec for spec in SPECS}
 
 
 def document(cells, seed=0):
@@ -50,7 +50,7 @@ def _row(cell):
     # Four digits: more is noise that would drown a change of the file.
     both = (three and tuple(float(f"{ulp:.4g}") for ulp in three) for three in both)
     place = (cell.dtype, cell.path, cell.family, cell.aspect)
-    return Row(cell.subject.name, *place, *both)
+    return Row(cell.spec.name, *place, *both)
 
 
 def dumps(found):
@@ -103,8 +103,8 @@ def by_loss(rows):
     """One line for each loss: the worst of its values and gradients, however asked."""
     dtypes = _dtypes(rows)
     lines = []
-    for loss in _in_order(_SUBJECTS[row.subject].loss for row in rows):
-        chosen = [row for row in rows if _SUBJECTS[row.subject].loss == loss]
+    for loss in _in_order(_SPECS[row.subject].loss for row in rows):
+        chosen = [row for row in rows if _SPECS[row.subject].loss == loss]
         lines.append((f"`{loss}`", *_worst(chosen, dtypes)))
     return table(["loss", *dtypes], lines)
 
@@ -140,7 +140,7 @@ def violations(cells):
             both = (cell.statistics(who) for who in ("ours", "keras"))
             ours, keras = (number(three[0]) if three else "–" for three in both)
             lines.append(
-                f"{cell.subject.name} {cell.dtype} {cell.path}, {cell.family}, "
+                f"{cell.spec.name} {cell.dtype} {cell.path}, {cell.family}, "
                 f"{cell.aspect}: {' and '.join(cell.violations)}; ours {ours}, "
                 f"Keras {keras} ulp"
             )
@@ -192,7 +192,7 @@ def page(found):
     for name in _in_order(row.subject for row in rows):
         parts += [
             f"## {name}",
-            f"![errors of {name} over the input]({_SUBJECTS[name].slug}.svg)",
+            f"![errors of {name} over the input]({_SPECS[name].slug}.svg)",
             "Worst, 99th percentile and median; ours above, Keras's below.",
             _table([row for row in rows if row.subject == name]),
         ]
@@ -218,11 +218,11 @@ def _three(statistics):
 
 
 def write(cells, folder, seed=0):
-    """atlas.json, README.md and a picture for each subject, into a folder."""
+    """atlas.json, README.md and a picture for each spec, into a folder."""
     os.makedirs(folder, exist_ok=True)
-    for subject in _in_order(cell.subject for cell in cells):
-        chosen = [cell for cell in cells if cell.subject == subject]
-        draw(chosen, os.path.join(folder, f"{subject.slug}.svg"))
+    for spec in _in_order(cell.spec for cell in cells):
+        chosen = [cell for cell in cells if cell.spec == spec]
+        draw(chosen, os.path.join(folder, f"{spec.slug}.svg"))
     found = document(cells, seed)
     for name, text in (("atlas.json", dumps(found)), ("README.md", page(found))):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
@@ -245,10 +245,10 @@ def draw(cells, path):
 
 
 def figure(cells):
-    """The picture of one subject's cells, for a page or a notebook."""
+    """The picture of one spec's cells, for a page or a notebook."""
     from matplotlib.figure import Figure
 
-    subject = cells[0].subject
+    spec = cells[0].spec
     dtypes = [d for d in DTYPES if any(cell.dtype == d for cell in cells)]
     figure = Figure(figsize=(2.7 * len(dtypes) + 0.6, 5.2), layout="constrained")
     panels = figure.subplots(len(ASPECTS), len(dtypes), squeeze=False)
@@ -264,7 +264,7 @@ def figure(cells):
         ]
         top = 4 / FLOAT_INFO[dtype][0]
         for who, color, width in (("keras", "#d1605e", 2.2), ("ours", "#2a5ca8", 1.2)):
-            centres, worst = _profile(chosen, who, subject.domain.scale)
+            centres, worst = _profile(chosen, who, spec.domain.scale)
             if not len(centres):
                 continue
             heights = np.clip(worst, _FLOOR, top)
@@ -276,11 +276,11 @@ def figure(cells):
             panel.plot(centres[alone], heights[alone], ".", **dots)
             lost = worst > top
             panel.plot(centres[lost], heights[lost], "^", color=color, markersize=4)
-        allowed = subject.bound(dtype)
+        allowed = spec.bound(dtype)
         panel.axhline(allowed, color="#777777", linewidth=0.7, dashes=(4, 3))
         panel.set_yscale("log")
         panel.set_ylim(_FLOOR / 1.5, top * 3)
-        scale = subject.domain.scale
+        scale = spec.domain.scale
         panel.set_xscale(scale, **({"linthresh": 1.0} if scale == "symlog" else {}))
         if scale in _TICKS:
             panel.set_xticks(*_TICKS[scale])
@@ -290,13 +290,13 @@ def figure(cells):
         if row == 0:
             panel.set_title(dtype)
         else:
-            panel.set_xlabel(subject.domain.label)
+            panel.set_xlabel(spec.domain.label)
         if column == 0:
             panel.set_ylabel(f"error of the {aspect} [ulp]")
     handles, labels = panels[0][0].get_legend_handles_labels()
     handles.append(panels[0][0].lines[-1])
     labels.append("up to here ours may be worse")
-    title = f"{subject.name}: largest error ({path}); ▲ beyond the axis, or NaN"
+    title = f"{spec.name}: largest error ({path}); ▲ beyond the axis, or NaN"
     figure.suptitle(title)
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -311,7 +311,7 @@ def _html(comparison):
     for group in groups(comparison):
         by_kind[group[0].kind].append(group)
     return html_page.page(
-        "changes.html",
+        "diff.html",
         title=f"keras-losses-ref: {title(comparison)}",
         comparison=comparison,
         summary=summary(comparison),
