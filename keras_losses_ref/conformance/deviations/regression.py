@@ -15,7 +15,8 @@ from keras_losses_ref.conformance.deviations._common import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import altered, same_rank
-from keras_losses_ref.conformance.evaluate import Outcome, evaluate_oracle, rounded
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.truth import evaluate_oracle, rounded
 
 
 def _squares_overflow(case):

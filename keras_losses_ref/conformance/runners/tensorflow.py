@@ -1,7 +1,7 @@
-"""One case on one implementation gives one outcome. Nothing here ever raises.
+"""Ours and Keras's losses on TensorFlow: a case gives an outcome, and never raises.
 
-Three implementations answer: "ours", "keras" (the host's `tf.keras.losses`) and
-"oracle" (NumPy, the definition). The first two run where the case says:
+The implementations are "ours" and "keras", the host's `tf.keras.losses`. A case runs
+where it says:
 
 eager     as written
 graph     value and gradient in one `tf.function`
@@ -15,48 +15,26 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import math
 import platform
 import warnings
-from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
 import keras_losses_ref
-from keras_losses_ref import losses, oracle
+from keras_losses_ref import losses
 from keras_losses_ref.conformance.cases import DEVICES
+from keras_losses_ref.conformance.outcome import Outcome, refusal
+from keras_losses_ref.conformance.truth import (
+    TAKES_INDICES,
+    direction,
+    expected_config,
+    plain,
+    right_answer,
+)
 from keras_losses_ref.losses import host
 
-IMPLEMENTATIONS = ("ours", "keras", "oracle")
 COMPILED = ("graph", "xla", "nested")
-
-#: What our CTC, like Keras's, charges where no path can spell the labels; by definition
-#: it would be infinite, which no training survives.
-IMPOSSIBLE = -math.log(1e-307)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one implementation did with one case."""
-
-    value: Any = None
-    gradient: Any = None
-    dtype: Optional[str] = None
-    #: The exception, where the input was refused.
-    error: Optional[str] = None
-    message: str = ""
-    #: Why there is nothing to compare: this host has no such loss or argument.
-    unsupported: Optional[str] = None
-    #: The derivative of the gradient along `direction`, where the case asks for it.
-    second: Any = None
-    #: Path "reloaded": the arguments of the case, as the saved config holds them.
-    config: Optional[dict] = None
-
-    @property
-    def shape(self) -> Optional[tuple[int, ...]]:
-        return None if self.value is None else np.shape(self.value)
-
 
 def evaluate(cases, implementation):
     """Yield (case, outcome) for each of `cases`, in their order.
@@ -64,16 +42,11 @@ def evaluate(cases, implementation):
     Neighbours that share loss, dtype, device and a compiled path are traced as one:
     compiling them one by one takes minutes where this takes seconds.
     """
-    if implementation == "oracle":
-        for case in cases:
-            yield case, evaluate_oracle(case)
-        return
-
     def group(case):
         alone = case.path not in COMPILED or case.expected_error is not None
         alone = alone or case.reduction not in host.REDUCTIONS
         # One input that is refused would fail the function that it shares.
-        alone = alone or evaluate_oracle(case).error is not None
+        alone = alone or right_answer(case).error is not None
         shared = (case.loss, case.dtype, case.device, case.path)
         return (case.id if alone else None, *shared)
 
@@ -84,168 +57,6 @@ def evaluate(cases, implementation):
         else:
             outcomes = [_alone(case, implementation) for case in members]
         yield from zip(members, outcomes)
-
-
-def evaluate_oracle(case):
-    """The oracle's answer, which depends on the host only where the definition does."""
-    try:
-        return _evaluate_oracle(case)
-    except Exception as error:
-        return refusal(error)
-
-
-def refusal(error):
-    return Outcome(error=type(error).__name__, message=str(error))
-
-
-def _evaluate_oracle(case):
-    y_true, y_pred = rounded(case)
-    function = oracle.BY_LOSS[case.loss]
-    config = dict(case.config)
-    if case.loss == "CTC":
-        config["impossible"] = IMPOSSIBLE
-    probabilities, chain = y_pred, None
-    if case.activation is not None:
-        if recovers_logits(case):
-            config["from_logits"] = True
-        else:
-            probabilities, chain = activate(case.activation, y_pred)
-    values, pullback = function(y_true, probabilities, **config, dtype=case.dtype)
-    result, upstream = oracle.reduce(
-        values,
-        reduction=case.reduction,
-        sample_weight=case.sample_weight,
-        mask=merged_mask(case, values, y_true, y_pred),
-        rules=reduction_rules(),
-    )
-    gradient = pullback(upstream)
-    if chain is not None:
-        gradient = chain(gradient)
-    if case.path == "fit":
-        result = np.mean(result)
-    if case.path == "reloaded":
-        return Outcome(result, gradient, case.dtype, config=expected_config(case))
-    outcome = Outcome(result, gradient, case.dtype)
-    return (
-        with_second(outcome, case, _evaluate_oracle) if case.check_hessian else outcome
-    )
-
-
-def with_second(outcome, case, answer):
-    """`outcome` with the second derivative, by differences of the gradient.
-
-    `answer(case)` gives exact gradients. Three step widths, as Richardson combines
-    them: the error is of order step^6.
-    """
-    v = direction(np.shape(case.y_pred))
-
-    def gradient(t):
-        there = dataclasses.replace(
-            case, y_pred=case.y_pred + t * v, check_hessian=False
-        )
-        return answer(there).gradient
-
-    def difference(step):
-        return (gradient(step) - gradient(-step)) / (2 * step)
-
-    one, two, four = (difference(5e-5 * factor) for factor in (1, 2, 4))
-    return dataclasses.replace(outcome, second=(64 * one - 20 * two + four) / 45)
-
-
-def direction(shape):
-    """Along which the second derivative is taken: no two components alike."""
-    return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
-
-
-def expected_config(case):
-    """The arguments that a saved config must hold: those of the case.
-
-    The dtype is none of them where it is the default, or in Keras 2, whose losses
-    have none.
-    """
-    arguments = dict(case.config, reduction=case.reduction)
-    if host.GENERATION == 3 and case.dtype != host.floatx():
-        arguments["dtype"] = case.dtype
-    return {name: _plain(value) for name, value in arguments.items()}
-
-
-def _plain(value):
-    """A config's value as JSON would hold it."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict) and "config" in value:  # a serialized dtype policy
-        return _plain(value["config"].get("name", value["config"]))
-    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
-
-
-def rounded(case):
-    """(y_true, y_pred) as float64 or int64, once rounded to the dtype of the case."""
-    y_pred = flushed(round_to(case.y_pred, case.dtype), case.dtype)
-    if case.y_true.dtype.kind == "f" and takes_values(case.loss):
-        return flushed(round_to(case.y_true, case.dtype), case.dtype), y_pred
-    return case.y_true, y_pred
-
-
-def takes_values(loss):
-    """Whether y_true holds values, and not the indices of classes."""
-    return getattr(losses, loss).function.labels == "values"
-
-
-def round_to(array, dtype):
-    """float64 that holds what `array` is in `dtype`."""
-    if dtype == "float64":
-        return np.asarray(array, np.float64)
-    kind = tf.as_dtype(dtype).as_numpy_dtype
-    with np.errstate(all="ignore"):
-        return np.asarray(array, np.float64).astype(kind).astype(np.float64)
-
-
-def flushed(array, dtype):
-    """Subnormal numbers as 0, which is how TensorFlow's kernels read them.
-
-    But for float16, whose arithmetic runs in float32.
-    """
-    smallest = {"float64": 2.0**-1022, "float16": 0.0}.get(dtype, 2.0**-126)
-    return np.where(np.abs(array) < smallest, 0.0, array)
-
-
-def recovers_logits(case):
-    """Whether Keras, and so the definition, looks behind the activation here."""
-    ignoring = case.config.get("ignore_class") is not None
-    hidden = ignoring and not host.RECOVERS_BEHIND_IGNORE_CLASS
-    return case.path not in ("eager", "reloaded") and not hidden
-
-
-def activate(name, x):
-    """The activation of logits x in NumPy, and the pullback of its gradient."""
-    if name == "sigmoid":
-        p = 1 / (1 + np.exp(-x))
-        p = round_to(p, "float32")
-        return p, lambda g: g * p * (1 - p)
-    e = np.exp(x - x.max(-1, keepdims=True))
-    p = round_to(e / e.sum(-1, keepdims=True), "float32")
-    return p, lambda g: p * (g - (g * p).sum(-1, keepdims=True))
-
-
-def merged_mask(case, values, y_true, y_pred):
-    """The mask on y_pred and the one that the loss itself makes, as one."""
-    masks = [] if case.mask is None else [np.asarray(case.mask, bool)]
-    ignore = case.config.get("ignore_class")
-    if ignore is not None:
-        axis = case.config.get("axis", -1)
-        masks.append(oracle.valid_mask(y_true, ignore, y_pred, axis))
-    if case.loss == "Circle":
-        masks.append(oracle.circle_mask(values, case.dtype))
-    return np.logical_and.reduce(masks) if masks else None
-
-
-def reduction_rules():
-    """The name the oracle gives to the host's rules of reduction."""
-    if host.GENERATION == 2:
-        return "keras2"
-    if not host.SAFE_MEAN:
-        return "keras3.0"
-    return "keras3" if host.MASK_DIVISION == "safe" else "keras3.7"
 
 
 class Unsupported(Exception):
@@ -279,7 +90,7 @@ def make(case, implementation):
 def tensors(case):
     """[y_true, y_pred, sample_weight, mask] as a user would hold them; None if not."""
     y_true = tf.constant(case.y_true)
-    if y_true.dtype.is_floating and takes_values(case.loss):
+    if y_true.dtype.is_floating and case.loss not in TAKES_INDICES:
         y_true = tf.cast(y_true, case.dtype)
     y_pred = tf.cast(tf.constant(case.y_pred), case.dtype)
     weight = case.sample_weight
@@ -389,7 +200,7 @@ def _reloaded(loss, case):
     config = loss.get_config()
     loss = losses_module.deserialize(losses_module.serialize(loss))
     kept = {
-        name: _plain(config[name]) for name in expected_config(case) if name in config
+        name: plain(config[name]) for name in expected_config(case) if name in config
     }
     outcome = _outcome(*_ask(loss, case, *tensors(case)))
     return dataclasses.replace(outcome, config=kept)
