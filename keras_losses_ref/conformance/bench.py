@@ -290,17 +290,17 @@ def places(subjects=SUBJECTS, paths=PATHS, fast=False):
 def bench(found, progress=None):
     """A Cell for each of the places `found`, but where this Keras lacks the loss."""
     from keras_losses_ref import losses
-    from keras_losses_ref.losses import host
+    from keras_losses_ref.losses import compat
 
     cells = []
     for done, (subject, path, shape) in enumerate(found, 1):
         if progress is not None:
             progress(done, f"{subject.name} {path}")
-        if host.builtin(subject.loss) is None:
+        if compat.builtin(subject.loss) is None:
             continue
         both = [
             getattr(module, subject.loss)(**dict(subject.arguments))
-            for module in (losses, host.keras.losses)
+            for module in (losses, compat.keras.losses)
         ]
         if path == "lengths":
             cells.append(_lengths(subject, both))
@@ -363,10 +363,10 @@ def memories(found, progress=None):
 def _peak(index, path, shape, who):
     """Print the memory of one step, after a few others have built what lasts."""
     from keras_losses_ref import losses
-    from keras_losses_ref.losses import host
+    from keras_losses_ref.losses import compat
 
     subject = SUBJECTS[index]
-    module = losses if who == "ours" else host.keras.losses
+    module = losses if who == "ours" else compat.keras.losses
     loss = getattr(module, subject.loss)(**dict(subject.arguments))
     y_true, y_pred = tensors(subject.draw, shape)
     run = step(loss, path)

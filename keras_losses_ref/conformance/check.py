@@ -26,7 +26,7 @@ from keras_losses_ref.conformance.evaluate import (
     evaluate,
 )
 from keras_losses_ref.conformance.report import Report
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 class NothingSelected(ValueError):
@@ -121,7 +121,7 @@ def check(cases, progress=None, jobs=1):
 
 def _verdicts(cases):
     """Yield (case, its verdicts)."""
-    ledger = deviations.ledger(host.VERSION, {case.loss for case in cases})
+    ledger = deviations.ledger(compat.VERSION, {case.loss for case in cases})
     answers = zip(*(evaluate(cases, name) for name in IMPLEMENTATIONS))
     for (case, ours), (_, keras), (_, oracle) in answers:
         yield case, list(compare.judge(case, ours, keras, oracle, ledger))
@@ -172,7 +172,7 @@ def _judged(cases):
 
 def _unmatched(cases, results):
     """A failure for each entry that applied to a case and showed in none."""
-    ledger = deviations.ledger(host.VERSION, {case.loss for case in cases})
+    ledger = deviations.ledger(compat.VERSION, {case.loss for case in cases})
     shown = {result.ledger for result in results}
     # What Keras refuses, as another entry says, shows nothing else.
     refused = {r.id for r in results if r.ledger and r.aspect == "error"}
@@ -200,8 +200,8 @@ def _unmatched(cases, results):
             Outcome(),
             Outcome(),
             difference=gap,
-            reason=f"the ledger says that Keras {host.VERSION} deviates here, and it "
-            f"does not: end the entry's versions before {host.VERSION}",
+            reason=f"the ledger says that Keras {compat.VERSION} deviates here, and it "
+            f"does not: end the entry's versions before {compat.VERSION}",
         )
 
 
@@ -218,8 +218,8 @@ def _asks(entry, case):
 
 def _host_has(case):
     """Whether the host has the loss with the arguments of the case at all."""
-    cls = getattr(host.keras.losses, case.loss, None)
-    if cls is None or case.reduction not in host.REDUCTIONS:
+    cls = getattr(compat.keras.losses, case.loss, None)
+    if cls is None or case.reduction not in compat.REDUCTIONS:
         return False
     return set(case.config) <= set(inspect.signature(cls).parameters)
 

@@ -17,7 +17,7 @@ from keras_losses_ref.conformance.tolerance import (  # noqa: F401 (also found h
     difference,
     ulps,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 AGREE = "agree"
 LEDGER = "keras deviates, as the ledger says"
@@ -168,7 +168,7 @@ def disagreement(case, got, wanted, aspect, extra=0.0):
     ignore = None
     if aspect != "value":
         ignore = np.isnan(case.y_pred)
-        if host.GENERATION == 2 and np.shape(wanted.value) == ():
+        if compat.GENERATION == 2 and np.shape(wanted.value) == ():
             # Keras 2 divides by the 0 samples that a mask keeps. A gate that is shut
             # stops the NaN that comes down to it, as a factor of 0 would not.
             dead = np.isnan(a) & (b == 0) | (a == 0) & np.isnan(b)

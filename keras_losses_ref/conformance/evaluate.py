@@ -26,7 +26,7 @@ import tensorflow as tf
 import keras_losses_ref
 from keras_losses_ref import losses, oracle
 from keras_losses_ref.conformance.cases import DEVICES
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 IMPLEMENTATIONS = ("ours", "keras", "oracle")
 COMPILED = ("graph", "xla", "nested")
@@ -71,7 +71,7 @@ def evaluate(cases, implementation):
 
     def group(case):
         alone = case.path not in COMPILED or case.refused is not None
-        alone = alone or case.reduction not in host.REDUCTIONS
+        alone = alone or case.reduction not in compat.REDUCTIONS
         # One input that is refused would fail the function that it shares.
         alone = alone or consult(case).error is not None
         shared = (case.loss, case.dtype, case.device, case.path)
@@ -160,7 +160,7 @@ def asked(case):
     have none.
     """
     arguments = dict(case.config, reduction=case.reduction)
-    if host.GENERATION == 3 and case.dtype != host.floatx():
+    if compat.GENERATION == 3 and case.dtype != compat.floatx():
         arguments["dtype"] = case.dtype
     return {name: _plain(value) for name, value in arguments.items()}
 
@@ -208,7 +208,7 @@ def flushed(array, dtype):
 def recovers(case):
     """Whether Keras, and so the definition, looks behind the activation here."""
     ignoring = case.config.get("ignore_class") is not None
-    hidden = ignoring and not host.RECOVERS_BEHIND_IGNORE_CLASS
+    hidden = ignoring and not compat.RECOVERS_BEHIND_IGNORE_CLASS
     return case.path not in ("eager", "reloaded") and not hidden
 
 
@@ -237,11 +237,11 @@ def merged_mask(case, values, y_true, y_pred):
 
 def reduction_rules():
     """The name the oracle gives to the host's rules of reduction."""
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         return "keras2"
-    if not host.SAFE_MEAN:
+    if not compat.SAFE_MEAN:
         return "keras3.0"
-    return "keras3" if host.MASK_DIVISION == "safe" else "keras3.7"
+    return "keras3" if compat.MASK_DIVISION == "safe" else "keras3.7"
 
 
 class Absent(Exception):
@@ -250,20 +250,20 @@ class Absent(Exception):
 
 def make(case, implementation):
     """The loss instance that a case asks, ours or the host's."""
-    module = losses if implementation == "ours" else host.keras.losses
+    module = losses if implementation == "ours" else compat.keras.losses
     cls = getattr(module, case.loss, None)
     if cls is None:
-        raise Absent(f"Keras {host.VERSION} has no {case.loss}")
-    if case.reduction not in host.REDUCTIONS:
-        raise Absent(f"Keras {host.VERSION} has no reduction {case.reduction!r}")
+        raise Absent(f"Keras {compat.VERSION} has no {case.loss}")
+    if case.reduction not in compat.REDUCTIONS:
+        raise Absent(f"Keras {compat.VERSION} has no reduction {case.reduction!r}")
     accepted = inspect.signature(cls).parameters
     missing = [name for name in case.config if name not in accepted]
     if missing:
-        raise Absent(f"{case.loss} of Keras {host.VERSION} has no {missing[0]!r}")
+        raise Absent(f"{case.loss} of Keras {compat.VERSION} has no {missing[0]!r}")
     kwargs = dict(case.config, reduction=case.reduction)
     if implementation == "ours":
         kwargs["jit_compile"] = case.path == "xla"
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         return cls(**kwargs)
     if "dtype" in accepted:
         return cls(**kwargs, dtype=case.dtype)
@@ -297,7 +297,7 @@ def _ask(loss, case, y_true, y_pred, weight, mask):
         elif mask is not None:
             output = tf.identity(y_pred)  # a mask hangs on its own tensor
         if mask is not None:
-            host.set_mask(output, mask)
+            compat.set_mask(output, mask)
         return loss(y_true, output, sample_weight=weight)
 
     if case.path == "nested":
@@ -381,7 +381,7 @@ def _compiled_together(cases, implementation, path):
 
 def _reloaded(loss, case):
     """The case, asked of what its loss's config makes when it is loaded."""
-    losses_module = host.keras.losses
+    losses_module = compat.keras.losses
     config = loss.get_config()
     loss = losses_module.deserialize(losses_module.serialize(loss))
     kept = {name: _plain(config[name]) for name in asked(case) if name in config}
@@ -391,7 +391,7 @@ def _reloaded(loss, case):
 
 def _fit(loss, case):
     """One batch through `fit`, with SGD at rate 1: the step is the gradient."""
-    keras = host.keras
+    keras = compat.keras
     y_true, y_pred, weight, mask = tensors(case)
 
     class Prediction(keras.layers.Layer):
@@ -460,8 +460,8 @@ def environment(used=("CPU:0",)):
     return {
         "keras_losses_ref": keras_losses_ref.__version__,
         "tensorflow": tf.__version__,
-        "keras": host.VERSION,
-        "keras_package": host.PACKAGE,
+        "keras": compat.VERSION,
+        "keras_package": compat.PACKAGE,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": ", ".join(used),

@@ -28,7 +28,7 @@ from keras_losses_ref.conformance.laws.subject import (
     to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 #: The aspects of an outcome that are arrays.
 _ARRAYS = ("value", "gradient", "second")
@@ -57,7 +57,7 @@ def select(patterns=None, paths=None, device="CPU:0"):
     asked = {re.split(r"[(\[]", pattern)[0] for pattern in of_losses}
     names = [n for n in everything if any(fnmatch.fnmatchcase(n, a) for a in asked)]
     # Public names are asked in any case: `get('mse')`, `huber`, `Loss(reduction=...)`.
-    public = {*dir(host.keras.losses), *losses.__all__, *names, "get", "Loss"}
+    public = {*dir(compat.keras.losses), *losses.__all__, *names, "get", "Loss"}
     unknown = [a for a in asked if not fnmatch.filter(public, a)]
     if unknown:
         raise check.NothingSelected(
@@ -103,7 +103,10 @@ def record(cases, names, targets=(), models=(), progress=None):
     answers.update(_of_cases(result.results))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for implementation, module in (("keras", host.keras.losses), ("ours", losses)):
+        for implementation, module in (
+            ("keras", compat.keras.losses),
+            ("ours", losses),
+        ):
             answers.update(_public_names(implementation, module))
             for name in names:
                 if hasattr(module, name):
@@ -238,7 +241,7 @@ def _public(value):
         [p.name, None if p.default is p.empty else repr(_json(p.default))]
         for p in parameters
     ]
-    if inspect.isclass(value) and value not in (host.Loss, losses.Loss):
+    if inspect.isclass(value) and value not in (compat.Loss, losses.Loss):
         try:
             loss = value()
             config = _json(loss.get_config())
@@ -323,9 +326,9 @@ def _values(subject, loss, path="eager", dtype="float32"):
 
 
 def _through_config(subject, loss):
-    serialized = host.keras.losses.serialize(loss)
-    with host.keras.utils.custom_object_scope(subject.custom_objects()):
-        return host.keras.losses.deserialize(serialized)
+    serialized = compat.keras.losses.serialize(loss)
+    with compat.keras.utils.custom_object_scope(subject.custom_objects()):
+        return compat.keras.losses.deserialize(serialized)
 
 
 def _through_file(subject, loss):
@@ -376,7 +379,7 @@ def _of_model(path, data):
         ) from None
     os.stat(path)  # a file that is not there is the user's, not a finding
     try:
-        model = host.keras.models.load_model(path)
+        model = compat.keras.models.load_model(path)
     except Exception as error:
         return {f"user:{name}": {"loss": name, "error": type(error).__name__}}
     answers, weights = {}, arrays.get("sample_weight")

@@ -2,16 +2,10 @@
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import (
-    Loss,
-    difference,
-    loss_function,
-    mean_along,
-    sum_along,
-    together,
-    written_out,
-)
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.kernels.autodiff import difference, together, written_out
+from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
 def signed(y_true):
@@ -39,7 +33,7 @@ def hinge(y_true, y_pred):
     return mean_along(margin)
 
 
-@host.register
+@compat.register
 class Hinge(Loss):
     __doc__ = hinge.__doc__
 
@@ -47,7 +41,7 @@ class Hinge(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="hinge",
         dtype=None,
         jit_compile="auto",
@@ -73,7 +67,7 @@ def squared_hinge(y_true, y_pred):
     return mean_along(tf.square(margin))
 
 
-@host.register
+@compat.register
 class SquaredHinge(Loss):
     __doc__ = squared_hinge.__doc__
 
@@ -81,7 +75,7 @@ class SquaredHinge(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="squared_hinge",
         dtype=None,
         jit_compile="auto",
@@ -127,7 +121,7 @@ def categorical_hinge(y_true, y_pred):
     return written_out(terms, *together(y_true, y_pred))
 
 
-@host.register
+@compat.register
 class CategoricalHinge(Loss):
     __doc__ = categorical_hinge.__doc__
 
@@ -135,7 +129,7 @@ class CategoricalHinge(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="categorical_hinge",
         dtype=None,
         jit_compile="auto",

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import forwardprop_util  # nothing public tells
 
-from keras_losses_ref.losses import fused, host
+from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.kernels import dispatch
 
 #: log 0 for sums of logarithms: -inf would turn their gradients into NaN.
 _LOG_ZERO = -1e30
@@ -25,7 +26,7 @@ _LOG_ALMOST_ZERO = math.log(1e-307)
 _ALMOST_ZERO = 2.0**-850
 
 
-def check_labels(name, y_true, y_pred, arguments):
+def check_label_rows(name, y_true, y_pred, arguments):
     """Refuse other ranks; eagerly, labels that are no classes or follow the padding."""
     if y_true.shape.rank not in (None, 2) or y_pred.shape.rank not in (None, 3):
         raise ValueError(
@@ -49,7 +50,7 @@ def check_labels(name, y_true, y_pred, arguments):
     return y_true
 
 
-@loss_function(labels="indices", check=check_labels)
+@loss_function(labels="indices", check=check_label_rows)
 def ctc(y_true, y_pred):
     """Connectionist temporal classification: labels in order, at unknown times.
 
@@ -210,12 +211,12 @@ def value_and_slope(labels, y_pred):
     hundreds of milliseconds, so they run as a function; there is one for all lengths.
     """
     tensors = labels, y_pred
-    scaled, sound = fused.outputs(scaled_scan, tensors)
+    scaled, sound = dispatch.outputs(scaled_scan, tensors)
     if tf.executing_eagerly():
-        found = scaled if sound else fused.outputs(log_scan, tensors, False)
+        found = scaled if sound else dispatch.outputs(log_scan, tensors, False)
     else:
         found = tf.cond(
-            sound, lambda: scaled, lambda: fused.outputs(log_scan, tensors, False)
+            sound, lambda: scaled, lambda: dispatch.outputs(log_scan, tensors, False)
         )
     value, slope = found
     value.set_shape(y_pred.shape[:1])
@@ -380,7 +381,7 @@ def result(values, occupied, labels, known, p, y_pred):
     return tf.cast(values, y_pred.dtype), tf.cast(slope, y_pred.dtype)
 
 
-@host.register
+@compat.register
 class CTC(Loss):
     __doc__ = ctc.__doc__
 
@@ -390,7 +391,7 @@ class CTC(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="ctc",
         dtype=None,
         jit_compile="auto",

@@ -10,7 +10,7 @@ from keras_losses_ref.conformance import cases, check, compare, deviations
 from keras_losses_ref.conformance.cases import Case
 from keras_losses_ref.conformance.deviations import formulas
 from keras_losses_ref.conformance.evaluate import Outcome, consult
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 ENTRIES = [pytest.param(entry, id=entry.id) for entry in deviations.DEVIATIONS]
 
@@ -105,12 +105,12 @@ def shows(entry, case):
 
 
 @pytest.mark.parametrize(
-    "entry", [pytest.param(e, id=e.id) for e in deviations.ledger(host.VERSION)]
+    "entry", [pytest.param(e, id=e.id) for e in deviations.ledger(compat.VERSION)]
 )
 def test_some_case_shows_it(entry):
     """`check` fails an entry that does not show; this one that nothing asks for."""
     corpus = cases.corpus(entry.losses, full=True)
-    corpus = (case for case in corpus if case.reduction in host.REDUCTIONS)
+    corpus = (case for case in corpus if case.reduction in compat.REDUCTIONS)
     asked = (
         dataclasses.replace(case, device=device)
         for case in corpus

@@ -27,7 +27,7 @@ from keras_losses_ref.conformance import (
     upgrade,
 )
 from keras_losses_ref.conformance.report import ledger, page, plots
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 ROOT = Path(keras_losses_ref.__file__).parents[1]
 
@@ -49,7 +49,9 @@ def result():
     """A run in which ours is wrong, the ledger shows, and a reduction is missing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "Huber", type("Huber", (_Halved,), {}))
-        patch.setattr(host, "REDUCTIONS", ("sum_over_batch_size", "sum", "none", None))
+        patch.setattr(
+            compat, "REDUCTIONS", ("sum_over_batch_size", "sum", "none", None)
+        )
         chosen = check.select(patterns=PATTERNS, dtypes=["float32"], paths=["eager"])
         return check.check(chosen)
 
@@ -63,7 +65,7 @@ def test_the_run_has_all_there_is_to_report(result):
     number = result.counts()
     assert not result.ok
     assert number["agree"] > 0 and number["ours_wrong"] > 5 and number["skipped"] > 0
-    assert number["ledger"] > 0 or host.GENERATION == 2
+    assert number["ledger"] > 0 or compat.GENERATION == 2
     assert sum(number.values()) == len(result.results)
 
 
@@ -74,7 +76,7 @@ def test_every_style_states_verdict_coverage_and_skips(result, pages, style):
     assert "deviates" in words.lower() or style == "junit"
     for stated in (
         tf.__version__,
-        host.VERSION,
+        compat.VERSION,
         "huber/delta_small[float32,sum_over_batch_size,eager]",
         "has no reduction",
         "delta",
@@ -412,7 +414,7 @@ def test_a_browser_shows_the_page_legibly_wide_and_narrow(
 # --- a loss of the user's own ---------------------------------------------------------
 
 
-class MyLoss(host.keras.losses.Loss):
+class MyLoss(compat.keras.losses.Loss):
     """As Keras's page on custom losses has it, with an argument it forgets to save."""
 
     def __init__(self, power=2.0, name="my_loss"):

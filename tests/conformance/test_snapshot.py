@@ -24,7 +24,7 @@ from keras_losses_ref.conformance import (
     record,
     snapshot,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 PATTERNS = [
     "huber/documented*sum_over_batch_size,eager]",
@@ -296,13 +296,13 @@ def test_errors_and_their_types(recorded):
 
 def test_a_broken_keras_is_found(recorded, monkeypatch):
     """One constant in a copy of a Keras loss."""
-    original = host.keras.losses.MeanAbsoluteError
+    original = compat.keras.losses.MeanAbsoluteError
 
     class MeanAbsoluteError(original):
         def call(self, y_true, y_pred):
             return 1.001 * super().call(y_true, y_pred)
 
-    monkeypatch.setattr(host.keras.losses, "MeanAbsoluteError", MeanAbsoluteError)
+    monkeypatch.setattr(compat.keras.losses, "MeanAbsoluteError", MeanAbsoluteError)
     result = changes.compare(recorded, record.record(*record.select(PATTERNS)))
     assert not result.ok
     assert {(c.implementation, c.loss) for c in result.pending} == {
@@ -419,7 +419,7 @@ def test_a_loss_of_ones_own(tmp_path, monkeypatch, capsys):
 
 
 def test_a_model_of_ones_own(tmp_path, capsys):
-    keras = host.keras
+    keras = compat.keras
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
     model.compile(loss="mse")
     state = np.random.RandomState(0)

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import fused, sequence
+from keras_losses_ref.losses import sequence
+from keras_losses_ref.losses.kernels import dispatch
 
 
 def inputs(rows, time, classes, columns, sigma=3.0, dtype="float32"):
@@ -83,7 +84,7 @@ def test_log_scan_is_the_definition(case):
 def test_shares_that_are_lost_are_noticed(case, path):
     """The scan with shares says that it is wrong, and the loss is right anyway."""
     labels, logits = EXTREME[case]
-    _, sound = fused.outputs(sequence.scaled_scan, (labels, logits), False)
+    _, sound = dispatch.outputs(sequence.scaled_scan, (labels, logits), False)
     assert not sound
 
     def run(labels, logits):
@@ -100,7 +101,7 @@ def test_shares_that_are_lost_are_noticed(case, path):
 def test_a_label_of_probability_0():
     labels = tf.constant([[1, 2]])
     logits = tf.constant([[[0.0, -np.inf, 0.0]] * 4])
-    _, sound = fused.outputs(sequence.scaled_scan, (labels, logits), False)
+    _, sound = dispatch.outputs(sequence.scaled_scan, (labels, logits), False)
     assert not sound
     with tf.GradientTape() as tape:
         tape.watch(logits)
@@ -166,7 +167,7 @@ def test_large_shapes_are_compiled():
     labels, logits = inputs(8, 130, 64, 20)
     want = defined(labels, logits)
     loss = klr.CTC(reduction="none")
-    for _ in range(fused.PATIENCE + 2):
+    for _ in range(dispatch.PATIENCE + 2):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             values = loss(labels, logits)

@@ -23,7 +23,7 @@ from keras_losses_ref.conformance.deviations._common import (
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import reduced, same_rank
 from keras_losses_ref.conformance.evaluate import Outcome, activate, consult, rounded
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 def _binary_with(case, low, high, inside=0.0, inside_other=0.0):
@@ -340,7 +340,7 @@ DEVIATIONS = (
         lambda case: (
             accepted(case)
             and _gamma(case) < 1
-            and (host.GENERATION == 3 or not from_probabilities(case))
+            and (compat.GENERATION == 3 or not from_probabilities(case))
         ),
         formulas.binary_focal,
     ),

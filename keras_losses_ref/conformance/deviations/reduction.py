@@ -17,7 +17,7 @@ from keras_losses_ref.conformance.deviations.crossentropy import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.evaluate import consult, merged_mask, rounded
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 def _column_against_vector(case):
@@ -38,9 +38,9 @@ def _squeezed_to_scalar(case):
 
 def _of_vectors(case):
     """A loss of two vectors, as Keras 2 or the first Keras 3 has it."""
-    if host.GENERATION == 2 and case.loss == "CosineSimilarity":
+    if compat.GENERATION == 2 and case.loss == "CosineSimilarity":
         return formulas.cosine_similarity_keras_2(case)
-    if host.GENERATION == 2 and from_probabilities(case):
+    if compat.GENERATION == 2 and from_probabilities(case):
         if case.loss == "BinaryCrossentropy":
             return binary_with_epsilon_in_log(case)
         if case.loss == "BinaryFocalCrossentropy":

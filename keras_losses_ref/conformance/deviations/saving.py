@@ -8,7 +8,7 @@ from keras_losses_ref.conformance.cases import HAND
 from keras_losses_ref.conformance.deviations._common import KERAS, given
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.evaluate import Outcome, asked, rounded
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 _SOURCE = f"{KERAS}/v3.15.1/keras/src/losses/losses.py"
 
@@ -38,7 +38,7 @@ def _forgotten(outcome, case, name):
 def _in_floatx(case):
     """The same numbers, asked of a loss in Keras's default dtype."""
     y_true, y_pred = rounded(case)
-    wide = given(case, y_true=y_true, y_pred=y_pred, dtype=host.floatx())
+    wide = given(case, y_true=y_true, y_pred=y_pred, dtype=compat.floatx())
     return _forgotten(wide, case, "dtype")
 
 

@@ -12,7 +12,7 @@ from keras_losses_ref.conformance.laws.law import (
     number,
 )
 from keras_losses_ref.conformance.laws.subject import host_subject, tensors, to_numpy
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 @law("error", "Look for a log or a division of something that can be zero.")
@@ -109,7 +109,7 @@ def mean_is_mean_of_none(subject):
 def own_mask(subject):
     """The mask that `call` hangs on its values, as for an ignored class, or None."""
     call = getattr(subject.variant(), "call", None)
-    return None if call is None else host.get_mask(call(*tensors(*subject.sample)))
+    return None if call is None else compat.get_mask(call(*tensors(*subject.sample)))
 
 
 def _weighted_sum(subject, weight, y_true=None, y_pred=None):
@@ -201,7 +201,8 @@ def _blame(hides, subject):
             hides(host_subject("MeanSquaredError"))
         except Violation:
             raise Violation(
-                f"{violation}; so does {host.PACKAGE} {host.VERSION}'s own reduction",
+                f"{violation}; so does {compat.PACKAGE} {compat.VERSION}'s "
+                "own reduction",
                 severity="advice",
             ) from None
         raise
@@ -239,7 +240,7 @@ def masked(subject, y_true, y_pred, keep, **variant):
     y_true, y_pred = tensors(y_true, y_pred)
     y_pred = tf.identity(y_pred)
     keep = subject.weights(keep, none).astype(bool)
-    host.set_mask(y_pred, tf.constant(keep))
+    compat.set_mask(y_pred, tf.constant(keep))
     return subject.values(y_true, y_pred, **variant)
 
 
@@ -422,7 +423,7 @@ def labels_stay_exact(subject):
     try:
         _labels_exact(subject, 257, 300, "bfloat16")
     except Violation as violation:
-        if host.GENERATION == 2:
+        if compat.GENERATION == 2:
             raise
         try:
             _labels_exact(
@@ -430,7 +431,7 @@ def labels_stay_exact(subject):
             )
         except Violation:
             raise Violation(
-                f"{violation}; Keras {host.VERSION}'s Loss.__call__ rounds labels to "
+                f"{violation}; Keras {compat.VERSION}'s Loss.__call__ rounds labels to "
                 "the dtype of the loss",
                 severity="advice",
             ) from None

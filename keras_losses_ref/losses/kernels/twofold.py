@@ -14,7 +14,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.losses.base import difference, power_of_two
+from keras_losses_ref.losses.kernels.autodiff import difference, power_of_two
 
 
 class Twofold:

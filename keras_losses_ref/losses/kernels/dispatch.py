@@ -13,8 +13,8 @@ that was seen before, in a graph a shape that is known, and in Keras's `fit` one
 batch alone is open; only on CPUs, and only so many shapes of one loss.
 
 A training step asks for the gradient to y_pred, once. Where a tape shows that (see
-`tape.py`), one kernel, or one traced call, gives it together with the loss. Else the
-gradient has a kernel of its own, which starts again from the inputs; it is made of
+`tape_watch.py`), one kernel, or one traced call, gives it together with the loss. Else
+the gradient has a kernel of its own, which starts again from the inputs; it is made of
 differentiable operations, and can itself be differentiated.
 """
 
@@ -25,41 +25,62 @@ import threading
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host, tape
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.kernels import tape_watch
 
 # No public names, yet there from TensorFlow 2.12 to 2.21; without them only slower.
-try:
-    from tensorflow.compiler.tf2xla.python.xla import optimization_barrier as _barrier
-except ImportError:
-    _barrier = None
+
+
 try:
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 except ImportError:
     GraphOrParentsInXlaContext = None
 
+
 #: Elements of y_pred from which a compiled kernel beats the plain operations.
 LARGE = 2**16
+
+
 #: The same for one sample, where `fit` leaves the size of the batch open.
 LARGE_SAMPLE = 2**9
+
+
 #: Elements of a row from which a kernel computes them again rather than keeps them.
 LONG_ROW = 64
+
+
 #: How many shapes of one loss are compiled, before the other ways have to do: those of
 #: a whole batch and of the last one, in training and in validation.
 MOST_SHAPES = 4
+
+
 #: How often a shape is run plainly, and found valid, before it is traced or compiled.
 PATIENCE = 2
+
+
 #: How many shapes of `outputs` are compiled in graphs, which tell none comes again.
 MOST_SHAPES_UNSEEN = 2
+
+
 #: How often shapes that differ are run plainly, before a function is traced for all.
 LONG_PATIENCE = 16
+
+
 #: How many shapes and how many kernels are remembered: a program without end must not
 #: fill the memory, of which a kernel takes some hundred kilobytes.
 _MOST_SEEN, _MOST_KERNELS = 10_000, 500
 
+
 _seen = collections.Counter()
+
+
 #: loss: the signatures that are compiled for it, eagerly or in graphs.
 _compiled_shapes = {}
+
+
 _kernels = {}
+
+
 _tracing = threading.local()
 
 
@@ -214,7 +235,7 @@ def _worth_compiling(loss, signature, shape):
     if signature not in compiled and len(compiled) >= MOST_SHAPES:
         return False
     if shape[0] is None:
-        return math.prod(shape[1:]) >= LARGE_SAMPLE and host.in_fit()
+        return math.prod(shape[1:]) >= LARGE_SAMPLE and compat.in_fit()
     return math.prod(shape) >= LARGE
 
 
@@ -235,7 +256,7 @@ def even_row(loss, y_true, y_pred):
     sample, enough = math.prod(shape[1:]), LARGE_SAMPLE
     if shape[0] is not None:
         sample, enough = sample * shape[0], LARGE
-    if sample < enough or (shape[0] is None and not host.in_fit()):
+    if sample < enough or (shape[0] is None and not compat.in_fit()):
         return None
     if tf.executing_eagerly():  # a shape that does not come again stays as it is
         seen = _seen[loss, shape]
@@ -364,20 +385,22 @@ def _on_tape(both, by_pred, alone, kernel):
     """
 
     def on_tape(*tensors):
-        watching = tape.watching(tensors)
-        if watching == tape.NOTHING:
+        watching = tape_watch.watching(tensors)
+        if watching == tape_watch.NOTHING:
             return alone(*tensors)
-        if watching == tape.MORE or tape.watching([tensors[0], *tensors[2:]]):
+        if watching == tape_watch.MORE or tape_watch.watching(
+            [tensors[0], *tensors[2:]]
+        ):
             return kernel(*tensors)
-        value, *slope = tape.unrecorded(both, *tensors)
+        value, *slope = tape_watch.unrecorded(both, *tensors)
 
         def gradient(upstream):
             # Unless the gradient itself is to be differentiated.
-            if slope and not tape.watching([upstream, *tensors]):
+            if slope and not tape_watch.watching([upstream, *tensors]):
                 return _times(upstream, slope[0])
             return by_pred(upstream, *tensors)[0]
 
-        tape.record(value, tensors[1], gradient)
+        tape_watch.record(value, tensors[1], gradient)
         return value
 
     return on_tape
@@ -387,44 +410,6 @@ def _times(factor, slope):
     """factor * slope, for a factor that mostly is known, and 1."""
     known = tf.get_static_value(factor) if _only_cpus() else None
     return slope if known is not None and known == 1 else factor * slope
-
-
-@tf.custom_gradient
-def anew(*tensors):
-    """`tensors`, in a kernel with nothing known of what was computed from them.
-
-    Where a whole step is compiled, XLA would keep what a loss and its gradient have in
-    common: of one element to compute it again takes less time than to write and read.
-    """
-    same = _barrier(*tensors) if _barrier and in_kernel() else list(tensors)
-    return same, lambda *upstream: upstream
-
-
-def recomputes(tensor):
-    """Whether a kernel does better to compute again what it needs twice of `tensor`.
-
-    Not where rows are short: what is kept of them is computed whole vectors at a time.
-    """
-    length = tensor.shape[-1] if tensor.shape.rank else None
-    return in_kernel() and (length or 0) >= LONG_ROW
-
-
-def parts(function, *tensors):
-    """(turn) -> `function(*tensors)`: in a kernel computed anew for each turn, from 1.
-
-    Elsewhere it is computed once.
-    """
-
-    def computed(turn):
-        apart = tensors
-        for _ in range(turn):  # XLA sees through two that are the same
-            apart = anew(*apart)
-        return function(*apart)
-
-    if recomputes(tensors[-1]):
-        return computed
-    once = functools.lru_cache(maxsize=None)(lambda: function(*tensors))
-    return lambda turn: once()
 
 
 def _xla(function):

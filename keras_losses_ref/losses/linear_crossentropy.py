@@ -22,19 +22,15 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import (
-    Loss,
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss
+from keras_losses_ref.losses.crossentropy import SparseCategoricalCrossentropy
+from keras_losses_ref.losses.inputs import known_only, looked_up, widened
+from keras_losses_ref.losses.reduction import total_loss
+from keras_losses_ref.losses.validation import (
     check_label_smoothing,
-    check_positive,
-    total_loss,
-    widened,
-)
-from keras_losses_ref.losses.crossentropy import (
-    SparseCategoricalCrossentropy,
     check_labels,
-    known_only,
-    looked_up,
+    check_positive,
 )
 
 #: No fewer tokens at a time, however few the features: a product of less is slow.
@@ -72,8 +68,8 @@ def linear_logits(hidden, weight, bias=None, softcap=None):
     return logits
 
 
-@host.register
-class LinearHead(host.Dense):
+@compat.register
+class LinearHead(compat.Dense):
     """A Dense layer for logits, which its paired loss does without in a graph.
 
     units       the number of classes
@@ -95,7 +91,7 @@ class LinearHead(host.Dense):
 
     def add_weight(self, *args, **kwargs):
         """A weight that mixed precision leaves alone."""
-        return super().add_weight(*args, **{**kwargs, host.AUTOCAST: False})
+        return super().add_weight(*args, **{**kwargs, compat.AUTOCAST: False})
 
     def call(self, inputs):
         bias = self.bias if self.use_bias else None
@@ -105,7 +101,7 @@ class LinearHead(host.Dense):
         return {**super().get_config(), "softcap": self.softcap}
 
 
-@host.register
+@compat.register
 @tf.autograph.experimental.do_not_convert
 def linear_sparse_categorical_crossentropy(
     y_true,
@@ -147,7 +143,7 @@ def linear_sparse_categorical_crossentropy(
     return problem.values()
 
 
-@host.register
+@compat.register
 class LinearSparseCategoricalCrossentropy(Loss):
     __doc__ = linear_sparse_categorical_crossentropy.__doc__
 
@@ -158,7 +154,7 @@ class LinearSparseCategoricalCrossentropy(Loss):
         self,
         ignore_class=None,
         label_smoothing=0.0,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="linear_sparse_categorical_crossentropy",
         dtype=None,
     ):
@@ -183,8 +179,10 @@ class LinearSparseCategoricalCrossentropy(Loss):
             weigh = functools.partial(
                 total_loss,
                 sample_weight=sample_weight,
-                mask=host.get_mask(y_pred[0] if isinstance(y_pred, tuple) else y_pred),
-                reduction=host.effective_reduction(self),
+                mask=compat.get_mask(
+                    y_pred[0] if isinstance(y_pred, tuple) else y_pred
+                ),
+                reduction=compat.effective_reduction(self),
                 dtype=tf.float64,
             )
             return tf.cast(problem.total(weigh), dtype)
@@ -315,7 +313,7 @@ class Problem:
         """One value for each token in the shape of the labels, the ignored masked."""
         values = tf.ensure_shape(tf.reshape(values, self.shape), self.static_shape)
         if self.valid is not None:
-            host.set_mask(values, tf.reshape(self.valid, self.shape))
+            compat.set_mask(values, tf.reshape(self.valid, self.shape))
         return values
 
     def values(self):
