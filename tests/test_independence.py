@@ -106,7 +106,7 @@ def test_kernels_know_of_the_losses_only_the_host(path):
 
 
 #: Files that may hold names of TensorFlow that are not public.
-PRIVATE_NAMES = {"dispatch", "tape_watch", "autodiff", "forward_mode"}
+PRIVATE_NAMES = {"dispatch", "tape_watch", "autodiff"}
 
 
 @pytest.mark.parametrize("path", LOSSES, ids=identity)

@@ -29,7 +29,7 @@ from keras_losses_ref.conformance.snapshot import SCHEMA
 
 PATHS = ("eager", "graph", "xla", "small", "lengths")
 #: Elements that a step reads and writes come from here, not from a cache.
-LARGE = ((1024, 1000), (64, 64, 64, 21), (4096, 4096))
+MIN_ELEMENTS = ((1024, 1000), (64, 64, 64, 21), (4096, 4096))
 
 
 # --- inputs: (random numbers, shape of y_pred) -> (y_true, y_pred) --------------------
@@ -109,7 +109,7 @@ class Subject:
     loss: str
     draw: Callable
     arguments: tuple = ()
-    large: tuple = LARGE
+    large: tuple = MIN_ELEMENTS
     small: tuple = (32, 10)
     #: The shape with a length in the place of None, or None: it takes no sequences.
     lengths: Any = (32, None, 32)
@@ -120,7 +120,7 @@ class Subject:
 
 
 _LOGITS = (("from_logits", True),)
-_SPARSE = (*LARGE, (256, 50000))
+_SPARSE = (*MIN_ELEMENTS, (256, 50000))
 SUBJECTS = (
     Subject("MeanSquaredError", reals),
     Subject("MeanAbsoluteError", reals),

@@ -23,7 +23,7 @@ Precision: y_pred is rounded to the dtype as in Keras, then all arithmetic runs 
 wider one: float32 for float16 and bfloat16, and float64 where the terms of a loss
 cancel or the errors of its functions add up (`in_float64`), as in sums over a batch.
 The result is rounded once. Integer labels are never rounded. Where autodiff would lose
-digits, the gradient is written out (`written_out`).
+digits, the gradient is written out (`with_gradient`).
 """
 
 import functools
@@ -41,14 +41,14 @@ from keras_losses_ref.losses.inputs import (
     widen,
 )
 from keras_losses_ref.losses.kernels import dispatch
-from keras_losses_ref.losses.reduction import MEANS, total_loss
+from keras_losses_ref.losses.reduction import MEANS, reduce_weighted_values
 from keras_losses_ref.losses.validation import check_axis
 
 _undecorated = tf.autograph.experimental.do_not_convert
 
 
 class Loss(compat.Loss):
-    """Base of all losses here: a host Keras's `Loss` that keeps its promises.
+    """Base class of all losses; extends the installed Keras's `Loss`.
 
     A subclass names its function in `function` and the constructor arguments that
     the function takes in `arguments`, and stores each under its own name.
@@ -93,46 +93,54 @@ class Loss(compat.Loss):
             y_true, y_pred = to_tensors(y_true, y_pred, dtype, self.function.labels)
             if type(self).call is not Loss.call:
                 values = widen(tf.convert_to_tensor(self.call(y_true, y_pred)))
-                return total_loss(values, sample_weight, mask, reduction, dtype)
-            function, bound = self.function, self._bound()
+                return reduce_weighted_values(
+                    values, sample_weight, mask, reduction, dtype
+                )
+            function, bound = self.function, self._call_kwargs()
             if is_ragged(y_true) or is_ragged(y_pred):
-                values = function.wide(y_true, y_pred, **bound)
-                return total_loss(values, sample_weight, mask, reduction, dtype)
+                values = function.unrounded(y_true, y_pred, **bound)
+                return reduce_weighted_values(
+                    values, sample_weight, mask, reduction, dtype
+                )
             y_true, y_pred, bound = function.prepare(y_true, y_pred, bound)
-            loss = type(self)
+            cls = type(self)
             factor = 1.0
             if sample_weight is None and mask is None and reduction in MEANS:
-                y_true, y_pred, bound, factor = self._even(y_true, y_pred, bound)
+                y_true, y_pred, bound, factor = self._reblock(y_true, y_pred, bound)
 
             def core(y_true, y_pred, sample_weight, mask):
                 values = function.body(y_true, y_pred, bound)
                 values = values if factor == 1.0 else values * factor
-                values = loss.with_mask(values, dtype)
-                return total_loss(values, sample_weight, mask, reduction, dtype)
+                values = cls.with_mask(values, dtype)
+                return reduce_weighted_values(
+                    values, sample_weight, mask, reduction, dtype
+                )
 
             if sample_weight is not None and not tf.is_tensor(sample_weight):
                 sample_weight = tf.convert_to_tensor(sample_weight)
-            key = dispatch.key(loss, bound, factor, reduction, dtype, *compat.state())
+            key = dispatch.key(cls, bound, factor, reduction, dtype, *compat.state())
             key = key if self.fusible else None
             tensors = (y_true, y_pred, sample_weight, mask)
             return dispatch.run(core, key, tensors, self.jit_compile)
 
-    def _even(self, y_true, y_pred, bound):
+    def _reblock(self, y_true, y_pred, bound):
         """The same mean over a batch, in rows over which a kernel is faster.
 
         Returns (y_true, y_pred, arguments, the factor that each value is short of).
         """
         function, factor = self.function, 1.0
-        alike = function.alike and self.jit_compile is not False
-        if not alike or (function.alike == "one" and bound["axis"] is not None):
+        flattenable = function.flattenable
+        if flattenable == "one" and bound["axis"] is not None:
+            flattenable = None
+        if not flattenable or self.jit_compile is False:
             return y_true, y_pred, bound, factor
-        length = dispatch.even_row(type(self), y_true, y_pred)
+        length = dispatch.block_length(type(self), y_true, y_pred)
         if length is None:
             return y_true, y_pred, bound, factor
         if bound.get("axis") is not None:
             check_axis(function.__name__, bound["axis"], y_pred.shape.rank)
             bound = dict(bound, axis=-1)
-        if function.alike == "sum":
+        if function.flattenable == "sum":
             factor = y_pred.shape[-1] / length
         y_true, y_pred = (
             tf.reshape(tensor, [-1, length]) for tensor in (y_true, y_pred)
@@ -146,9 +154,9 @@ class Loss(compat.Loss):
 
     def call(self, y_true, y_pred):
         """The loss per sample, before weights and reduction."""
-        return self.function(y_true, y_pred, **self._bound())
+        return self.function(y_true, y_pred, **self._call_kwargs())
 
-    def _bound(self):
+    def _call_kwargs(self):
         return {name: getattr(self, name) for name in self.arguments}
 
     def _scope(self):
@@ -166,7 +174,7 @@ class Loss(compat.Loss):
             "dtype": None if self.dtype is None else tf.as_dtype(self.dtype).name,
             "jit_compile": self.jit_compile,
         }
-        return {**config, **self._bound()}
+        return {**config, **self._call_kwargs()}
 
     @classmethod
     def from_config(cls, config):
@@ -181,10 +189,10 @@ def loss_function(
     labels="values",
     logits_of=None,
     broadcast=False,
-    believe_from_logits=False,
+    trust_from_logits=False,
     ragged=False,
     check=None,
-    alike=None,
+    flattenable=None,
 ):
     """Make a loss function out of the maths of its body.
 
@@ -195,16 +203,16 @@ def loss_function(
                 with the class axis of y_pred missing)
     logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
                 graph, the body gets the op's input and `from_logits=True`, as in Keras
-    believe_from_logits  whether from_logits=True is taken at its word even then
+    trust_from_logits  whether from_logits=True is taken at its word even then
     ragged      whether rows of different lengths are taken, where the host takes them
     broadcast   whether an axis of 1 may stand against a longer one
     check       (name, y_true, y_pred, arguments) -> y_true, or raises
-    alike       whether the mean over a batch is made of all its elements alike, so that
-                they may stand in rows of any length: "mean" or "sum" if that is what
+    flattenable  whether the loss averages over all elements of a batch equally, so that
+                they may be reshaped to any row length: "mean" or "sum" if that is what
                 a value is of its elements, "one" if without an axis there is one value
 
-    `f.wide` is the same function before the result is narrowed; `f.prepare` and
-    `f.body` are its two halves, the second of which can become a kernel.
+    `f.unrounded` is the same function before the result is rounded to the dtype;
+    `f.prepare` and `f.body` are its two halves: the second can become a kernel.
     """
 
     def decorate(definition):
@@ -218,10 +226,10 @@ def loss_function(
             return definition(y_true, y_pred, **bound)
 
         def prepare(y_true, y_pred, bound):
-            """What is done before the body, whichever way that is run."""
+            """Align the inputs, recover logits and validate, before any kernel runs."""
             if labels == "values":
                 y_true, y_pred = align(name, y_true, y_pred, broadcast)
-            believed = believe_from_logits and bound["from_logits"]
+            believed = trust_from_logits and bound["from_logits"]
             hidden = bound.get("ignore_class") is not None
             hidden = hidden and not compat.RECOVERS_BEHIND_IGNORE_CLASS
             if logits_of is not None and not believed and not hidden:
@@ -235,19 +243,19 @@ def loss_function(
 
         @_undecorated
         @functools.wraps(definition)
-        def wide(y_true, y_pred, *args, **kwargs):
+        def unrounded(y_true, y_pred, *args, **kwargs):
             y_true, y_pred = to_tensors(y_true, y_pred, None, labels)
             bound = _bind(definition, args, kwargs)
             if is_ragged(y_true) or is_ragged(y_pred):
                 check_ragged(name, ragged, y_true, y_pred, bound)
-                return by_row(functools.partial(wide, **bound), y_true, y_pred)
+                return by_row(functools.partial(unrounded, **bound), y_true, y_pred)
             return body(*prepare(y_true, y_pred, bound))
 
         @_undecorated
         @functools.wraps(definition)
         def function(y_true, y_pred, *args, **kwargs):
             dtype = compat.dtype_of(None, y_pred)
-            values = wide(y_true, y_pred, *args, **kwargs)
+            values = unrounded(y_true, y_pred, *args, **kwargs)
             narrow = tf.cast(values, dtype)
             mask = compat.get_mask(values)
             if mask is not None:
@@ -256,7 +264,7 @@ def loss_function(
 
         function = compat.in_host_order(function, name)
         function.labels, function.prepare, function.body = labels, prepare, body
-        function.wide, function.alike = wide, alike
+        function.unrounded, function.flattenable = unrounded, flattenable
         return compat.register(function)
 
     return decorate

@@ -20,7 +20,7 @@ from keras_losses_ref.losses.base import Loss
 def _is_loss(value):
     if inspect.isclass(value):
         return issubclass(value, Loss) and value is not Loss
-    return callable(value) and hasattr(value, "wide")
+    return callable(value) and hasattr(value, "unrounded")
 
 
 #: Every class, function and alias by its name.

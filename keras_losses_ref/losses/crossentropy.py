@@ -11,20 +11,20 @@ import tensorflow as tf
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
 from keras_losses_ref.losses.inputs import (
-    class_indices_looked_up,
-    class_indices_of_known_rank,
     constant,
-    known_only,
     move_axis_last,
+    nan_where_label_invalid,
+    validate_class_indices_in_graph,
+    validate_class_indices_static_rank,
 )
 from keras_losses_ref.losses.kernels import dispatch, elementary
 from keras_losses_ref.losses.kernels.autodiff import (
-    difference,
     in_float64,
     mean_of,
     power_of_two,
     rematerialize,
-    written_out,
+    two_diff,
+    with_gradient,
 )
 from keras_losses_ref.losses.kernels.sums import sum_along
 from keras_losses_ref.losses.validation import (
@@ -43,7 +43,7 @@ def clip_bounds(dtype):
     return float(epsilon), float(one - epsilon)
 
 
-@loss_function(logits_of="Sigmoid", ragged=True, alike="mean")
+@loss_function(logits_of="Sigmoid", ragged=True, flattenable="mean")
 def binary_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
 ):
@@ -200,7 +200,7 @@ def categorical_crossentropy(
     Example:   >>> float(categorical_crossentropy([0., 1.], [0.39, 0.61]))  # 0.49430
     """
     check_axis("categorical_crossentropy", axis, y_pred.shape.rank)
-    y_true = smooth(y_true, label_smoothing, axis, "categorical_crossentropy")
+    y_true = smooth_labels(y_true, label_smoothing, axis, "categorical_crossentropy")
     surprise = surprise_of_logits if from_logits else surprise_of_shares
     return surprise(move_axis_last(y_true, axis), move_axis_last(y_pred, axis))
 
@@ -225,7 +225,7 @@ def surprise_of_logits(y, x):
 
         return values, gradient
 
-    return written_out(terms, y, x, shares=True)
+    return with_gradient(terms, y, x, shares=True)
 
 
 def largest_of(x):
@@ -237,7 +237,7 @@ def largest_of(x):
 def exponentials(x, top, narrow=None):
     """x - top, and its exp to the last digit; `narrow` is the dtype x was of before."""
     narrow = narrow or x.dtype
-    below, error = difference(tf.minimum(x, narrow.max), top)
+    below, error = two_diff(tf.minimum(x, narrow.max), top)
     e = tf.exp(below)
     if narrow == x.dtype:  # exp has magnified the error
         # Scaled, as a correction that is no normal number would be flushed to 0.
@@ -289,7 +289,7 @@ def surprise_of_shares(y, x):
 
         return tf.cast(sum_along(wide_y * cost), dtype), gradient
 
-    return written_out(terms, y, x, shares=True)
+    return with_gradient(terms, y, x, shares=True)
 
 
 def shares(x, bounds, sharp, size=None):
@@ -339,7 +339,7 @@ def clip_share(q, not_q, bounds):
     return clip(q, low, high), clip(not_q, 1.0 - low, 1.0 - high), ~(below | above)
 
 
-def smooth(y_true, label_smoothing, axis, name):
+def smooth_labels(y_true, label_smoothing, axis, name):
     """One-hot labels with a share of the 1 spread over the classes along `axis`."""
     smoothing = check_label_smoothing(name, label_smoothing)
     if not tf.is_tensor(smoothing) and smoothing == 0:
@@ -374,7 +374,10 @@ class CategoricalCrossentropy(Loss):
 
 
 @loss_function(
-    labels="indices", logits_of="Softmax", ragged=True, check=class_indices_looked_up
+    labels="indices",
+    logits_of="Softmax",
+    ragged=True,
+    check=validate_class_indices_in_graph,
 )
 def sparse_categorical_crossentropy(
     y_true,
@@ -423,7 +426,7 @@ def sparse_categorical_crossentropy(
         classes = tf.cast(tf.shape(y_pred)[-1], y_pred.dtype)
         uniform = surprise(tf.ones_like(y_pred) / classes, y_pred)
         values = (1.0 - smoothing) * values + smoothing * uniform
-    values = known_only(values, y_true, y_pred)
+    values = nan_where_label_invalid(values, y_true, y_pred)
     if ignore_class is not None:
         values = tf.where(valid, values, tf.zeros_like(values))
         compat.set_mask(values, valid)
@@ -438,12 +441,12 @@ def surprise_of_label_logit(labels, x):
         parts = rematerialize(lambda x: exponentials(x, top), x)
         below, e = parts(1)
         log_size, rest = sizes(x, top, e)
-        values = tf.squeeze(log_size, -1) - pick(below, labels)
+        values = tf.squeeze(log_size, -1) - gather_labels(below, labels)
 
         def gradient(upstream):
             _, e = parts(2)
             # e is 1 at the largest logit, so that nothing cancels for its label.
-            slope = tf.where(is_label(labels, x), (e - 1.0) - rest, e)
+            slope = tf.where(one_hot_mask(labels, x), (e - 1.0) - rest, e)
             return slope * (upstream[..., tf.newaxis] / (1.0 + rest))
 
         return values, gradient
@@ -458,9 +461,9 @@ def surprise_of_label(labels, x):
 
     def terms(x):
         clipped = tf.clip_by_value(x, low, high)
-        (label,) = in_float64(pick(clipped, labels)[..., tf.newaxis])
+        (label,) = in_float64(gather_labels(clipped, labels)[..., tf.newaxis])
         if dtype == tf.float64:
-            others = tf.where(is_label(labels, x), tf.zeros_like(x), clipped)
+            others = tf.where(one_hot_mask(labels, x), tf.zeros_like(x), clipped)
             rest = sum_along(others, keepdims=True)
         else:  # nine digits are left of the difference
             rest = sum_along(in_float64(clipped)[0], keepdims=True) - label
@@ -470,7 +473,7 @@ def surprise_of_label(labels, x):
             (upstream,) = in_float64(upstream[..., tf.newaxis])
             by_label = tf.cast(upstream * -rest / (label * size), dtype)
             by_other = tf.cast(upstream / size, dtype)
-            slope = tf.where(is_label(labels, x), by_label, by_other)
+            slope = tf.where(one_hot_mask(labels, x), by_label, by_other)
             kept = (x >= low) & (x <= high)
             return tf.where(kept, slope, tf.zeros_like(slope))
 
@@ -479,7 +482,7 @@ def surprise_of_label(labels, x):
     return tf.custom_gradient(terms)(x)
 
 
-def is_label(labels, x):
+def one_hot_mask(labels, x):
     """True at the label of each row of x."""
     # Twice as many int32 as int64 are compared at once; what is no class is seen to
     # elsewhere.
@@ -514,28 +517,30 @@ class SparseCategoricalCrossentropy(Loss):
         )
 
 
-def pick(values, labels):
+def gather_labels(values, labels):
     """The value of each row at its label, along the last axis; any if it has none."""
     rank = values.shape.rank
 
     @tf.custom_gradient
-    def looked_up(values):
+    def gathered(values):
         def gradient(upstream):
             # Not that of tf.gather: up to 2.15 an empty batch loses its classes there.
             zeros = tf.zeros_like(values)
-            return tf.where(is_label(labels, values), upstream[..., tf.newaxis], zeros)
+            return tf.where(
+                one_hot_mask(labels, values), upstream[..., tf.newaxis], zeros
+            )
 
         if rank is None:
-            kept = tf.where(is_label(labels, values), values, tf.zeros_like(values))
+            kept = tf.where(one_hot_mask(labels, values), values, tf.zeros_like(values))
             return tf.reduce_sum(kept, axis=-1), gradient
         last = tf.cast(tf.shape(values)[-1] - 1, labels.dtype)
         inside = tf.clip_by_value(labels, 0, last)
         return tf.gather(values, inside, batch_dims=rank - 1), gradient
 
-    return looked_up(values)
+    return gathered(values)
 
 
-@loss_function(labels="indices", check=class_indices_of_known_rank)
+@loss_function(labels="indices", check=validate_class_indices_static_rank)
 def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     """Generalized cross-entropy: between cross-entropy (q -> 0) and MAE (q -> 1).
 
@@ -559,7 +564,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     q = check_q(name, q)
     exponent = constant(q, tf.float64)
     sharp = y_pred.dtype == tf.float64
-    p = known_only(pick(y_pred, y_true), y_true, y_pred)
+    p = nan_where_label_invalid(gather_labels(y_pred, y_true), y_true, y_pred)
 
     def terms(p):
         log = elementary.log(p, sharp)
@@ -578,7 +583,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
 
     if tf.is_tensor(q):  # it may want a gradient as well
         return terms(*in_float64(p))[0]
-    return written_out(terms, p, wide=True)
+    return with_gradient(terms, p, wide=True)
 
 
 @compat.register

@@ -8,7 +8,7 @@ from keras_losses_ref.losses.kernels import elementary
 from keras_losses_ref.losses.kernels.autodiff import in_float64, mean_of, sum_of
 
 
-@loss_function(broadcast=True, alike="sum")
+@loss_function(broadcast=True, flattenable="sum")
 def kl_divergence(y_true, y_pred):
     """Kullback-Leibler divergence of the prediction from the truth.
 
@@ -61,7 +61,7 @@ class KLDivergence(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def poisson(y_true, y_pred):
     """Poisson loss: minus the log-likelihood of counts, but for a constant.
 

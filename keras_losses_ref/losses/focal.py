@@ -14,21 +14,21 @@ from keras_losses_ref.losses.crossentropy import (
     largest_of,
     shares,
     sizes,
-    smooth,
+    smooth_labels,
 )
 from keras_losses_ref.losses.inputs import (
-    class_indices_of_known_rank,
     constant,
-    known_only,
     move_axis_last,
+    nan_where_label_invalid,
+    validate_class_indices_static_rank,
 )
 from keras_losses_ref.losses.kernels import twofold
 from keras_losses_ref.losses.kernels.autodiff import (
-    difference,
     in_float64,
     mean_of,
     rematerialize,
-    written_out,
+    two_diff,
+    with_gradient,
 )
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 from keras_losses_ref.losses.kernels.twofold import Twofold
@@ -40,7 +40,9 @@ from keras_losses_ref.losses.validation import (
 )
 
 
-@loss_function(logits_of="Sigmoid", believe_from_logits=True, ragged=True, alike="mean")
+@loss_function(
+    logits_of="Sigmoid", trust_from_logits=True, ragged=True, flattenable="mean"
+)
 def binary_focal_crossentropy(
     y_true,
     y_pred,
@@ -227,7 +229,7 @@ def categorical_focal_crossentropy(
     """
     name = "categorical_focal_crossentropy"
     check_axis(name, axis, y_pred.shape.rank)
-    y_true = smooth(y_true, label_smoothing, axis, name)
+    y_true = smooth_labels(y_true, label_smoothing, axis, name)
     alpha = check_alpha(name, alpha, y_pred.shape[axis])
     y_true, y_pred = move_axis_last(y_true, axis), move_axis_last(y_pred, axis)
     return focal_surprise(y_true, y_pred, alpha, gamma, from_logits, name)
@@ -298,7 +300,7 @@ def focal_surprise(y, x, alpha, gamma, from_logits, name):
 
     if trained:  # gamma or alpha may want a gradient as well
         return terms(y, x)[0]
-    return written_out(terms, y, x, shares=True)
+    return with_gradient(terms, y, x, shares=True)
 
 
 def exact_pulls(y, x, alpha, gamma, bounds, from_logits):
@@ -306,7 +308,7 @@ def exact_pulls(y, x, alpha, gamma, bounds, from_logits):
 
     A label that is no class alone has them cross zero, where both sides cancel.
     """
-    below = Twofold(*difference(x, largest_of(x)))
+    below = Twofold(*two_diff(x, largest_of(x)))
     e = twofold.exp(below) if from_logits else Twofold(x)
     size = twofold.total(e)
     share, not_share = e / size, (size - e) / size
@@ -350,7 +352,7 @@ class CategoricalFocalCrossentropy(Loss):
         self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(labels="indices", check=class_indices_of_known_rank)
+@loss_function(labels="indices", check=validate_class_indices_static_rank)
 def sparse_categorical_focal_crossentropy(
     y_true,
     y_pred,
@@ -388,7 +390,7 @@ def sparse_categorical_focal_crossentropy(
         y_pred = tf.where(valid[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
     hot = tf.one_hot(y_true, tf.shape(y_pred)[-1], dtype=y_pred.dtype)
     values = focal_surprise(hot, y_pred, alpha, gamma, from_logits, name)
-    values = known_only(values, y_true, y_pred)
+    values = nan_where_label_invalid(values, y_true, y_pred)
     if ignore_class is not None:
         values = tf.where(valid, values, tf.zeros_like(values))
         compat.set_mask(values, valid)

@@ -4,7 +4,11 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
-from keras_losses_ref.losses.kernels.autodiff import difference, together, written_out
+from keras_losses_ref.losses.kernels.autodiff import (
+    broadcast_both,
+    two_diff,
+    with_gradient,
+)
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
@@ -14,7 +18,7 @@ def signed(y_true):
     return tf.where(binary, 2.0 * y_true - 1.0, y_true)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def hinge(y_true, y_pred):
     """Hinge loss: linear until the margin of 1 is reached, then zero.
 
@@ -49,7 +53,7 @@ class Hinge(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def squared_hinge(y_true, y_pred):
     """Squared hinge loss: the hinge loss of each element, squared.
 
@@ -104,7 +108,7 @@ def categorical_hinge(y_true, y_pred):
         wrong = (1.0 - y) * p
         best = tf.reduce_max(wrong, axis=-1, keepdims=True)
         # The margin may cancel to nearly nothing, of scores or against the 1.
-        lead, error = difference(best, sum_along(y * p, keepdims=True))
+        lead, error = two_diff(best, sum_along(y * p, keepdims=True))
         error = tf.where(tf.math.is_finite(error), error, tf.zeros_like(error))
         margin = (lead + 1.0) + tf.stop_gradient(error)
 
@@ -118,7 +122,7 @@ def categorical_hinge(y_true, y_pred):
 
         return tf.squeeze(tf.maximum(margin, 0.0), -1), gradient
 
-    return written_out(terms, *together(y_true, y_pred))
+    return with_gradient(terms, *broadcast_both(y_true, y_pred))
 
 
 @compat.register

@@ -5,7 +5,7 @@ import warnings
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
-from keras_losses_ref.losses.reduction import same_rank
+from keras_losses_ref.losses.reduction import squeeze_or_expand_to_same_rank
 from keras_losses_ref.losses.validation import check_axis, check_labels
 
 
@@ -95,7 +95,7 @@ def align(name, y_true, y_pred, broadcast):
     """
     if y_true.shape.rank is None or y_pred.shape.rank is None:
         return y_true, y_pred
-    true, pred = same_rank(y_true, y_pred)
+    true, pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
     fits = true.shape.rank == pred.shape.rank and all(
         a is None or b is None or a == b or (broadcast and 1 in (a, b))
         for a, b in zip(true.shape, pred.shape)
@@ -156,7 +156,7 @@ def constant(value, dtype):
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
-def class_indices(name, y_true, y_pred, arguments):
+def validate_class_indices(name, y_true, y_pred, arguments):
     """y_true as one class for each row of y_pred; eagerly, what is none is refused."""
     axis = check_axis(name, arguments.get("axis", -1), y_pred.shape.rank)
     y_true = drop_class_axis(name, y_true, y_pred, axis)
@@ -166,7 +166,7 @@ def class_indices(name, y_true, y_pred, arguments):
     return tf.cast(y_true, tf.int64)
 
 
-def class_indices_of_known_rank(name, y_true, y_pred, arguments):
+def validate_class_indices_static_rank(name, y_true, y_pred, arguments):
     """The same for tensors whose axes would be broadcast unseen."""
     if y_true.shape.rank is None or y_pred.shape.rank is None:
         raise ValueError(
@@ -174,24 +174,24 @@ def class_indices_of_known_rank(name, y_true, y_pred, arguments):
             f"y_pred.shape={y_pred.shape}. Give them one, for example by "
             "y_pred = tf.ensure_shape(y_pred, (None, classes))."
         )
-    return class_indices(name, y_true, y_pred, arguments)
+    return validate_class_indices(name, y_true, y_pred, arguments)
 
 
-def class_indices_looked_up(name, y_true, y_pred, arguments):
+def validate_class_indices_in_graph(name, y_true, y_pred, arguments):
     """The same; in a graph on a CPU, what is no class is refused when it runs.
 
     A lookup does it, as it does in TensorFlow's own kernel.
     """
-    y_true = class_indices(name, y_true, y_pred, arguments)
+    y_true = validate_class_indices(name, y_true, y_pred, arguments)
     if tf.executing_eagerly():
         return y_true
     index, ignored = y_true, arguments["ignore_class"]
     if ignored is not None:
         index = tf.where(tf.equal(index, ignored), tf.zeros_like(index), index)
-    return y_true + looked_up(index, tf.shape(y_pred)[arguments["axis"]])
+    return y_true + assert_labels_in_range(index, tf.shape(y_pred)[arguments["axis"]])
 
 
-def looked_up(labels, classes):
+def assert_labels_in_range(labels, classes):
     """0 for each label; on a CPU an error for what is no class."""
     return tf.gather(tf.zeros([classes], tf.int64), labels)
 
@@ -223,7 +223,7 @@ def drop_class_axis(name, y_true, y_pred, axis):
     return y_true
 
 
-def known_only(values, labels, y_pred):
+def nan_where_label_invalid(values, labels, y_pred):
     """`values` with NaN where the label is no class of y_pred, the gradient's too."""
     classes = tf.cast(tf.shape(y_pred)[-1], labels.dtype)
     known = (labels >= 0) & (labels < classes)

@@ -96,10 +96,10 @@ def _align(values, weights):
         if rank == weights_rank + 1:
             return values, tf.expand_dims(weights, -1)
         return values, weights
-    return same_rank(values, weights)
+    return squeeze_or_expand_to_same_rank(values, weights)
 
 
-def same_rank(first, second):
+def squeeze_or_expand_to_same_rank(first, second):
     """Drop or add a last axis of one where the ranks differ by exactly one.
 
     The rule of Keras 3: against a vector the vector grows, (N,) to (N, 1); against
@@ -116,7 +116,7 @@ def same_rank(first, second):
     return first, second
 
 
-def total_loss(values, sample_weight, mask, reduction, dtype):
+def reduce_weighted_values(values, sample_weight, mask, reduction, dtype):
     """`values` weighed, masked and reduced, in the dtype of the loss."""
     values_mask = compat.get_mask(values)
     if mask is None:

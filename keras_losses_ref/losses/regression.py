@@ -10,17 +10,17 @@ from keras_losses_ref.losses.base import Loss, loss_function
 from keras_losses_ref.losses.inputs import constant
 from keras_losses_ref.losses.kernels import elementary
 from keras_losses_ref.losses.kernels.autodiff import (
+    broadcast_both,
     in_float64,
     mean_of,
     power_of_two,
-    together,
-    written_out,
+    with_gradient,
 )
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 from keras_losses_ref.losses.validation import check_axes, check_positive
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_squared_error(y_true, y_pred):
     """Mean squared error: the mean of the squared differences.
 
@@ -55,7 +55,7 @@ class MeanSquaredError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_absolute_error(y_true, y_pred):
     """Mean absolute error: the mean of the absolute differences.
 
@@ -89,7 +89,7 @@ class MeanAbsoluteError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_absolute_percentage_error(y_true, y_pred):
     """Mean absolute percentage error: absolute differences in per cent of the truth.
 
@@ -126,7 +126,7 @@ class MeanAbsolutePercentageError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_squared_logarithmic_error(y_true, y_pred):
     """Mean squared logarithmic error: the error of log(1 + .), squared.
 
@@ -176,7 +176,7 @@ class MeanSquaredLogarithmicError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def huber(y_true, y_pred, delta=1.0):
     """Huber loss: quadratic near zero, linear beyond `delta`.
 
@@ -220,7 +220,7 @@ class Huber(Loss):
         self.delta = check_positive("Huber", "delta", delta)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def log_cosh(y_true, y_pred):
     """Logarithm of the hyperbolic cosine: a Huber loss without the corner.
 
@@ -320,7 +320,7 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     if not _same_length(y_true, y_pred, axis):
         # Each has its own norm: left to autodiff.
         return terms(*in_float64(y_true, y_pred))[0]
-    return written_out(terms, *together(y_true, y_pred), wide=True)
+    return with_gradient(terms, *broadcast_both(y_true, y_pred), wide=True)
 
 
 def _same_length(y_true, y_pred, axis):

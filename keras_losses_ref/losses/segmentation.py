@@ -7,12 +7,12 @@ import tensorflow as tf
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
 from keras_losses_ref.losses.inputs import constant
-from keras_losses_ref.losses.kernels.autodiff import in_float64, written_out
-from keras_losses_ref.losses.kernels.sums import total
+from keras_losses_ref.losses.kernels.autodiff import in_float64, with_gradient
+from keras_losses_ref.losses.kernels.sums import sum_float64
 from keras_losses_ref.losses.validation import check_axes, check_number
 
 
-@loss_function(alike="one")
+@loss_function(flattenable="one")
 def dice(y_true, y_pred, axis=None):
     """Dice loss: one minus twice the overlap over the size of both masks.
 
@@ -45,7 +45,7 @@ def dice(y_true, y_pred, axis=None):
 
         return _narrow(apart / size, axis, y.dtype), gradient
 
-    return written_out(terms, y_true, y_pred)
+    return with_gradient(terms, y_true, y_pred)
 
 
 def overlap(y, p, axis):
@@ -55,7 +55,7 @@ def overlap(y, p, axis):
     """
     sharp = y.dtype == tf.float64
     y, p = in_float64(y, p)
-    over = functools.partial(total, axis=axis, keepdims=True)
+    over = functools.partial(sum_float64, axis=axis, keepdims=True)
     hit = over(y * p)
     if sharp:
         return hit, over((1.0 - y) * p), over(y * (1.0 - p))
@@ -85,7 +85,7 @@ class Dice(Loss):
         self.axis = check_axes("Dice", axis, None)
 
 
-@loss_function(alike="one")
+@loss_function(flattenable="one")
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     """Tversky loss: Dice with a price of its own for each kind of error.
 
@@ -126,7 +126,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 
         return _narrow(error / size, axis, y.dtype), gradient
 
-    return written_out(terms, y_true, y_pred)
+    return with_gradient(terms, y_true, y_pred)
 
 
 @compat.register

@@ -6,8 +6,8 @@ from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
 from keras_losses_ref.losses.inputs import constant
 from keras_losses_ref.losses.kernels import dispatch
-from keras_losses_ref.losses.kernels.autodiff import in_float64, written_out
-from keras_losses_ref.losses.kernels.sums import total
+from keras_losses_ref.losses.kernels.autodiff import in_float64, with_gradient
+from keras_losses_ref.losses.kernels.sums import sum_float64
 from keras_losses_ref.losses.validation import check_number
 
 
@@ -109,7 +109,7 @@ def circle(
         return cost(exponent), gradient
 
     if dispatch.in_kernel() and alone and y_pred.dtype != tf.float64:
-        values = written_out(terms, y_pred)
+        values = with_gradient(terms, y_pred)
     else:
         _, _, pull, push = pairs(y_pred, ref_embeddings)
         exponent = masked_logsumexp(pull, positive)
@@ -137,7 +137,7 @@ def kept(values, mask):
 def sum_over(values, mask):
     """The sum of each row over what `mask` keeps, in float64; 1 if it keeps nothing."""
     values = tf.where(mask, values, tf.zeros_like(values))
-    (sums,) = in_float64(total(values, axis=1, keepdims=True))
+    (sums,) = in_float64(sum_float64(values, axis=1, keepdims=True))
     return tf.where(tf.equal(sums, 0.0), tf.ones_like(sums), sums)
 
 

@@ -82,7 +82,7 @@ def test_traced_is_plain(subject):
     plain, traced = make(subject, jit_compile=False), make(subject)
     for alone in (False, True):
         expected = step(plain, y_true, y_pred, alone=alone)
-        for _ in range(dispatch.PATIENCE + 1):
+        for _ in range(dispatch.WARMUP_CALLS + 1):
             found = step(traced, y_true, y_pred, alone=alone)
         assert dispatch._kernels
         assert_same(found, expected)
@@ -151,7 +151,7 @@ def mse(**arguments):
 
 def large(rows=300):
     rng = np.random.default_rng(0)
-    shape = (rows, dispatch.LARGE // 256)
+    shape = (rows, dispatch.MIN_ELEMENTS // 256)
     return [tf.constant(rng.normal(size=shape), tf.float32) for _ in range(2)]
 
 
@@ -161,7 +161,7 @@ def compiled_shapes():
 
 def test_a_large_shape_is_compiled_when_it_comes_again():
     loss, batch = mse(), large()
-    for _ in range(dispatch.PATIENCE):
+    for _ in range(dispatch.WARMUP_CALLS):
         loss(*batch)
     assert compiled_shapes() == 0
     loss(*batch)
@@ -171,13 +171,13 @@ def test_a_large_shape_is_compiled_when_it_comes_again():
 
 def test_a_small_shape_is_not_compiled():
     loss = mse()
-    for _ in range(dispatch.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         loss(tf.zeros([4, 3]), tf.ones([4, 3]))
     assert compiled_shapes() == 0
     assert dispatch._kernels
 
 
-@pytest.mark.parametrize("features", [dispatch.LARGE // 256, 32])
+@pytest.mark.parametrize("features", [dispatch.MIN_ELEMENTS // 256, 32])
 def test_lengths_that_change_compile_nothing(features):
     for loss in (mse(), klr.Huber()):
         for rows in range(300, 306):
@@ -189,7 +189,7 @@ def test_lengths_that_change_compile_nothing(features):
 
 
 def test_lengths_that_change_for_long_are_traced_once(monkeypatch):
-    monkeypatch.setattr(dispatch, "LONG_PATIENCE", 3)
+    monkeypatch.setattr(dispatch, "WARMUP_SHAPES", 3)
     loss = mse()
     for length in range(2, 9):
         value = loss(tf.zeros([2, length]), tf.ones([2, length]))
@@ -200,24 +200,24 @@ def test_lengths_that_change_for_long_are_traced_once(monkeypatch):
 
 def test_only_so_many_shapes_are_compiled():
     loss = mse()
-    for rows in range(300, 300 + dispatch.MOST_SHAPES + 2):
-        for _ in range(dispatch.PATIENCE + 1):
+    for rows in range(300, 300 + dispatch.MAX_COMPILED_SHAPES + 2):
+        for _ in range(dispatch.WARMUP_CALLS + 1):
             loss(*large(rows))
-    assert compiled_shapes() == dispatch.MOST_SHAPES
+    assert compiled_shapes() == dispatch.MAX_COMPILED_SHAPES
 
 
 def test_a_shape_is_one_eagerly_and_in_graphs():
     loss = mse()
-    for rows in range(300, 300 + dispatch.MOST_SHAPES):
-        for _ in range(dispatch.PATIENCE + 1):
+    for rows in range(300, 300 + dispatch.MAX_COMPILED_SHAPES):
+        for _ in range(dispatch.WARMUP_CALLS + 1):
             loss(*large(rows))
         tf.function(loss.__call__).get_concrete_function(*large(rows))
-    assert compiled_shapes() == dispatch.MOST_SHAPES
-    assert len(dispatch._kernels) == 2 * dispatch.MOST_SHAPES
+    assert compiled_shapes() == dispatch.MAX_COMPILED_SHAPES
+    assert len(dispatch._kernels) == 2 * dispatch.MAX_COMPILED_SHAPES
 
 
 def test_what_is_remembered_has_an_end(monkeypatch):
-    monkeypatch.setattr(dispatch, "_MOST_KERNELS", 3)
+    monkeypatch.setattr(dispatch, "KERNEL_CACHE_SIZE", 3)
     for number in range(8):
         loss = klr.Huber(delta=1.0 + number, jit_compile=True)
         loss(tf.zeros([4, 3]), tf.ones([4, 3]))
@@ -226,7 +226,7 @@ def test_what_is_remembered_has_an_end(monkeypatch):
 
 def test_false_switches_it_off():
     loss, batch = mse(jit_compile=False), large()
-    for _ in range(dispatch.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         loss(*batch)
     tf.function(loss.__call__)(*batch)
     assert not dispatch._kernels
@@ -261,10 +261,13 @@ def test_an_open_batch_is_compiled_in_fit_alone():
     if compat.GENERATION == 2:
         return  # its `fit` has no name that tells
     keras = compat.keras
-    model = keras.Sequential([keras.layers.Dense(dispatch.LARGE_SAMPLE)])
+    model = keras.Sequential([keras.layers.Dense(dispatch.MIN_ELEMENTS_PER_SAMPLE)])
     model.compile(optimizer="sgd", loss=loss)
     model.fit(
-        np.zeros([6, 2]), np.ones([6, dispatch.LARGE_SAMPLE]), batch_size=4, verbose=0
+        np.zeros([6, 2]),
+        np.ones([6, dispatch.MIN_ELEMENTS_PER_SAMPLE]),
+        batch_size=4,
+        verbose=0,
     )
     assert compiled_shapes() == 1
 
@@ -286,10 +289,10 @@ def test_something_else_is_refused():
 def test_a_loss_that_changes_is_not_mistaken_for_what_it_was():
     y_true, y_pred = tf.zeros([4, 3]), tf.fill([4, 3], 3.0)
     loss = klr.Huber(delta=1.0)
-    for _ in range(dispatch.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         assert loss(y_true, y_pred).numpy() == 2.5
     loss.delta = 2.0
-    for _ in range(dispatch.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         assert loss(y_true, y_pred).numpy() == 4.0
 
 
@@ -365,7 +368,7 @@ def test_whoever_watches_gets_the_same(jit, watch, private, monkeypatch):
     y_true, y_pred = inputs(bench.SUBJECTS[0])
     # Anew for each: a `tf.function` takes two equal losses for one.
     ways = [klr.LogCosh(jit_compile=j, name=f"{j}_{private}") for j in (jit, False)]
-    for _ in range(dispatch.PATIENCE + 1):
+    for _ in range(dispatch.WARMUP_CALLS + 1):
         found = watch(ways[0], y_true, y_pred)
     assert_same(found, watch(ways[1], y_true, y_pred), rtol=1e-6)
 
@@ -429,7 +432,7 @@ def test_short_rows_of_a_large_batch_are_run_over_in_longer_ones(loss):
             tf.constant(rng.uniform(0.05, 0.95, shape), tf.float32) for _ in range(2)
         )
         plain = type(loss).from_config({**loss.get_config(), "jit_compile": False})
-        for _ in range(dispatch.PATIENCE + 2):
+        for _ in range(dispatch.WARMUP_CALLS + 2):
             found = step(loss, y_true, y_pred, alone=True)
         signatures = set().union(*dispatch._compiled_shapes.values())
         assert [signature[1][1] for signature in signatures] == [(84, 1024)]
@@ -440,7 +443,7 @@ def test_what_a_row_belongs_to_is_left_alone():
     shape = (64, 64, 21)
     y_true, y_pred = tf.zeros(shape), tf.ones(shape)
     weight = tf.concat([tf.zeros([32, 64]), tf.ones([32, 64])], 0)
-    for _ in range(dispatch.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         assert mse()(y_true, y_pred, weight).numpy() == 0.5
         assert mse(reduction="none")(y_true, y_pred).shape == shape[:2]
         assert mse(reduction="sum")(y_true, y_pred).numpy() == 64 * 64

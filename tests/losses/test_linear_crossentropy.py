@@ -253,9 +253,9 @@ def test_a_label_that_is_no_class(label):
         step(loss, labels, tensors, "eager")
     with pytest.raises(tf.errors.InvalidArgumentError):
         step(loss, labels, tensors, "graph")
-    values, by_hidden, *_ = step(loss, labels, tensors, "xla")
+    values, d_hidden, *_ = step(loss, labels, tensors, "xla")
     assert [i for i in range(TOKENS) if np.isnan(values[i])] == [3]
-    assert np.all(np.isnan(by_hidden[3])) and np.all(np.isfinite(by_hidden[4:]))
+    assert np.all(np.isnan(d_hidden[3])) and np.all(np.isfinite(d_hidden[4:]))
     total = klr.LinearSparseCategoricalCrossentropy(dtype="float64")
     assert np.isnan(step(total, labels, tensors, "xla")[0])
 
@@ -293,8 +293,8 @@ def test_second_derivatives_are_refused_not_wrong(mode):
             with tf.GradientTape() as inner:
                 inner.watch(hidden)
                 value = loss(labels, (hidden, weight, bias))
-            slope = tf.reduce_sum(inner.gradient(value, hidden) ** 2)
-        return outer.gradient(slope, hidden)
+            grad = tf.reduce_sum(inner.gradient(value, hidden) ** 2)
+        return outer.gradient(grad, hidden)
 
     if mode != "eager":
         second = tf.function(second, jit_compile=mode == "xla")
@@ -313,8 +313,8 @@ def test_an_outer_tape_that_asks_for_nothing_is_left_alone(mode):
             with tf.GradientTape() as inner:
                 inner.watch(hidden)
                 value = loss(labels, (hidden, weight, bias))
-            slope = inner.gradient(value, hidden)
-        return slope, outer.gradient(value, hidden)
+            grad = inner.gradient(value, hidden)
+        return grad, outer.gradient(value, hidden)
 
     if mode != "eager":
         run = tf.function(run, jit_compile=mode == "xla")

@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from keras_losses_ref.losses.kernels.dispatch import LONG_ROW, in_kernel
+from keras_losses_ref.losses.kernels.dispatch import REMAT_MIN_ROW, in_kernel
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 # No public name, yet there from TensorFlow 2.12 to 2.21; without it only slower.
@@ -23,7 +23,7 @@ def in_float64(*tensors):
     return [tf.cast(tensor, tf.float64) for tensor in tensors]
 
 
-def written_out(terms, *tensors, wide=False, shares=False):
+def with_gradient(terms, *tensors, wide=False, shares=False):
     """`terms(*tensors)` with its gradient written out, not left to autodiff.
 
     `terms` returns (values, gradient), and `gradient(upstream)` returns the gradients
@@ -41,8 +41,8 @@ def written_out(terms, *tensors, wide=False, shares=False):
 
         def narrow(upstream):
             slopes = gradient
-            if recomputes(tensors[-1]) and not shares:
-                _, slopes = terms(*inside(*anew(*tensors)))
+            if should_rematerialize(tensors[-1]) and not shares:
+                _, slopes = terms(*inside(*optimization_barrier(*tensors)))
             slopes = slopes(upstream)
             return [tf.cast(s, t.dtype) for s, t in zip(slopes, tensors)]
 
@@ -76,10 +76,10 @@ def sum_of(terms, y_true, y_pred, axis=-1, wide=False, count=None):
         along = sum_along if count is None else mean_along
         return along(values, axis), gradient
 
-    return written_out(reduced, *together(y_true, y_pred), wide=wide)
+    return with_gradient(reduced, *broadcast_both(y_true, y_pred), wide=wide)
 
 
-def together(y_true, y_pred):
+def broadcast_both(y_true, y_pred):
     """Both in the shape that they broadcast to."""
     same = y_true.shape.is_fully_defined() and y_true.shape == y_pred.shape
     if same:
@@ -88,7 +88,7 @@ def together(y_true, y_pred):
     return tf.broadcast_to(y_true, shape), tf.broadcast_to(y_pred, shape)
 
 
-def difference(a, b):
+def two_diff(a, b):
     """(a - b, what it was rounded by), by Knuth's TwoSum; NaN by where infinite."""
     rounded = a - b
     back = rounded - a
@@ -103,7 +103,7 @@ def power_of_two(x):
 
 
 @tf.custom_gradient
-def anew(*tensors):
+def optimization_barrier(*tensors):
     """`tensors`, in a kernel with nothing known of what was computed from them.
 
     Where a whole step is compiled, XLA would keep what a loss and its gradient have in
@@ -113,13 +113,13 @@ def anew(*tensors):
     return same, lambda *upstream: upstream
 
 
-def recomputes(tensor):
+def should_rematerialize(tensor):
     """Whether a kernel does better to compute again what it needs twice of `tensor`.
 
     Not where rows are short: what is kept of them is computed whole vectors at a time.
     """
     length = tensor.shape[-1] if tensor.shape.rank else None
-    return in_kernel() and (length or 0) >= LONG_ROW
+    return in_kernel() and (length or 0) >= REMAT_MIN_ROW
 
 
 def rematerialize(function, *tensors):
@@ -131,10 +131,10 @@ def rematerialize(function, *tensors):
     def computed(turn):
         apart = tensors
         for _ in range(turn):  # XLA sees through two that are the same
-            apart = anew(*apart)
+            apart = optimization_barrier(*apart)
         return function(*apart)
 
-    if recomputes(tensors[-1]):
+    if should_rematerialize(tensors[-1]):
         return computed
     once = functools.lru_cache(maxsize=None)(lambda: function(*tensors))
     return lambda turn: once()

@@ -41,7 +41,7 @@ def sum_along(values, axis=-1, keepdims=False):
     return tf.cast(sums, values.dtype)
 
 
-def total(values, axis=None, keepdims=False):
+def sum_float64(values, axis=None, keepdims=False):
     """The sum along `axis`, added up in float64 and given in the dtype of `values`."""
     exact = sum_along(tf.cast(values, tf.float64), axis, keepdims)
     return tf.cast(exact, values.dtype)
