@@ -186,6 +186,7 @@ class Loss(compat.Loss):
 
 
 def loss_function(
+    kernel=None,
     labels="values",
     logits_of=None,
     broadcast=False,
@@ -194,11 +195,16 @@ def loss_function(
     check=None,
     flattenable=None,
 ):
-    """Make a loss function out of the maths of its body.
+    """Make a loss function out of its definition, the maths of its body.
 
-    The body gets tensors of one float dtype (float32 at least), their ranks aligned,
-    and returns one value per sample; the result goes back in the dtype of `y_pred`.
+    The definition gets tensors of one float dtype (float32 at least), their ranks
+    aligned, and returns one value per sample; the result goes back in the dtype of
+    `y_pred`. TensorFlow differentiates it.
 
+    kernel      the same function with its gradient in closed form, by y_true and y_pred
+                both, itself differentiable. It runs where it applies: on tensors of
+                known rank, with hyperparameters that are no tensors. Elsewhere the
+                definition does, for each row of ragged inputs as well
     labels      "values" (cast to the dtype of y_pred) or "indices" (kept integers,
                 with the class axis of y_pred missing)
     logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
@@ -212,17 +218,20 @@ def loss_function(
                 a value is of its elements, "one" if without an axis there is one value
 
     `f.unrounded` is the same function before the result is rounded to the dtype;
-    `f.prepare` and `f.body` are its two halves: the second can become a kernel.
+    `f.prepare` and `f.body` are its two halves: the second can be traced or compiled.
+    `f.definition` and `f.kernel` are what the body chooses from.
     """
 
     def decorate(definition):
         name = definition.__name__
 
-        def body(y_true, y_pred, bound):
-            """The definition, in float32 at least."""
+        def body(y_true, y_pred, bound, kernel=kernel):
+            """The kernel where it applies, else the definition; in float32 at least."""
             y_pred = widen(y_pred)
             if labels == "values":
                 y_true = tf.cast(y_true, y_pred.dtype)
+            if kernel is not None and _applies(y_true, y_pred, bound):
+                return kernel(y_true, y_pred, **bound)
             return definition(y_true, y_pred, **bound)
 
         def prepare(y_true, y_pred, bound):
@@ -248,8 +257,12 @@ def loss_function(
             bound = _bind(definition, args, kwargs)
             if is_ragged(y_true) or is_ragged(y_pred):
                 check_ragged(name, ragged, y_true, y_pred, bound)
-                return by_row(functools.partial(unrounded, **bound), y_true, y_pred)
+                return by_row(lambda *row: of_row(*row, bound), y_true, y_pred)
             return body(*prepare(y_true, y_pred, bound))
+
+        def of_row(y_true, y_pred, bound):
+            tensors = to_tensors(y_true, y_pred, None, labels)
+            return body(*prepare(*tensors, bound), kernel=None)
 
         @_undecorated
         @functools.wraps(definition)
@@ -265,9 +278,18 @@ def loss_function(
         function = compat.in_host_order(function, name)
         function.labels, function.prepare, function.body = labels, prepare, body
         function.unrounded, function.flattenable = unrounded, flattenable
+        function.definition, function.kernel = definition, kernel
         return compat.register(function)
 
     return decorate
+
+
+def _applies(y_true, y_pred, bound):
+    """Whether a kernel can take these inputs and arguments."""
+    dense = isinstance(y_true, tf.Tensor) and isinstance(y_pred, tf.Tensor)
+    if not dense or None in (y_true.shape.rank, y_pred.shape.rank):
+        return False
+    return not any(tf.is_tensor(value) for value in bound.values())
 
 
 def _bind(body, args, kwargs):
