@@ -45,14 +45,14 @@ EXTREME = {
 
 
 @tf.function
-def defined(labels, logits):
+def reference(labels, logits):
     with tf.GradientTape() as tape:
         tape.watch(logits)
         values = sequence.loss_by_definition(labels, logits)
     return values, tape.gradient(values, logits, unconnected_gradients="zero")
 
 
-def close(got, want):
+def assert_close(got, want):
     """The same but for the last digits, as a whole."""
     for a, b in zip(got, want):
         bound = 1e-12 if b.dtype == tf.float64 else 2e-7
@@ -71,14 +71,14 @@ def test_scaled_scan_is_the_definition(case, jit_compile):
     )
     found, sound = run(labels, logits)
     assert sound
-    close(found, defined(labels, logits))
+    assert_close(found, reference(labels, logits))
 
 
 @pytest.mark.parametrize("case", [*CASES, *EXTREME])
 def test_log_scan_is_the_definition(case):
     labels, logits = {**CASES, **EXTREME}[case]
     run = tf.function(sequence.forward_backward_log, autograph=False)
-    close(run(labels, logits), defined(labels, logits))
+    assert_close(run(labels, logits), reference(labels, logits))
 
 
 @pytest.mark.parametrize("path", ["eager", "graph", "xla"])
@@ -99,7 +99,7 @@ def test_shares_that_are_lost_are_noticed(case, path):
 
     if path != "eager":
         run = tf.function(run, jit_compile=path == "xla")
-    close(run(labels, logits), defined(labels, logits))
+    assert_close(run(labels, logits), reference(labels, logits))
 
 
 def test_a_label_of_probability_0():
@@ -122,7 +122,7 @@ def test_a_path_lost_by_both_scans_is_noticed(monkeypatch):
     labels = tf.constant([[1, 2]])
     logits = [[-300, -900, -300], [-900, -900, 0], [-500, 0, -900], [-500, 0, -300]]
     logits = tf.constant([logits], tf.float64)
-    want = defined(labels, logits)
+    want = reference(labels, logits)
     np.testing.assert_allclose(want[0], 1200.0)
 
     def forward_backward_scaled(*tensors):
@@ -132,7 +132,7 @@ def test_a_path_lost_by_both_scans_is_noticed(monkeypatch):
     with tf.GradientTape() as tape:
         tape.watch(logits)
         value = klr.ctc(labels, logits)
-    close((value, tape.gradient(value, logits)), want)
+    assert_close((value, tape.gradient(value, logits)), want)
 
     monkeypatch.setattr(sequence, "_ALMOST_ZERO", 0.0)
     (found, _), sound = forward_backward_scaled(labels, logits)
@@ -145,7 +145,7 @@ def test_a_loss_of_almost_0_keeps_its_digits():
     labels, _ = inputs(4, 30, 5, 6)
     for lead in (22.0, 30.0, 60.0):
         logits = lead * tf.one_hot(tf.repeat(labels, 5, axis=1), 5)
-        want = defined(labels, logits)
+        want = reference(labels, logits)
         value = klr.ctc(labels, logits)
         assert (value >= 0).numpy().all()
         np.testing.assert_allclose(value, want[0], rtol=1e-6)
@@ -164,31 +164,31 @@ def test_many_lengths_and_the_same_again(jit_compile):
 
     for time in (20, 31, 20, 20, 20):
         labels, logits = inputs(4, time, 7, 6)
-        values, grad = defined(labels, logits)
+        values, grad = reference(labels, logits)
         for form in (run, tf.function(run)):
-            close(form(labels, logits), (tf.reduce_sum(values), grad))
+            assert_close(form(labels, logits), (tf.reduce_sum(values), grad))
 
 
 def test_large_shapes_are_compiled():
     labels, logits = inputs(8, 130, 64, 20)
-    want = defined(labels, logits)
+    want = reference(labels, logits)
     loss = klr.CTC(reduction="none")
     for _ in range(dispatch.WARMUP_CALLS + 2):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             values = loss(labels, logits)
-        close((values, tape.gradient(values, logits)), want)
+        assert_close((values, tape.gradient(values, logits)), want)
 
 
 def test_jacobian_and_vectorized_map():
     labels, logits = inputs(3, 6, 4, 2)
-    _, grad = defined(labels, logits)
+    _, grad = reference(labels, logits)
     with tf.GradientTape() as tape:
         tape.watch(logits)
         values = klr.ctc(labels, logits)
     jacobian = tape.jacobian(values, logits)
     for row in range(3):
-        close([jacobian[row, row]], [grad[row]])
+        assert_close([jacobian[row, row]], [grad[row]])
 
     def one(pair):
         labels, logits = (part[tf.newaxis] for part in pair)
@@ -197,7 +197,7 @@ def test_jacobian_and_vectorized_map():
             value = klr.ctc(labels, logits)
         return tape.gradient(value, logits)[0]
 
-    close([tf.vectorized_map(one, (labels, logits))], [grad])
+    assert_close([tf.vectorized_map(one, (labels, logits))], [grad])
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -206,7 +206,7 @@ def test_forward_mode_with_and_without_private_names(monkeypatch, known):
     if not known:
         monkeypatch.setattr(tape_watch, "pack_tangents", None)
     labels, logits = inputs(3, 6, 4, 2)
-    want = defined(labels, logits)
+    want = reference(labels, logits)
     direction = tf.cos(tf.cast(tf.range(tf.size(logits)), logits.dtype))
     direction = tf.reshape(direction, tf.shape(logits))
 
@@ -217,8 +217,8 @@ def test_forward_mode_with_and_without_private_names(monkeypatch, known):
         return values, accumulator.jvp(values)
 
     along = tf.reduce_sum(want[1] * direction, axis=[1, 2])
-    close(forward(logits), (want[0], along))
+    assert_close(forward(logits), (want[0], along))
     with tf.GradientTape() as tape:
         tape.watch(logits)
         values = klr.ctc(labels, logits)
-    close((values, tape.gradient(values, logits)), want)
+    assert_close((values, tape.gradient(values, logits)), want)

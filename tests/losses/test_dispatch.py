@@ -20,7 +20,7 @@ SHAPE = (13, 7)
 
 
 @pytest.fixture(autouse=True)
-def forgetful(monkeypatch):
+def fresh_caches(monkeypatch):
     """What a test makes and counts is its own."""
     for name in ("_seen", "_compiled_shapes", "_kernels"):
         memory = copy.copy(getattr(dispatch, name))
@@ -38,7 +38,7 @@ def make(subject, **arguments):
     return getattr(klr, subject.loss)(**dict(subject.arguments), **arguments)
 
 
-def step(loss, y_true, y_pred, weight=None, alone=False):
+def value_and_grads(loss, y_true, y_pred, weight=None, alone=False):
     """The loss and its gradients to everything that has one, or to y_pred alone."""
     floats = [t for t in (y_true, y_pred, weight) if t is not None]
     floats = [y_pred] if alone else floats
@@ -72,7 +72,10 @@ def test_compiled_is_plain(subject, reduction):
     if subject.loss not in ("Dice", "Tversky", "CTC"):
         weight = tf.constant(np.linspace(0.5, 2.0, rows[0]), tf.float32)
     for alone in (False, True):
-        ways = (step(way, y_true, y_pred, weight, alone) for way in (compiled, plain))
+        ways = (
+            value_and_grads(way, y_true, y_pred, weight, alone)
+            for way in (compiled, plain)
+        )
         assert_same(*ways)
 
 
@@ -81,9 +84,9 @@ def test_traced_is_plain(subject):
     y_true, y_pred = inputs(subject)
     plain, traced = make(subject, jit_compile=False), make(subject)
     for alone in (False, True):
-        expected = step(plain, y_true, y_pred, alone=alone)
+        expected = value_and_grads(plain, y_true, y_pred, alone=alone)
         for _ in range(dispatch.WARMUP_CALLS + 1):
-            found = step(traced, y_true, y_pred, alone=alone)
+            found = value_and_grads(traced, y_true, y_pred, alone=alone)
         assert dispatch._kernels
         assert_same(found, expected)
 
@@ -111,7 +114,7 @@ def test_rows_of_every_length(loss, length):
     y_true, y_pred = bench.tensors(draw, (3, length), seed=2)
     config = {**loss.get_config(), "reduction": "none"}
     ways = [type(loss)(**dict(config, jit_compile=jit)) for jit in (True, False)]
-    assert_same(*(step(way, y_true, y_pred) for way in ways))
+    assert_same(*(value_and_grads(way, y_true, y_pred) for way in ways))
 
 
 #: Their arithmetic is in float64, and their rows are whole blocks.
@@ -139,7 +142,10 @@ def test_compiled_in_other_dtypes(dtype):
     plain, compiled = (
         klr.MeanSquaredError(jit_compile=jit, **arguments) for jit in (False, True)
     )
-    found, expected = step(compiled, y_true, y_pred), step(plain, y_true, y_pred)
+    found, expected = (
+        value_and_grads(compiled, y_true, y_pred),
+        value_and_grads(plain, y_true, y_pred),
+    )
     assert found[0].dtype == expected[0].dtype == dtype
     found, expected = ([tf.cast(t, "float64") for t in x] for x in (found, expected))
     assert_same(found, expected, 2.0**-7)
@@ -216,7 +222,7 @@ def test_a_shape_is_one_eagerly_and_in_graphs():
     assert len(dispatch._kernels) == 2 * dispatch.MAX_COMPILED_SHAPES
 
 
-def test_what_is_remembered_has_an_end(monkeypatch):
+def test_the_kernel_cache_is_bounded(monkeypatch):
     monkeypatch.setattr(dispatch, "KERNEL_CACHE_SIZE", 3)
     for number in range(8):
         loss = klr.Huber(delta=1.0 + number, jit_compile=True)
@@ -224,7 +230,7 @@ def test_what_is_remembered_has_an_end(monkeypatch):
         assert 1 <= len(dispatch._kernels) <= 3
 
 
-def test_false_switches_it_off():
+def test_jit_compile_false_disables_kernels():
     loss, batch = mse(jit_compile=False), large()
     for _ in range(dispatch.WARMUP_CALLS + 2):
         loss(*batch)
@@ -273,7 +279,7 @@ def test_an_open_batch_is_compiled_in_fit_alone():
 
 
 @pytest.mark.parametrize("jit", [False, True, "auto"])
-def test_the_config_keeps_it(jit):
+def test_the_config_keeps_jit_compile(jit):
     loss = mse(jit_compile=jit)
     again = klr.MeanSquaredError.from_config(loss.get_config())
     assert again.jit_compile is loss.jit_compile
@@ -281,7 +287,7 @@ def test_the_config_keeps_it(jit):
     assert copy.deepcopy(loss).jit_compile == jit
 
 
-def test_something_else_is_refused():
+def test_another_jit_compile_is_refused():
     with pytest.raises(ValueError, match="jit_compile=1.5"):
         mse(jit_compile=1.5)
 
@@ -362,7 +368,7 @@ WATCHERS = {
 @pytest.mark.parametrize("private", [True, False])
 @pytest.mark.parametrize("watch", WATCHERS.values(), ids=WATCHERS)
 @pytest.mark.parametrize("jit", [True, "auto"])
-def test_whoever_watches_gets_the_same(jit, watch, private, monkeypatch):
+def test_gradients_do_not_depend_on_what_watches(jit, watch, private, monkeypatch):
     if not private:
         monkeypatch.setattr(tape_watch, "PossibleTapeGradientTypes", None)
     y_true, y_pred = inputs(bench.SUBJECTS[0])
@@ -378,13 +384,13 @@ def test_a_hinge_that_is_nan_has_no_gradient(jit):
     """The maximum of XLA drops a NaN."""
     y_true, y_pred = tf.constant([[0.0, 1], [0, 1]]), tf.constant([[np.nan, 2], [1, 2]])
     loss = klr.CategoricalHinge(reduction="none", jit_compile=jit)
-    value, *slopes = step(loss, y_true, y_pred)
+    value, *slopes = value_and_grads(loss, y_true, y_pred)
     assert np.isnan(value[0]) and value[1] == 0.0
     for slope in slopes:
         assert np.isnan(slope[0]).all() and np.isfinite(slope[1]).all()
 
 
-def test_it_is_known_who_watches():
+def test_watching_tells_what_watches():
     x, watching = tf.ones([2]), tape_watch.watching
     assert watching([x]) == tape_watch.NOTHING
     with tf.GradientTape() as one:
@@ -433,10 +439,10 @@ def test_short_rows_of_a_large_batch_are_run_over_in_longer_ones(loss):
         )
         plain = type(loss).from_config({**loss.get_config(), "jit_compile": False})
         for _ in range(dispatch.WARMUP_CALLS + 2):
-            found = step(loss, y_true, y_pred, alone=True)
+            found = value_and_grads(loss, y_true, y_pred, alone=True)
         signatures = set().union(*dispatch._compiled_shapes.values())
         assert [signature[1][1] for signature in signatures] == [(84, 1024)]
-        assert_same(found, step(plain, y_true, y_pred, alone=True))
+        assert_same(found, value_and_grads(plain, y_true, y_pred, alone=True))
 
 
 def test_what_a_row_belongs_to_is_left_alone():

@@ -77,7 +77,7 @@ def value_and_gradient(loss, y_true, y_pred, weight=None):
     return value, tape.gradient(value, y_pred)
 
 
-def finite(*tensors):
+def all_finite(*tensors):
     return all(bool(tf.reduce_all(tf.math.is_finite(t))) for t in tensors)
 
 
@@ -92,16 +92,16 @@ def test_focal_gradients_are_finite_for_every_gamma(dtype, gamma):
     one = tf.constant([[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]], dtype)
     for sign in (1.0, -1.0):
         loss = klr.BinaryFocalCrossentropy(gamma=gamma, from_logits=True, dtype=dtype)
-        assert finite(*value_and_gradient(loss, y, sign * x))
+        assert all_finite(*value_and_gradient(loss, y, sign * x))
         loss = klr.CategoricalFocalCrossentropy(
             gamma=gamma, from_logits=True, dtype=dtype
         )
-        assert finite(*value_and_gradient(loss, hot, sign * x))
+        assert all_finite(*value_and_gradient(loss, hot, sign * x))
     loss = klr.BinaryFocalCrossentropy(gamma=gamma, dtype=dtype)
-    assert finite(*value_and_gradient(loss, y, p))
+    assert all_finite(*value_and_gradient(loss, y, p))
     for label in ([1], [2]):
         loss = klr.SparseCategoricalFocalCrossentropy(gamma=gamma, dtype=dtype)
-        assert finite(*value_and_gradient(loss, label, one))
+        assert all_finite(*value_and_gradient(loss, label, one))
 
 
 @pytest.mark.parametrize("dtype", EXTREME)
@@ -239,7 +239,7 @@ def direction(x):
     return tf.constant(np.random.RandomState(7).normal(size=x.shape), x.dtype)
 
 
-def close(got, want, tolerance=1e-7):
+def assert_close(got, want, tolerance=1e-7):
     """Within 1e-7 of the largest: a gradient is one vector."""
     size = max(1.0, float(np.max(np.abs(want))))
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * size)
@@ -260,7 +260,7 @@ def test_gradients_to_both_sides(subject):
     v = direction(y_pred)
     gradient = slope_of(loss, y_true, y_pred)
     value = along(lambda p: tf.reduce_sum(loss(y_true, p)), y_pred, v)
-    close(np.sum(gradient * v), value)
+    assert_close(np.sum(gradient * v), value)
     if not y_true.dtype.is_floating:
         return
     with tf.GradientTape() as tape:
@@ -268,7 +268,7 @@ def test_gradients_to_both_sides(subject):
         value = loss(y_true, y_pred)
     gradient, w = tape.gradient(value, y_true), direction(y_true)
     value = along(lambda y: tf.reduce_sum(loss(y, y_pred)), y_true, w)
-    close(np.sum(gradient * w), value)
+    assert_close(np.sum(gradient * w), value)
 
 
 @each_subject
@@ -296,8 +296,8 @@ def test_second_derivatives(subject, compiled):
     for product in products:
         product = tf.function(product) if compiled else product
         got = product(y_pred)
-        close(got, want)
-        close(got, product(y_pred), 1e-14)
+        assert_close(got, want)
+        assert_close(got, product(y_pred), 1e-14)
 
 
 @each_subject
@@ -312,7 +312,7 @@ def test_mixed_second_derivatives(subject):
         product = tf.reduce_sum(slope_of(loss, y_true, y_pred) * v)
     got = tape.gradient(product, y_true, unconnected_gradients="zero")
     want = along(lambda y: slope_of(loss, y, y_pred), y_true, w)
-    close(np.sum(got * w), np.sum(want * v))
+    assert_close(np.sum(got * w), np.sum(want * v))
 
 
 @each_subject
@@ -327,7 +327,7 @@ def test_forward_mode(subject, compiled):
         return accumulator.jvp(value)
 
     forward = tf.function(forward) if compiled else forward
-    close(forward(y_pred), along(lambda p: loss(y_true, p), y_pred, v))
+    assert_close(forward(y_pred), along(lambda p: loss(y_true, p), y_pred, v))
 
 
 @each_subject
@@ -338,11 +338,11 @@ def test_jacobian(subject):
         tape.watch(y_pred)
         value = loss(y_true, y_pred)
     jacobian = tape.jacobian(value, y_pred)
-    close(tf.reduce_sum(jacobian, axis=0), slope_of(loss, y_true, y_pred), 1e-13)
+    assert_close(tf.reduce_sum(jacobian, axis=0), slope_of(loss, y_true, y_pred), 1e-13)
     v = direction(y_pred)
     axes = list(range(1, len(jacobian.shape)))
     want = along(lambda p: loss(y_true, p), y_pred, v)
-    close(tf.reduce_sum(jacobian * v, axis=axes), want)
+    assert_close(tf.reduce_sum(jacobian * v, axis=axes), want)
 
 
 @each_subject
@@ -353,8 +353,8 @@ def test_vectorized_map(subject):
     mapped = tf.vectorized_map(lambda p: loss(y_true, p), many)
     gradients = tf.vectorized_map(lambda p: slope_of(loss, y_true, p), many)
     for p, value, gradient in zip(many, mapped, gradients):
-        close(value, loss(y_true, p), 1e-13)
-        close(gradient, slope_of(loss, y_true, p), 1e-13)
+        assert_close(value, loss(y_true, p), 1e-13)
+        assert_close(gradient, slope_of(loss, y_true, p), 1e-13)
 
 
 @each_subject
