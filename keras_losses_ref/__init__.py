@@ -16,7 +16,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _NO_TENSORFLOW = (
     "keras_losses_ref needs TensorFlow, and none is installed. Install the build you "
@@ -43,7 +43,7 @@ def __getattr__(name):
     if name == "__all__":
         return [*losses.__all__, *_KIT, "__version__"]
     if name in _KIT:
-        return getattr(importlib.import_module(f"{__name__}.conformance.laws"), name)
+        return getattr(importlib.import_module(f"{__name__}.conformance.checks"), name)
     try:
         return getattr(losses, name)
     except AttributeError:

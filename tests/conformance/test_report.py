@@ -18,15 +18,10 @@ import tensorflow as tf
 
 import keras_losses_ref
 from keras_losses_ref import cli, losses
-from keras_losses_ref.conformance import (
-    cases,
-    check,
-    deviations,
-    laws,
-    report,
-    upgrade,
-)
-from keras_losses_ref.conformance.report import ledger, page, plots
+from keras_losses_ref.conformance import cases, check, checks, deviations, report
+from keras_losses_ref.conformance.parity import upgrade
+from keras_losses_ref.conformance.report import deviations as deviations_report
+from keras_losses_ref.conformance.report import html_page, plots
 from keras_losses_ref.losses import compat
 
 ROOT = Path(keras_losses_ref.__file__).parents[1]
@@ -235,7 +230,7 @@ def test_failures_are_shown_from_each_loss_in_turn():
             self.loss, self.number = loss, number
 
     results = [Result("A", i) for i in range(9)] + [Result("B", i) for i in range(2)]
-    chosen = [(r.loss, r.number) for r in page.spread(results, 5)]
+    chosen = [(r.loss, r.number) for r in html_page.spread(results, 5)]
     assert chosen == [("A", 0), ("A", 1), ("A", 2), ("B", 0), ("B", 1)]
 
 
@@ -324,13 +319,13 @@ for (const width of widths) {
     ).length;
     found.push({
       width, hidden, outside,
-      overflow: page.documentElement.scrollWidth - width,
+      overflow: html.documentElement.scrollWidth - width,
       smallest: Math.min(...words.map(size)),
       label: Math.min(...labels.map(node => box(node).height)),
-      pictures: page.querySelectorAll("svg").length,
-      rows: page.querySelectorAll("#losses tbody tr").length,
-      ink: view.getComputedStyle(page.body).color,
-      paper: view.getComputedStyle(page.body).backgroundColor,
+      pictures: html.querySelectorAll("svg").length,
+      rows: html.querySelectorAll("#losses tbody tr").length,
+      ink: view.getComputedStyle(html.body).color,
+      paper: view.getComputedStyle(html.body).backgroundColor,
     });
     if (found.length == widths.length) document.title = JSON.stringify(found);
   };
@@ -428,15 +423,15 @@ class MyLoss(compat.keras.losses.Loss):
 
 @pytest.fixture
 def quick(monkeypatch):
-    real = laws.check_loss
-    names = [name for name in laws.LAWS if "config" in name or name == "runs"]
+    real = checks.check_loss
+    names = [name for name in checks.CHECKS if "config" in name or name == "runs"]
     assert len(names) > 1
 
     def check_loss(loss, **kwargs):
         return real(loss, checks=names, **kwargs)
 
-    monkeypatch.setattr(laws, "check_loss", check_loss)
-    monkeypatch.setattr(laws, "load_target", lambda target: MyLoss)
+    monkeypatch.setattr(checks, "check_loss", check_loss)
+    monkeypatch.setattr(checks, "load_target", lambda target: MyLoss)
     return names
 
 
@@ -488,12 +483,12 @@ def test_two_losses_of_ones_own_are_one_report(quick, capsys):
 
 def test_the_page_of_deviations_is_up_to_date():
     written = ROOT / "docs" / "deviations.md"
-    assert written.read_text(encoding="utf-8") == ledger.render(
+    assert written.read_text(encoding="utf-8") == deviations_report.render(
         deviations.DEVIATIONS, "md"
     ), "print it again: nox -s docs-pages"
 
 
-@pytest.mark.parametrize("style", ledger.STYLES)
+@pytest.mark.parametrize("style", deviations_report.STYLES)
 def test_the_ledger_is_listed_whole(style, capsys):
     argv = ["list", "--deviations", "--format", style]
     assert cli.main(argv) == cli.OK
@@ -668,7 +663,8 @@ def test_an_unmatched_entry_fails_the_command(monkeypatch, capsys):
     stale = deviations.Deviation(
         "made-up", ("MeanSquaredError",), (("2.12.0", None), ("3.0.0", None)),
         "Every loss is refused.", "https://example.org",
-        lambda case: case.refused is None, lambda case: Outcome(error="ValueError"),
+        lambda case: case.expected_error is None,
+        lambda case: Outcome(error="ValueError"),
     )  # fmt: skip
     monkeypatch.setattr(deviations, "DEVIATIONS", (stale,))
     argv = ["check", "--case", "mean_squared_error/documented*", "--path", "eager"]
@@ -679,4 +675,4 @@ def test_an_unmatched_entry_fails_the_command(monkeypatch, capsys):
 
 def test_every_loss_is_among_the_names(capsys):
     assert cli.main(["list"]) == cli.OK
-    assert capsys.readouterr().out.split() == list(cases.HAND)
+    assert capsys.readouterr().out.split() == list(cases.HANDWRITTEN)

@@ -193,7 +193,7 @@ def fit_errors(strategy, row):
     """`fit` against Keras's own loss, and against one device."""
     errors = {}
 
-    def compare(name, ours, expected):
+    def add_errors(name, ours, expected):
         for part, a, b in zip(("history", "weights"), ours, expected):
             errors[f"{name}-{part}"] = relative_error(a, b)
 
@@ -203,14 +203,14 @@ def fit_errors(strategy, row):
         ours, theirs = (
             fit(strategy, row, cls, reduction, 75) for cls in both(row).values()
         )
-        compare(f"{reduction}-theirs", ours, theirs)
+        add_errors(f"{reduction}-theirs", ours, theirs)
     adds_up = compat.GENERATION == 2 or compat.SCALES_BY_REPLICAS
     if adds_up and row.kind in ("reals", "binary", "onehot", "sequences"):
         # Means of even batches: one device does the same. Keras 3.0 to 3.7 does not
         # divide by the replicas (seen with 3.4.1, with Keras's own losses too).
         one_device = tf.distribute.get_strategy()
         ours = fit(strategy, row, row.ours, mean, 64)
-        compare("one-device", ours, fit(one_device, row, row.ours, mean, 64))
+        add_errors("one-device", ours, fit(one_device, row, row.ours, mean, 64))
     return errors
 
 

@@ -164,9 +164,9 @@ def test_many_lengths_and_the_same_again(jit_compile):
 
     for time in (20, 31, 20, 20, 20):
         labels, logits = inputs(4, time, 7, 6)
-        values, grad = reference(labels, logits)
+        values, slope = reference(labels, logits)
         for form in (run, tf.function(run)):
-            assert_close(form(labels, logits), (tf.reduce_sum(values), grad))
+            assert_close(form(labels, logits), (tf.reduce_sum(values), slope))
 
 
 def test_large_shapes_are_compiled():
@@ -182,13 +182,13 @@ def test_large_shapes_are_compiled():
 
 def test_jacobian_and_vectorized_map():
     labels, logits = inputs(3, 6, 4, 2)
-    _, grad = reference(labels, logits)
+    _, slope = reference(labels, logits)
     with tf.GradientTape() as tape:
         tape.watch(logits)
         values = klr.ctc(labels, logits)
     jacobian = tape.jacobian(values, logits)
     for row in range(3):
-        assert_close([jacobian[row, row]], [grad[row]])
+        assert_close([jacobian[row, row]], [slope[row]])
 
     def one(pair):
         labels, logits = (part[tf.newaxis] for part in pair)
@@ -197,7 +197,7 @@ def test_jacobian_and_vectorized_map():
             value = klr.ctc(labels, logits)
         return tape.gradient(value, logits)[0]
 
-    assert_close([tf.vectorized_map(one, (labels, logits))], [grad])
+    assert_close([tf.vectorized_map(one, (labels, logits))], [slope])
 
 
 @pytest.mark.parametrize("known", [True, False])

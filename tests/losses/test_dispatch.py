@@ -222,7 +222,7 @@ def test_a_shape_is_one_eagerly_and_in_graphs():
     assert len(dispatch._kernels) == 2 * dispatch.MAX_COMPILED_SHAPES
 
 
-def test_the_kernel_cache_is_bounded(monkeypatch):
+def test_caches_of_seen_shapes_are_bounded(monkeypatch):
     monkeypatch.setattr(dispatch, "KERNEL_CACHE_SIZE", 3)
     for number in range(8):
         loss = klr.Huber(delta=1.0 + number, jit_compile=True)
@@ -279,7 +279,7 @@ def test_an_open_batch_is_compiled_in_fit_alone():
 
 
 @pytest.mark.parametrize("jit", [False, True, "auto"])
-def test_the_config_keeps_jit_compile(jit):
+def test_config_keeps_jit_compile(jit):
     loss = mse(jit_compile=jit)
     again = klr.MeanSquaredError.from_config(loss.get_config())
     assert again.jit_compile is loss.jit_compile
@@ -287,7 +287,7 @@ def test_the_config_keeps_jit_compile(jit):
     assert copy.deepcopy(loss).jit_compile == jit
 
 
-def test_another_jit_compile_is_refused():
+def test_other_values_of_jit_compile_are_refused():
     with pytest.raises(ValueError, match="jit_compile=1.5"):
         mse(jit_compile=1.5)
 
@@ -368,7 +368,7 @@ WATCHERS = {
 @pytest.mark.parametrize("private", [True, False])
 @pytest.mark.parametrize("watch", WATCHERS.values(), ids=WATCHERS)
 @pytest.mark.parametrize("jit", [True, "auto"])
-def test_gradients_do_not_depend_on_what_watches(jit, watch, private, monkeypatch):
+def test_kernels_give_every_watcher_the_same_gradient(jit, watch, private, monkeypatch):
     if not private:
         monkeypatch.setattr(tape_watch, "PossibleTapeGradientTypes", None)
     y_true, y_pred = inputs(bench.SUBJECTS[0])
@@ -390,7 +390,7 @@ def test_a_hinge_that_is_nan_has_no_gradient(jit):
         assert np.isnan(slope[0]).all() and np.isfinite(slope[1]).all()
 
 
-def test_watching_tells_what_watches():
+def test_watched_tensors_are_found():
     x, watching = tf.ones([2]), tape_watch.watching
     assert watching([x]) == tape_watch.NOTHING
     with tf.GradientTape() as one:

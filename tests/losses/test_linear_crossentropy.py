@@ -55,7 +55,9 @@ def dense_logits(hidden, weight, bias, softcap):
     return logits if softcap is None else softcap * tf.tanh(logits / softcap)
 
 
-def step(loss, labels, tensors, mode, logits=None, sample_weight=None, softcap=None):
+def value_and_grads(
+    loss, labels, tensors, mode, logits=None, sample_weight=None, softcap=None
+):
     """The loss and its gradients by all tensors, the batch unknown in graphs.
 
     `logits` makes y_pred out of the tensors; without it they are y_pred themselves.
@@ -95,8 +97,8 @@ def both(mode, tensors, labels, sample_weight=None, softcap=None, **config):
     dense = klr.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype, **config)
     rest = {"sample_weight": sample_weight, "softcap": softcap}
     return (
-        step(ours, labels, tensors, mode, **rest),
-        step(dense, labels, tensors, mode, dense_logits, **rest),
+        value_and_grads(ours, labels, tensors, mode, **rest),
+        value_and_grads(dense, labels, tensors, mode, dense_logits, **rest),
     )
 
 
@@ -207,10 +209,10 @@ def test_an_ignored_token_counts_for_nothing_whatever_it_holds(mode):
     labels = tf.tensor_scatter_nd_update(labels, [[3]], [-1])
     poisoned = tf.tensor_scatter_nd_update(hidden, [[3]], [[np.nan] * FEATURES])
     loss = klr.LinearSparseCategoricalCrossentropy(ignore_class=-1, dtype="float64")
-    found = step(loss, labels, (poisoned, weight, bias), mode)
+    found = value_and_grads(loss, labels, (poisoned, weight, bias), mode)
     kept = [i for i in range(TOKENS) if i != 3]
     rest = tf.gather(labels, kept), (tf.gather(hidden, kept), weight, bias)
-    expected = step(loss, *rest, "eager")
+    expected = value_and_grads(loss, *rest, "eager")
     assert_same([found[0], *found[2:]], [expected[0], *expected[2:]], 1e-14)
     np.testing.assert_array_equal(found[1][3], np.zeros(FEATURES))
 
@@ -221,10 +223,10 @@ def test_half_precision_is_computed_in_float32(mode, dtype):
     hidden, weight, bias, labels, _ = inputs("float32")
     hidden = tf.cast(hidden, dtype)
     loss = klr.LinearSparseCategoricalCrossentropy(dtype="float32")
-    found = step(loss, labels, (hidden, weight, bias), mode)
+    found = value_and_grads(loss, labels, (hidden, weight, bias), mode)
     exact = [tf.cast(t, tf.float64) for t in (hidden, weight, bias)]
     dense = klr.SparseCategoricalCrossentropy(from_logits=True, dtype="float64")
-    expected = step(dense, labels, exact, "eager", dense_logits)
+    expected = value_and_grads(dense, labels, exact, "eager", dense_logits)
     assert found[1].dtype.name == dtype
     assert_same([found[0], *found[2:]], [expected[0], *expected[2:]], 2e-6)
     coarse = 2e-3 if dtype == "float16" else 8e-3  # of the result, which is rounded
@@ -250,14 +252,14 @@ def test_a_label_that_is_no_class(label):
     loss = klr.LinearSparseCategoricalCrossentropy(reduction="none", dtype="float64")
     tensors = (hidden, weight, bias)
     with pytest.raises(tf.errors.InvalidArgumentError, match="1 of 300 labels"):
-        step(loss, labels, tensors, "eager")
+        value_and_grads(loss, labels, tensors, "eager")
     with pytest.raises(tf.errors.InvalidArgumentError):
-        step(loss, labels, tensors, "graph")
-    values, d_hidden, *_ = step(loss, labels, tensors, "xla")
+        value_and_grads(loss, labels, tensors, "graph")
+    values, by_hidden, *_ = value_and_grads(loss, labels, tensors, "xla")
     assert [i for i in range(TOKENS) if np.isnan(values[i])] == [3]
-    assert np.all(np.isnan(d_hidden[3])) and np.all(np.isfinite(d_hidden[4:]))
+    assert np.all(np.isnan(by_hidden[3])) and np.all(np.isfinite(by_hidden[4:]))
     total = klr.LinearSparseCategoricalCrossentropy(dtype="float64")
-    assert np.isnan(step(total, labels, tensors, "xla")[0])
+    assert np.isnan(value_and_grads(total, labels, tensors, "xla")[0])
 
 
 @by_mode
@@ -278,8 +280,8 @@ def test_a_mask_drops_what_it_marks(mode):
     ours = klr.LinearSparseCategoricalCrossentropy(ignore_class=7, dtype="float64")
     theirs = klr.SparseCategoricalCrossentropy(True, ignore_class=7, dtype="float64")
     tensors = (hidden, weight, bias)
-    found = step(ours, labels, tensors, mode, masked)
-    assert_same(found, step(theirs, labels, tensors, mode, dense), 1e-14)
+    found = value_and_grads(ours, labels, tensors, mode, masked)
+    assert_same(found, value_and_grads(theirs, labels, tensors, mode, dense), 1e-14)
 
 
 @by_mode
@@ -293,8 +295,8 @@ def test_second_derivatives_are_refused_not_wrong(mode):
             with tf.GradientTape() as inner:
                 inner.watch(hidden)
                 value = loss(labels, (hidden, weight, bias))
-            grad = tf.reduce_sum(inner.gradient(value, hidden) ** 2)
-        return outer.gradient(grad, hidden)
+            slope = tf.reduce_sum(inner.gradient(value, hidden) ** 2)
+        return outer.gradient(slope, hidden)
 
     if mode != "eager":
         second = tf.function(second, jit_compile=mode == "xla")
@@ -313,8 +315,8 @@ def test_an_outer_tape_that_asks_for_nothing_is_left_alone(mode):
             with tf.GradientTape() as inner:
                 inner.watch(hidden)
                 value = loss(labels, (hidden, weight, bias))
-            grad = inner.gradient(value, hidden)
-        return grad, outer.gradient(value, hidden)
+            slope = inner.gradient(value, hidden)
+        return slope, outer.gradient(value, hidden)
 
     if mode != "eager":
         run = tf.function(run, jit_compile=mode == "xla")

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 
 import keras_losses_ref as klr
-from keras_losses_ref.conformance import atlas
+from keras_losses_ref.conformance import accuracy
 from keras_losses_ref.losses import compat
 
-NAMES = [subject.name for subject in atlas.SUBJECTS]
-each_subject = pytest.mark.parametrize("subject", atlas.SUBJECTS, ids=NAMES)
+NAMES = [subject.name for subject in accuracy.SPECS]
+each_subject = pytest.mark.parametrize("subject", accuracy.SPECS, ids=NAMES)
 EXTREME = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -20,22 +20,22 @@ EXTREME = ("float16", "bfloat16", "float32", "float64")
 def test_no_cell_breaks_a_rule(subject):
     """In float64 the last digits are a matter of luck; nothing is wider there."""
     dtypes = ("float16", "bfloat16", "float32")
-    cells = atlas.survey([subject], dtypes=dtypes, paths=["eager"], seed=1)
-    assert [cell for cell in cells if cell.broken] == []
+    cells = accuracy.measure([subject], dtypes=dtypes, paths=["eager"], seed=1)
+    assert [cell for cell in cells if cell.violations] == []
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("path", ["graph", "xla"])
 @each_subject
 def test_no_compiled_cell_breaks_a_rule(subject, path, sweep):
-    cells = atlas.survey([subject], dtypes=["bfloat16", "float32"], paths=[path])
-    assert [cell for cell in cells if cell.broken] == []
+    cells = accuracy.measure([subject], dtypes=["bfloat16", "float32"], paths=[path])
+    assert [cell for cell in cells if cell.violations] == []
 
 
 def test_the_same_seed_gives_the_same_errors():
-    subject = atlas.SUBJECTS[NAMES.index("LogCosh")]
+    subject = accuracy.SPECS[NAMES.index("LogCosh")]
     first, second, other = (
-        atlas.survey([subject], ["float32"], ["eager"], seed) for seed in (3, 3, 4)
+        accuracy.measure([subject], ["float32"], ["eager"], seed) for seed in (3, 3, 4)
     )
     assert all(np.array_equal(a.ours, b.ours) for a, b in zip(first, second))
     assert not all(np.array_equal(a.ours, b.ours) for a, b in zip(first, other))
@@ -43,11 +43,13 @@ def test_the_same_seed_gives_the_same_errors():
 
 def test_a_worse_loss_breaks_the_rules():
     errors = np.array([0.25, 6.0])
-    subject = atlas.SUBJECTS[0]
-    cell = atlas.Cell(subject, "float32", "eager", "", "value", errors, errors / 2, 0)
-    assert cell.broken == ["worse than Keras", "above 4 ulp"]
-    cell = atlas.Cell(subject, "float64", "eager", "", "value", errors, errors, 0)
-    assert cell.broken == []
+    subject = accuracy.SPECS[0]
+    cell = accuracy.Cell(
+        subject, "float32", "eager", "", "value", errors, errors / 2, 0
+    )
+    assert cell.violations == ["worse than Keras", "above 4 ulp"]
+    cell = accuracy.Cell(subject, "float64", "eager", "", "value", errors, errors, 0)
+    assert cell.violations == []
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_a_worse_loss_breaks_the_rules():
     ],
 )
 def test_ulp_errors(got, want, dtype, errors):
-    found = atlas.ulp_errors(np.array([got]), np.array([want]), dtype)
+    found = accuracy.ulp_errors(np.array([got]), np.array([want]), dtype)
     np.testing.assert_allclose(found, [errors])
 
 
@@ -77,8 +79,8 @@ def value_and_gradient(loss, y_true, y_pred, weight=None):
     return value, tape.gradient(value, y_pred)
 
 
-def all_finite(*tensors):
-    return all(bool(tf.reduce_all(tf.math.is_finite(t))) for t in tensors)
+def assert_finite(*tensors):
+    assert all(bool(tf.reduce_all(tf.math.is_finite(t))) for t in tensors)
 
 
 @pytest.mark.parametrize("gamma", [0, 0.1, 0.5, 1, 1.5, 2, 5.0])
@@ -92,16 +94,16 @@ def test_focal_gradients_are_finite_for_every_gamma(dtype, gamma):
     one = tf.constant([[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]], dtype)
     for sign in (1.0, -1.0):
         loss = klr.BinaryFocalCrossentropy(gamma=gamma, from_logits=True, dtype=dtype)
-        assert all_finite(*value_and_gradient(loss, y, sign * x))
+        assert_finite(*value_and_gradient(loss, y, sign * x))
         loss = klr.CategoricalFocalCrossentropy(
             gamma=gamma, from_logits=True, dtype=dtype
         )
-        assert all_finite(*value_and_gradient(loss, hot, sign * x))
+        assert_finite(*value_and_gradient(loss, hot, sign * x))
     loss = klr.BinaryFocalCrossentropy(gamma=gamma, dtype=dtype)
-    assert all_finite(*value_and_gradient(loss, y, p))
+    assert_finite(*value_and_gradient(loss, y, p))
     for label in ([1], [2]):
         loss = klr.SparseCategoricalFocalCrossentropy(gamma=gamma, dtype=dtype)
-        assert all_finite(*value_and_gradient(loss, label, one))
+        assert_finite(*value_and_gradient(loss, label, one))
 
 
 @pytest.mark.parametrize("dtype", EXTREME)
@@ -213,7 +215,7 @@ def test_300000_classes_in_bfloat16():
 
 def smooth_point(subject):
     """(loss per sample, y_true, y_pred): a few typical rows in float64."""
-    case = next(atlas.cases(subject, "float64", "eager", seed=5))
+    case = next(accuracy.cases(subject, "float64", "eager", seed=5))
     rows = 20 if subject.loss == "Circle" else 5
     loss = getattr(klr, subject.loss)(
         **subject.config, reduction="none", dtype="float64"

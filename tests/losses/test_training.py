@@ -89,7 +89,7 @@ def assert_same(ours, theirs, tolerance=FLOAT32, learns=True):
 def assert_trains_like_keras(
     row, model, data, config=None, mode="graph", tolerance=FLOAT32, **fit
 ):
-    """Train `model()` with our loss and with Keras's, compare, and return our run.
+    """Train `model()` with our loss and with Keras's; return our run if they agree.
 
     Where the host has no such loss, with ours eagerly: then the modes must agree.
     """

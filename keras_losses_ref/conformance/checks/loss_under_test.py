@@ -1,0 +1,511 @@
+"""The loss under test: what was given, how to build it again, what it returns."""
+
+import functools
+import importlib
+import inspect
+import os
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from keras_losses_ref.conformance.checks import domains
+from keras_losses_ref.conformance.checks.check import CheckSkipped, describe
+from keras_losses_ref.losses import compat
+
+keras = compat.keras
+
+#: What a loss may declare about itself, in the class attribute (or the attribute of
+#: the function) `_klr_declares`, a dict with any of these keys.
+DECLARABLE = {
+    "domain": "the name of its domain, or (rng, n) -> (y_true, y_pred)",
+    "batch_wise": "True where the value of a sample depends on the rest of the batch",
+    "non_negative": "True where no value is below zero",
+    "zero_at_perfect": "True where a perfect prediction has a loss of zero",
+    "expected_failures": "{check: reason} for what it does not hold, on purpose",
+}
+
+#: Host's wrapper of plain functions, as `compile` applies it: the base of its MSE.
+FunctionLoss = keras.losses.MeanSquaredError.__mro__[1]
+
+
+def load_target(target):
+    """The object that "pkg.mod:attr" names; `ImportError` says what is not there."""
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise ImportError(
+            f"{target!r} names no loss. Expected 'package.module:name', for example "
+            "'my_package.losses:MyLoss'."
+        )
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    found = importlib.import_module(module_name)
+    for name in attribute.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise ImportError(f"{module_name} has no attribute {name!r}.") from None
+    return found
+
+
+class LossUnderTest:
+    """One loss, given as a class, an instance, a factory or a plain function."""
+
+    def __init__(self, given, domain=None, oracle=None, declares=None):
+        self.given = given
+        self.oracle = oracle
+        self.kind = _kind(given)
+        own = getattr(given, "_klr_declares", None)
+        if self.kind == "instance":
+            own = getattr(type(given), "_klr_declares", own)
+        self.declares = {**(own or {}), **(declares or {})}
+        unknown = set(self.declares) - set(DECLARABLE)
+        if unknown:
+            raise ValueError(
+                f"Unknown declaration: {', '.join(sorted(unknown))}. Expected any of "
+                f"{', '.join(DECLARABLE)}."
+            )
+        self._asked_domain = domain or self.declares.get("domain")
+        if isinstance(self._asked_domain, str) and (
+            self._asked_domain not in domains.DOMAINS
+        ):
+            raise ValueError(
+                f"Unknown domain: {self._asked_domain!r}. Expected one of "
+                f"{', '.join(domains.DOMAINS)}, or a function (rng, n) -> "
+                "(y_true, y_pred)."
+            )
+
+    # What it is
+
+    @functools.cached_property
+    def loss(self):
+        """One instance, as `compile` would use it."""
+        if self.kind == "instance":
+            return self.given
+        if self.kind == "function":
+            return FunctionLoss(self.given, name=self._function_name())
+        made = self.given()
+        if callable(made) and not isinstance(made, compat.Loss):
+            made = FunctionLoss(made, name=getattr(made, "__name__", None))
+        return made
+
+    def _function_name(self):
+        name = getattr(self.given, "__name__", type(self.given).__name__)
+        return name.strip("<>") or "loss"
+
+    @property
+    def cls(self):
+        """The class of the loss, None for a plain function."""
+        if inspect.isclass(self.given):
+            return self.given
+        if self.is_function:
+            return None
+        return type(self.loss)
+
+    @functools.cached_property
+    def is_function(self):
+        return self.kind == "function" or (
+            not inspect.isclass(self.given) and type(self.loss) is FunctionLoss
+        )
+
+    @property
+    def name(self):
+        """What messages call it."""
+        if self.kind == "instance":
+            return type(self.given).__name__
+        return getattr(self.given, "__name__", type(self.given).__name__)
+
+    @property
+    def implementation(self):
+        """The function or class whose name the user chose, for saving."""
+        if not self.is_function:
+            return self.cls
+        return self.given if self.kind == "function" else self.loss.fn
+
+    def custom_objects(self):
+        found = self.implementation
+        return {getattr(found, "__name__", "loss"): found}
+
+    def importable(self):
+        """Whether another process can import the loss by its name."""
+        found = self.implementation
+        module = getattr(found, "__module__", None)
+        path = getattr(found, "__qualname__", "<locals>")
+        if module in (None, "__main__") or "<" in path:
+            return False
+        value = sys.modules.get(module)
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        return value is found
+
+    # What a check may need
+
+    def require(self, need):
+        """Raise `CheckSkipped` where a check cannot say anything.
+
+        runs          it returns something for ordinary samples
+        class         it is a `Loss` and has a config
+        per_sample    it returns one value per sample
+        independent   no sample changes the value of another
+        elementwise   y_true and y_pred have one shape
+        """
+        if need == "class":
+            if self.is_function:
+                raise CheckSkipped("a plain function has no config")
+            return
+        if self.problem is not None:
+            raise CheckSkipped("the loss does not run on ordinary samples; see `runs`")
+        if need == "per_sample" and not self.per_sample:
+            raise CheckSkipped("not one value per sample; see `one_value_per_sample`")
+        if need == "independent" and not (self.per_sample and self.independent):
+            raise CheckSkipped("a sample changes the loss of the others")
+        if need == "elementwise" and not self.domain.elementwise:
+            raise CheckSkipped(
+                f"(N, 1) means nothing in the domain {self.domain.name!r}"
+            )
+
+    @functools.cached_property
+    def problem(self):
+        """What is wrong with the loss on ordinary samples, or None."""
+        try:
+            self.domain  # noqa: B018 (may raise)
+            self.values(*self.sample)
+        except Exception as error:
+            return describe(error)
+        return None
+
+    @functools.cached_property
+    def per_sample(self):
+        values = self.values(*self.sample)
+        return values.ndim >= 1 and values.shape[0] == len(self.sample[0])
+
+    @functools.cached_property
+    def leak(self):
+        """How one sample changes another: (index, before, after), or None."""
+        y_true, y_pred = self.sample
+        before = self.values(y_true, y_pred)
+        other_true, other_pred = self.more(seed=1)
+        for changed in (0, len(y_true) - 1):
+            y_true2, y_pred2 = y_true.copy(), y_pred.copy()
+            y_true2[changed], y_pred2[changed] = other_true[0], other_pred[0]
+            after = self.values(y_true2, y_pred2)
+            if after.shape != before.shape:
+                return 0, before.flat[0], after.flat[0]
+            off = ~np.isclose(after, before, rtol=1e-5, atol=1e-6, equal_nan=True)
+            off[changed] = False
+            if off.any():
+                at = tuple(np.argwhere(off)[0])
+                return int(at[0]), before[at], after[at]
+        return None
+
+    @property
+    def independent(self):
+        return self.leak is None
+
+    # Its inputs
+
+    @functools.cached_property
+    def _chosen(self):
+        asked = self._asked_domain
+        if isinstance(asked, domains.Domain):
+            return asked, "as given"
+        if callable(asked):
+            return domains.custom(asked), "as given"
+        if asked is not None:
+            return domains.DOMAINS[asked], "as given"
+        logits = bool(_argument(self.loss, "from_logits", False))
+        suggested = domains.hint(self.name, logits)
+        reasons = []
+        if suggested is not None:
+            reason = self._unfit(suggested, strict=False)
+            if reason is None:
+                return suggested, "suggested by its name"
+            reasons.append(f"{suggested.name}: {reason}")
+        order = list(domains.DOMAINS.values())
+        if logits:
+            order.sort(key=lambda domain: domain.predicts != "logits")
+        for strict in (True, False):
+            for domain in order:
+                reason = self._unfit(domain, strict)
+                if reason is None:
+                    how = "with a gradient for every sample" if strict else "finite"
+                    return domain, f"the first that gives values {how}"
+                reasons.append(f"{domain.name}: {reason}")
+        raise ValueError(
+            "No domain fits; name one with `domain`. Tried " + "; ".join(reasons[:6])
+        )
+
+    @property
+    def domain(self):
+        return self._chosen[0]
+
+    @property
+    def domain_reason(self):
+        return self._chosen[1]
+
+    def _unfit(self, domain, strict):
+        """Why samples of `domain` are not what the loss takes, or None."""
+        y_true, y_pred = _draw(domain, 0, domains.SAMPLES)
+        try:
+            if not strict:
+                self.values(y_true, y_pred)
+                return None
+            values, gradient = self.gradient(y_true, y_pred)
+        except Exception as error:
+            return describe(error)
+        if not np.isfinite(values).all():
+            return "values that are not finite"
+        per_sample = values.ndim > 0 and values.shape[0] == len(y_true)
+        if not per_sample and domain.name != "real":
+            # Broadcasting labels against scores gives a value for anything.
+            return "not one value per sample"
+        if gradient is None or not np.isfinite(gradient).all():
+            return "no finite gradient"
+        alive = gradient.reshape(len(y_true), -1) != 0
+        enough = alive.mean() > 0.9 if domain.elementwise else alive.any(1).all()
+        if domain.name == "embeddings" and self._independent_in(y_true, y_pred):
+            return "a loss of embeddings compares samples; this one does not"
+        alone = domain.name in ("binary", "positive")
+        if alone and self._couples_columns(y_true, y_pred, gradient):
+            return "one column changes the gradient of another: classes, not bits"
+        return None if enough else "no gradient for most of y_pred"
+
+    def _couples_columns(self, y_true, y_pred, gradient):
+        moved = y_pred.copy()
+        moved[:, 0] *= 0.5
+        _, after = self.gradient(y_true, moved)
+        return not np.allclose(after[:, 1:], gradient[:, 1:], 1e-3)
+
+    def _independent_in(self, y_true, y_pred):
+        before = self.values(y_true, y_pred)
+        after = self.values(y_true[1:], y_pred[1:])
+        return before.shape[1:] == after.shape[1:] and np.allclose(
+            before[1:], after, 1e-5
+        )
+
+    @functools.cached_property
+    def sample(self):
+        """One batch, as NumPy float64 (and int32 labels)."""
+        return self.more()
+
+    def more(self, n=domains.SAMPLES, seed=0):
+        return _draw(self.domain, seed, n)
+
+    # Its values
+
+    def variant(self, reduction="none", dtype=None, loss=None):
+        """The loss with another reduction or dtype, everything else untouched.
+
+        Not by `copy.copy`, which in Keras 3 goes through the config: what a config
+        forgets is a check of its own, and must not disturb all others.
+        """
+        loss = self.loss if loss is None else loss
+        if not isinstance(loss, compat.Loss):  # what a saved model gives for a function
+            loss = FunctionLoss(loss, name="loss")
+        twin = object.__new__(type(loss))
+        twin.__dict__.update(vars(loss))
+        if reduction is not Ellipsis:
+            twin.reduction = reduction
+        if dtype is not None:
+            _set_dtype(twin, dtype)
+        return twin
+
+    def call(self, y_true, y_pred, weight=None, loss=None, **variant):
+        """The loss of arrays or tensors, eagerly, as a tensor.
+
+        y_pred gets the variant's dtype (float32 without one), and so does a y_true
+        that is not made of integers.
+        """
+        dtype = variant.get("dtype") or "float32"
+        y_true, y_pred = tensors(y_true, y_pred, dtype)
+        loss = self.variant(loss=loss, **variant)
+        if weight is None:
+            return tf.convert_to_tensor(loss(y_true, y_pred))
+        if isinstance(weight, np.ndarray) and weight.dtype.kind == "f":
+            weight = tf.constant(weight, dtype)
+        return tf.convert_to_tensor(loss(y_true, y_pred, sample_weight=weight))
+
+    def values(self, y_true, y_pred, weight=None, loss=None, **variant):
+        """As `call`, as a NumPy array, bfloat16 widened."""
+        return to_numpy(self.call(y_true, y_pred, weight, loss, **variant))
+
+    def gradient(self, y_true, y_pred, loss=None, dtype="float32"):
+        """The values, and the gradient of their sum in y_pred, or None."""
+        y_true, y_pred = tensors(y_true, y_pred, dtype)
+        loss = self.variant(loss=loss, dtype=None if dtype == "float32" else dtype)
+        values, gradient = values_and_gradient(loss, y_true, y_pred)
+        return to_numpy(values), None if gradient is None else to_numpy(gradient)
+
+    def weights(self, per_sample, values):
+        """One weight per sample in the shape of `values`: Keras does not broadcast."""
+        per_sample = np.asarray(per_sample)
+        shape = per_sample.shape + (1,) * (values.ndim - 1)
+        return per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
+
+    # Building it again
+
+    @functools.cached_property
+    def parameters(self):
+        """The constructor's parameters by name, without *args and **kwargs."""
+        if self.is_function:
+            return {}
+        try:
+            found = inspect.signature(self.cls).parameters
+        except (TypeError, ValueError):
+            return {}
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {n: p for n, p in found.items() if p.kind not in kinds}
+
+    @property
+    def takes_anything(self):
+        """Whether the constructor has **kwargs."""
+        return any(
+            p.kind is inspect.Parameter.VAR_KEYWORD
+            for p in inspect.signature(self.cls).parameters.values()
+        )
+
+    def arguments(self):
+        """The current value of every constructor argument that can be found."""
+        config = dict(self.loss.get_config())
+        found = {}
+        for name, parameter in self.parameters.items():
+            if name == "dtype":
+                continue
+            value = _argument(self.loss, name, config.get(name, parameter.default))
+            if value is not inspect.Parameter.empty:
+                found[name] = value
+        return found
+
+    @functools.cached_property
+    def settings(self):
+        """[(what, instance)]: the loss, then one per constructor argument changed.
+
+        A config that forgets an argument shows only where the argument does not have
+        its default, so each gets another value, of the same type, that the loss can
+        be built and called with.
+        """
+        found = [("as given", self.loss)]
+        if self.is_function:
+            return found
+        try:
+            arguments = self.arguments()
+            self.cls(**arguments)
+        except Exception:
+            return found
+        plain = self.values(*self.sample)
+        for name, value in arguments.items():
+            if name in ("name", "reduction"):
+                continue
+            for other in _others(value):
+                try:
+                    changed = self.cls(**{**arguments, name: other})
+                    values = self.values(*self.sample, loss=changed)
+                    ok = np.isfinite(values).all()
+                except Exception:
+                    continue
+                if ok and (values.shape != plain.shape or np.any(values != plain)):
+                    found.append((f"{name}={other!r}", changed))
+                    break
+        return found
+
+
+def _kind(given):
+    if inspect.isclass(given):
+        if not issubclass(given, compat.Loss):
+            raise TypeError(
+                f"{given.__name__} is no loss: it does not derive from "
+                f"{compat.PACKAGE}.losses.Loss, the Loss of the Keras in use."
+            )
+        return "class"
+    if isinstance(given, compat.Loss):
+        return "instance"
+    if not callable(given):
+        raise TypeError(
+            f"Expected a Loss class, an instance, a factory or a function of y_true "
+            f"and y_pred. Received: {given!r}."
+        )
+    try:
+        parameters = inspect.signature(given).parameters.values()
+    except (TypeError, ValueError):
+        return "function"
+    positional = [
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        and p.default is p.empty
+    ]
+    anything = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return "function" if len(positional) >= 2 or anything else "factory"
+
+
+def _argument(loss, name, default):
+    """The value of a constructor argument, where the loss keeps it under its name."""
+    for holder in (vars(loss), vars(loss).get("_fn_kwargs", {})):
+        for key in (name, "_" + name):
+            if key in holder:
+                return holder[key]
+    return default
+
+
+def _others(value):
+    """Other values of the kind of `value`, in the order in which to try them."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value - 1] if value < 0 else [value + 1, value + 2, value - 1]
+    if isinstance(value, float):
+        return [value * 0.5 + 0.1, value * 0.5, value * 2.0, value + 1.0]
+    if value is None:
+        return [1, 0.5, -1]
+    if isinstance(value, (list, tuple)) and all(isinstance(v, float) for v in value):
+        return [type(value)(v * 0.5 + 0.1 for v in value)] if value else []
+    return []
+
+
+def _set_dtype(loss, dtype):
+    if "_dtype_policy" in vars(loss):
+        loss._dtype_policy = keras.dtype_policies.get(dtype)
+        loss._dtype = loss._dtype_policy.compute_dtype
+    elif compat.GENERATION == 3 or "dtype" in vars(loss):
+        loss.dtype = dtype
+
+
+def _draw(domain, seed, n):
+    y_true, y_pred = domain.sample(np.random.default_rng(seed), n)
+    return np.asarray(y_true), np.asarray(y_pred)
+
+
+def tensors(y_true, y_pred, dtype="float32"):
+    """Both as tensors; integers stay what they are, tensors too."""
+
+    def convert(x):
+        if tf.is_tensor(x):
+            return x
+        x = np.asarray(x)
+        if x.dtype.kind in "iub":
+            return tf.constant(x)
+        return tf.cast(tf.constant(x), dtype)
+
+    return convert(y_true), convert(y_pred)
+
+
+def to_numpy(tensor):
+    tensor = tf.convert_to_tensor(tensor)
+    if tensor.dtype == tf.bfloat16:
+        tensor = tf.cast(tensor, tf.float32)
+    return tensor.numpy()
+
+
+def values_and_gradient(loss, y_true, y_pred):
+    """The values of `loss` and the gradient of their sum, eagerly or in a graph."""
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        values = tf.convert_to_tensor(loss(y_true, y_pred))
+        total = tf.reduce_sum(values)
+    return values, tape.gradient(total, y_pred)
+
+
+@functools.cache
+def host_loss(name):
+    """A loss of the host, to tell what the host itself does wrong."""
+    return LossUnderTest(getattr(keras.losses, name))

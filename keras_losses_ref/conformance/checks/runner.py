@@ -1,0 +1,274 @@
+"""Run the checks: `check_loss` gives a report, the parametrizer pytest cases."""
+
+import contextlib
+import functools
+import logging
+import time
+import warnings
+
+import tensorflow as tf
+
+from keras_losses_ref.conformance.checks import (
+    construction,
+    execution,
+    fresh_process,
+    gradients,
+    reductions,
+)
+from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
+from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
+from keras_losses_ref.conformance.evaluate import runtime_info
+from keras_losses_ref.conformance.report import Report
+
+# The plain before the dear, and last what a fresh process answers in the meantime.
+for _module in (construction, reductions, gradients, execution, fresh_process):
+    for _check in [*CHECKS.values()]:
+        if _check.function.__module__ == _module.__name__:
+            CHECKS[_check.name] = CHECKS.pop(_check.name)
+
+#: With fewer checks than this executed, a report is no evidence and fails.
+FLOOR = 30
+
+
+def check_loss(
+    loss,
+    *,
+    domain=None,
+    oracle=None,
+    expected_failures=None,
+    declares=None,
+    checks=None,
+    progress=None,
+):
+    """Check what must hold for any loss; the result has `.ok`, `.failures`, `.skipped`.
+
+    loss                a `Loss` class or instance, a factory without arguments, or a
+                        function of y_true and y_pred
+    domain              what the inputs look like: "real", "positive", "signs",
+                        "binary", "binary_logits", "one_hot", "logits", "indices",
+                        "index_logits", "probabilities", "segmentation", "embeddings",
+                        "distances", "sequence", or a function `(rng, n) -> (y_true,
+                        y_pred)`, or a `Domain`; without it one is tried out, and
+                        named in the report
+    oracle              a function of NumPy arrays y_true and y_pred that returns the
+                        values per sample
+    expected_failures   {check: reason}; one of them that passes is a failure
+    declares            what the loss could say itself in `_klr_declares`: see
+                        `DECLARABLE`
+    checks              the names of the checks to apply; all without it
+    progress            called with (done, total, name) before each check
+
+    Findings of severity "error" and "warning" make the report fail; "advice" does not.
+
+    >>> report = check_loss(MyLoss, domain="binary")
+    >>> assert report.ok, report.text()
+    """
+    subject = LossUnderTest(loss, domain, oracle, declares)
+    expected = _expected(subject, expected_failures)
+    chosen = _chosen(checks)
+    results = []
+    try:
+        _start_child(subject, chosen)
+        for done, check in enumerate(chosen):
+            if progress is not None:
+                progress(done, len(chosen), check.name)
+            start = time.perf_counter()
+            result = _judge(_run(check, subject), expected)
+            result.seconds = time.perf_counter() - start
+            results.append(result)
+    finally:
+        fresh_process.close(subject)
+    if progress is not None:
+        progress(len(chosen), len(chosen), "")
+    if checks is None:
+        results.append(_enough(subject, results))
+    return Report(results, _environment(subject))
+
+
+def _run(check, subject):
+    with _undisturbed():
+        return check.run(subject)
+
+
+@contextlib.contextmanager
+def _undisturbed():
+    """No noise of Keras's, no warnings turned into errors, no matrices in TF32.
+
+    The checks build models by the dozen, which TensorFlow and Keras have remarks on; a
+    GPU would round what the identity model only passes on.
+    """
+    loggers = [tf.get_logger(), logging.getLogger("absl")]
+    levels = [logger.level for logger in loggers]
+    exact = tf.config.experimental
+    rounds = exact.tensor_float_32_execution_enabled()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        exact.enable_tensor_float_32_execution(False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exact.enable_tensor_float_32_execution(rounds)
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
+def _chosen(checks):
+    if checks is None:
+        return list(CHECKS.values())
+    _known(checks)
+    return [check for name, check in CHECKS.items() if name in checks]
+
+
+def _known(names):
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        raise ValueError(
+            f"No such check: {', '.join(unknown)}. The checks are {', '.join(CHECKS)}."
+        )
+
+
+def _expected(subject, given):
+    expected = {**subject.declares.get("expected_failures", {}), **(given or {})}
+    _known(expected)
+    for name, reason in expected.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise ValueError(f"expected_failures[{name!r}] gives no reason.")
+    return expected
+
+
+def _judge(result, expected):
+    """Take into account that a failure was expected: strictly, both ways."""
+    if result.check not in expected or result.skipped:
+        return result
+    reason = expected[result.check]
+    if result.status == "passed":
+        result.status, result.severity = "failed", "error"
+        result.message = f"expected to fail ({reason}), and passes"
+        result.remedy = "Remove it from expected_failures."
+    else:
+        result.status = "expected"
+        result.message = f"{result.message}\nexpected: {reason}"
+    return result
+
+
+def _start_child(subject, chosen):
+    """Start the fresh process early: it runs beside the other checks."""
+    if not any(check.name in _OF_THE_CHILD for check in chosen):
+        return
+    with _undisturbed():
+        if subject.problem is None and subject.importable():
+            # Where it fails, the checks will meet it again, and report it.
+            with contextlib.suppress(Exception):
+                fresh_process.child_of(subject)
+
+
+_OF_THE_CHILD = frozenset(
+    check.name
+    for check in CHECKS.values()
+    if check.function.__module__ == fresh_process.__name__
+)
+
+
+def _enough(subject, results):
+    ran = sum(not result.skipped for result in results)
+    skipped = len(results) - ran
+    result = CheckResult("enough_checks_ran", "passed", subject=subject.name)
+    result.message = f"{ran} ran, {skipped} were skipped"
+    if ran < FLOOR:
+        result.status = "failed"
+        result.message += f"; fewer than {FLOOR} are no evidence"
+        result.remedy = "Mend what `runs` and the reasons of the skips say first."
+    return result
+
+
+def _environment(subject):
+    return {
+        **runtime_info(),
+        "subject": subject.name,
+        "domain": None if subject.problem else subject.domain.name,
+        "domain_chosen": None if subject.problem else subject.domain_reason,
+    }
+
+
+class BoundCheck:
+    """One check of one loss, as a test calls it: `check(loss)`.
+
+    It raises `AssertionError` with the result's text, or skips, or xfails.
+    """
+
+    def __init__(self, check, subject, expected):
+        self.check, self.subject, self.expected = check, subject, expected
+
+    @property
+    def name(self):
+        return self.check.name
+
+    def __repr__(self):
+        return self.name
+
+    def __call__(self, loss=None):
+        import pytest
+
+        __tracebackhide__ = True
+        subject = self.subject()
+        result = _judge(_run(self.check, subject), self.expected)
+        if result.skipped:
+            pytest.skip(result.message)
+        if result.status == "expected":
+            pytest.xfail(result.message)
+        if result.failed:
+            raise AssertionError(result.text())
+        return result
+
+
+def parametrize_with_loss_checks(
+    losses,
+    *,
+    domain=None,
+    oracle=None,
+    expected_failures=None,
+    declares=None,
+    checks=None,
+):
+    """A pytest decorator: one test for each loss and check.
+
+    expected_failures may be a dict for all losses, or a function of the loss that
+    returns one; the other arguments are those of `check_loss`.
+
+    >>> @parametrize_with_loss_checks([MyLoss, MyLoss(alpha=0.5)])
+    ... def test_my_losses(loss, check):
+    ...     check(loss)
+    """
+    import pytest
+
+    parameters = []
+    for loss in losses:
+        expects = expected_failures
+        if callable(expects):
+            expects = expects(loss)
+        # One subject for all checks of a loss: it remembers what is dear to compute.
+        # Made by the first test, not at collection.
+        subject = functools.lru_cache(maxsize=1)(
+            functools.partial(_shared, loss, domain, oracle, declares)
+        )
+        probe = LossUnderTest(loss, domain, oracle, declares)
+        expected = _expected(probe, expects)
+        for check in _chosen(checks):
+            parameters.append(
+                pytest.param(
+                    loss,
+                    BoundCheck(check, subject, expected),
+                    id=f"{probe.name}-{check.name}",
+                )
+            )
+    return pytest.mark.parametrize(("loss", "check"), parameters)
+
+
+def _shared(loss, domain, oracle, declares):
+    import atexit
+
+    subject = LossUnderTest(loss, domain, oracle, declares)
+    atexit.register(fresh_process.close, subject)
+    return subject

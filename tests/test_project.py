@@ -1,0 +1,58 @@
+"""The files that other tools read about this project are valid and agree."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import keras_losses_ref as klr
+
+ROOT = pathlib.Path(__file__).parent.parent
+WORKFLOW = ROOT / ".github/workflows/tests.yml"
+CITATION = ROOT / "CITATION.cff"
+
+
+def assert_valid(*arguments):
+    """Validate a file against its public schema, which check-jsonschema carries."""
+    pytest.importorskip("check_jsonschema", reason="comes with the extra dev")
+    command = [sys.executable, "-m", "check_jsonschema", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_workflow_is_valid():
+    assert_valid("--builtin-schema", "vendor.github-workflows", WORKFLOW)
+
+
+def test_citation_is_valid():
+    assert_valid("--builtin-schema", "vendor.citation-file-format", CITATION)
+
+
+def test_workflow_with_an_unknown_key_is_refused(tmp_path):
+    broken = tmp_path / "tests.yml"
+    text = WORKFLOW.read_text("utf-8").replace("runs-on:", "runs_on:")
+    broken.write_text(text, encoding="utf-8")
+    with pytest.raises(AssertionError, match="runs-on"):
+        assert_valid("--builtin-schema", "vendor.github-workflows", broken)
+
+
+def test_sessions_of_the_workflow_exist():
+    noxfile = (ROOT / "noxfile.py").read_text("utf-8")
+    for session, host in re.findall(
+        r'nox --session "?(\w+)(?:\((.*?)\))?', WORKFLOW.read_text("utf-8")
+    ):
+        assert f"def {session}(" in noxfile
+        assert not host or f'"{host}":' in noxfile
+
+
+def test_citation_and_changelog_name_a_release():
+    version = re.search(r"^version: (.+)$", CITATION.read_text("utf-8"), re.M)[1]
+    date = re.search(r'^date-released: "(.+)"$', CITATION.read_text("utf-8"), re.M)[1]
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## [{version}] - {date}" in changelog
+    base = re.match(r"\d+\.\d+\.\d+", klr.__version__)[0]
+    assert klr.__version__ == version or tuple(map(int, base.split("."))) > tuple(
+        map(int, version.split("."))
+    )
