@@ -16,7 +16,7 @@ import keras_losses_ref as klr
 from keras_losses_ref import cli
 from keras_losses_ref.conformance import accuracy, bench, cases, checks
 from keras_losses_ref.conformance.report import accuracy as accuracy_report
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -73,7 +73,9 @@ def test_a_dead_link_is_found(tmp_path):
     assert found == ["#nowhere", "gone.md", "gone.svg", "page.md#rows"]
 
 
-@pytest.mark.skipif(host.GENERATION == 2, reason="defaults on the page are of Keras 3")
+@pytest.mark.skipif(
+    compat.GENERATION == 2, reason="defaults on the page are of Keras 3"
+)
 @pytest.mark.parametrize("page", reference_pages.PAGES)
 def test_a_printed_page_is_current(page):
     written = (DOCS / page).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import readme_tables
 from keras_losses_ref import cli
 from keras_losses_ref.conformance import cases, checks
 from keras_losses_ref.conformance.report import accuracy as accuracy_report
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 ROOT = README.parent
@@ -36,7 +36,7 @@ def test_every_block_is_run_by_a_test_here():
         assert kinds.count(kind) == number
 
 
-@pytest.mark.skipif(host.GENERATION == 2, reason="the ledger's names are of Keras 3")
+@pytest.mark.skipif(compat.GENERATION == 2, reason="the ledger's names are of Keras 3")
 def test_the_tables_are_those_that_are_printed():
     text = README.read_text("utf-8")
     print_again = "python docs/tools/readme_tables.py README.md docs"
@@ -132,7 +132,7 @@ def test_console_session_goes_as_shown(my_losses, capsys):
     (line, *report), (_, code) = (command.splitlines() for command in commands)
     assert cli.main(shlex.split(line)[1:]) == int(code)
     printed = capsys.readouterr().out.splitlines()
-    if host.GENERATION == 3:
+    if compat.GENERATION == 3:
         at = -1
         for line in report:  # in this order; "..." is what was left out
             at = at if line == "..." else printed.index(line, at + 1)

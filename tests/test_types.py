@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 ROOT = pathlib.Path(klr.__file__).parent.parent
 STUB = ast.parse(pathlib.Path(klr.__file__ + "i").read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def test_a_class_takes_what_the_stub_says(name):
         if name not in LAYERS or method.name != "__call__":  # that one is Keras's
             assert_signature_matches(method, getattr(runtime, "__func__", runtime))
     if name in LAYERS:
-        assert issubclass(cls, host.keras.layers.Layer)
+        assert issubclass(cls, compat.keras.layers.Layer)
     elif name != "Loss":
         assert NAMES[name].bases[0].id == "Loss" and issubclass(cls, klr.Loss)
         kept = [n.target.id for n in NAMES[name].body if isinstance(n, ast.AnnAssign)]

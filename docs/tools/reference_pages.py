@@ -29,12 +29,14 @@ _COMMAND = "`python docs/tools/reference_pages.py docs`"
 #: Modules by name: `losses.hinge` is the function.
 _GROUPS = {
     "Regression": "regression",
-    "Cross-entropies and distributions": "crossentropy",
+    "Cross-entropies": "crossentropy",
+    "Focal cross-entropies": "focal",
+    "Distributions": "divergence",
     "Margins": "hinge",
     "Masks": "segmentation",
     "Embeddings": "similarity",
     "Sequences": "sequence",
-    "Large vocabularies": "linear",
+    "Large vocabularies": "linear_crossentropy",
 }
 
 #: Every loss, by class; those that no Keras has, and no case is about, come last.
@@ -48,7 +50,7 @@ LOSSES = (
 )
 
 #: What a module has beside its losses.
-_BESIDES = {"linear": (losses.LinearHead, losses.linear_logits)}
+_BESIDES = {"linear_crossentropy": (losses.LinearHead, losses.linear_logits)}
 
 _GROUPS_OF_CHECKS = {
     "Construction and saving": construction,

@@ -51,21 +51,21 @@ class HostRules:
 
 def host_rules() -> HostRules:
     """The rules of the Keras in use, asked each time: a user may change them."""
-    from keras_losses_ref.losses import host
+    from keras_losses_ref.losses import compat
 
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         rules = "keras2"
-    elif not host.SAFE_MEAN:
+    elif not compat.SAFE_MEAN:
         rules = "keras3.0"
     else:
-        rules = "keras3" if host.MASK_DIVISION == "safe" else "keras3.7"
+        rules = "keras3" if compat.MASK_DIVISION == "safe" else "keras3.7"
     return HostRules(
-        host.VERSION,
-        host.GENERATION,
-        host.REDUCTIONS,
+        compat.VERSION,
+        compat.GENERATION,
+        compat.REDUCTIONS,
         rules,
-        host.RECOVERS_BEHIND_IGNORE_CLASS,
-        host.floatx(),
+        compat.RECOVERS_BEHIND_IGNORE_CLASS,
+        compat.floatx(),
     )
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_losses_ref import cli
 from keras_losses_ref.conformance import bench, cases
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 SPECS = {subject.name: subject for subject in bench.SPECS}
 
@@ -38,14 +38,14 @@ def test_a_place_for_each_path_and_size():
 
 @pytest.mark.parametrize("subject", bench.SPECS, ids=lambda subject: subject.name)
 def test_inputs_are_those_of_the_loss(subject):
-    if host.builtin(subject.loss) is None:
+    if compat.builtin(subject.loss) is None:
         pytest.skip(f"this Keras has no {subject.loss}")
     y_true, y_pred = bench.tensors(subject.draw, subject.small)
     again = bench.tensors(subject.draw, subject.small)
     np.testing.assert_array_equal(y_true, again[0])
     np.testing.assert_array_equal(y_pred, again[1])
     assert tuple(y_pred.shape) == subject.small
-    loss = getattr(host.keras.losses, subject.loss)(**dict(subject.arguments))
+    loss = getattr(compat.keras.losses, subject.loss)(**dict(subject.arguments))
     value, gradient = bench.step(loss, "small")(y_true, y_pred)
     assert math.isfinite(value) and np.isfinite(gradient).all()
     assert np.any(gradient)
@@ -154,7 +154,7 @@ def test_bench_command_measures_the_losses_named(tmp_path):
     options = ["--fast", "--path", "small", "--format", "json", "--output", str(file)]
     assert cli.main(["bench", "MeanSquaredError", "CTC", *options]) == 0
     document = json.loads(file.read_text("utf-8"))
-    absent = host.builtin("CTC") is None
+    absent = compat.builtin("CTC") is None
     assert [c["loss"] for c in document["cells"]] == ["MeanSquaredError", "CTC"][
         : 2 - absent
     ]

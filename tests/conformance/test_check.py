@@ -13,7 +13,7 @@ from planted import PLANTED, half_the_error, plant, uphill
 
 from keras_losses_ref import cli, losses
 from keras_losses_ref.conformance import cases, check, deviations, report
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 @pytest.mark.parametrize("loss", cases.HANDWRITTEN)
@@ -68,7 +68,7 @@ def test_a_gradient_of_the_wrong_sign_is_caught_where_the_value_is_right(monkeyp
 # --- the ledger is strict -------------------------------------------------------------
 
 
-@pytest.mark.skipif(host.GENERATION == 2, reason="Keras 2 takes any axis")
+@pytest.mark.skipif(compat.GENERATION == 2, reason="Keras 2 takes any axis")
 def test_a_difference_without_an_entry_fails(monkeypatch):
     monkeypatch.setattr(deviations, "DEVIATIONS", ())
     chosen = check.select(patterns=["sparse_categorical_crossentropy/axis_1*"])
@@ -78,7 +78,7 @@ def test_a_difference_without_an_entry_fails(monkeypatch):
 
 
 def test_an_entry_that_does_not_show_fails(monkeypatch):
-    from keras_losses_ref.conformance.evaluate import Outcome
+    from keras_losses_ref.conformance.outcome import Outcome
 
     stale = deviations.Deviation(
         "made-up",
@@ -94,7 +94,7 @@ def test_an_entry_that_does_not_show_fails(monkeypatch):
     shown = report.render(result)
     assert not result.ok
     assert "ledger/made-up" in shown
-    assert f"end the entry's versions before {host.VERSION}" in shown
+    assert f"end the entry's versions before {compat.VERSION}" in shown
 
 
 def test_every_entry_is_complete():
@@ -149,7 +149,7 @@ def test_json_holds_what_a_program_needs(capsys):
     assert document["schema"] == 1
     assert document["verdict"] == "conforms"
     assert document["environment"]["tensorflow"] == tf.__version__
-    assert document["environment"]["keras"] == host.VERSION
+    assert document["environment"]["keras"] == compat.VERSION
     assert document["counts"]["agree"] > 0
     assert document["counts"]["unexplained"] == 0
     covered = document["coverage"]["CategoricalCrossentropy"]

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from planted import half_the_error, plant
 
 from keras_losses_ref.conformance import cases, check
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 ROWS, COLUMNS = 3, 4
 
@@ -112,6 +112,6 @@ def test_generated_cases_agree(loss):
             for failure in check.check([case]).failures
             if failure.aspect != "ledger"  # one case need not show what a ledger says
         ]
-        assert not failures, "\n\n".join(failures) + f"\nKeras {host.VERSION}"
+        assert not failures, "\n\n".join(failures) + f"\nKeras {compat.VERSION}"
 
     assert_agrees()

@@ -25,7 +25,7 @@ from loss_rows import (
 )
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 MODES = ("eager", "graph", "xla")
 
@@ -206,7 +206,7 @@ PER_STEP += rows("indices")
 @by_loss_slowly(PER_STEP)
 def test_mask_of_an_embedding(row):
     if row.loss == "CategoricalGeneralizedCrossEntropy" and row.keras is None:
-        pytest.skip(f"{host.PACKAGE} {host.VERSION} has no {row.loss}")
+        pytest.skip(f"{compat.PACKAGE} {compat.VERSION} has no {row.loss}")
     x, y = _steps(row.kind)
 
     def model():
@@ -336,7 +336,7 @@ def test_several_outputs(as_dict, mode):
         model = _outputs_model(as_dict)
         histories.append(train(model, losses, (x, y), mode, loss_weights=weights))
     assert_same(*histories)
-    if host.GENERATION == 2 or host.RELEASE >= (3, 7):  # the sum, and each part
+    if compat.GENERATION == 2 or compat.RELEASE >= (3, 7):  # the sum, and each part
         assert len(histories[0][0]) == 4
 
 
@@ -470,7 +470,7 @@ def test_logits_are_not_recovered_behind_a_cast(row, mode):
     x, y = row.data()
     ours = train(_saturated(row, "float64"), row.ours(), (x, y), mode)
     assert ours[0]["loss"][0] < 16.2
-    if host.GENERATION == 2 and row.loss == "BinaryCrossentropy":
+    if compat.GENERATION == 2 and row.loss == "BinaryCrossentropy":
         return  # Keras 2 adds 1e-7 within the logarithm: another value at 0 and 1
     theirs = train(_saturated(row, "float64"), row.keras(), (x, y), mode)
     assert_same(ours, theirs, learns=False)
@@ -486,6 +486,6 @@ def test_the_rows_are_the_host_s_losses_too():
     theirs = {
         name
         for name, value in vars(keras.losses).items()
-        if isinstance(value, type) and issubclass(value, host.Loss)
+        if isinstance(value, type) and issubclass(value, compat.Loss)
     }
     assert theirs - {"Loss", "LossFunctionWrapper"} <= set(ROWS)

@@ -29,7 +29,7 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
     to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 def _eager(subject):
@@ -185,7 +185,7 @@ def fit_reports_the_same_loss(subject):
     """`fit` and `evaluate` report the loss that a direct call gives."""
     y_true, y_pred = tensors(*subject.sample)
     given = subject.given if subject.kind == "function" else subject.loss
-    how = {"jit_compile": "auto"} if host.GENERATION == 3 else {}
+    how = {"jit_compile": "auto"} if compat.GENERATION == 3 else {}
     model = identity_model(subject, given, **how)
     want = subject.values(y_true, y_pred, reduction=...)
     if want.ndim:

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from keras_losses_ref.conformance.checks import domains
 from keras_losses_ref.conformance.checks.check import CheckSkipped, describe
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
-keras = host.keras
+keras = compat.keras
 
 #: What a loss may declare about itself, in the class attribute (or the attribute of
 #: the function) `_klr_declares`, a dict with any of these keys.
@@ -85,7 +85,7 @@ class LossUnderTest:
         if self.kind == "function":
             return FunctionLoss(self.given, name=self._function_name())
         made = self.given()
-        if callable(made) and not isinstance(made, host.Loss):
+        if callable(made) and not isinstance(made, compat.Loss):
             made = FunctionLoss(made, name=getattr(made, "__name__", None))
         return made
 
@@ -300,7 +300,7 @@ class LossUnderTest:
         forgets is a check of its own, and must not disturb all others.
         """
         loss = self.loss if loss is None else loss
-        if not isinstance(loss, host.Loss):  # what a saved model gives for a function
+        if not isinstance(loss, compat.Loss):  # what a saved model gives for a function
             loss = FunctionLoss(loss, name="loss")
         twin = object.__new__(type(loss))
         twin.__dict__.update(vars(loss))
@@ -411,13 +411,13 @@ class LossUnderTest:
 
 def _kind(given):
     if inspect.isclass(given):
-        if not issubclass(given, host.Loss):
+        if not issubclass(given, compat.Loss):
             raise TypeError(
                 f"{given.__name__} is no loss: it does not derive from "
-                f"{host.PACKAGE}.losses.Loss, the Loss of the Keras in use."
+                f"{compat.PACKAGE}.losses.Loss, the Loss of the Keras in use."
             )
         return "class"
-    if isinstance(given, host.Loss):
+    if isinstance(given, compat.Loss):
         return "instance"
     if not callable(given):
         raise TypeError(
@@ -466,7 +466,7 @@ def _set_dtype(loss, dtype):
     if "_dtype_policy" in vars(loss):
         loss._dtype_policy = keras.dtype_policies.get(dtype)
         loss._dtype = loss._dtype_policy.compute_dtype
-    elif host.GENERATION == 3 or "dtype" in vars(loss):
+    elif compat.GENERATION == 3 or "dtype" in vars(loss):
         loss.dtype = dtype
 
 

@@ -15,13 +15,13 @@ from keras_losses_ref.conformance.deviations.rounded_autodiff import (
     logsumexp,
     where,
 )
-from keras_losses_ref.conformance.evaluate import (
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.tolerance import round_to
+from keras_losses_ref.conformance.truth import (
     IMPOSSIBLE,
-    Outcome,
     activate,
     merged_mask,
     reduction_rules,
-    round_to,
     rounded,
 )
 

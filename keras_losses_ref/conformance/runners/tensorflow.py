@@ -15,15 +15,13 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import platform
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-import keras_losses_ref
 from keras_losses_ref import losses
-from keras_losses_ref.conformance.cases import DEVICES
+from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES
 from keras_losses_ref.conformance.outcome import Outcome, refusal
 from keras_losses_ref.conformance.truth import (
     TAKES_INDICES,
@@ -32,9 +30,8 @@ from keras_losses_ref.conformance.truth import (
     plain,
     right_answer,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
-COMPILED = ("graph", "xla", "nested")
 
 def evaluate(cases, implementation):
     """Yield (case, outcome) for each of `cases`, in their order.
@@ -42,9 +39,10 @@ def evaluate(cases, implementation):
     Neighbours that share loss, dtype, device and a compiled path are traced as one:
     compiling them one by one takes minutes where this takes seconds.
     """
+
     def group(case):
-        alone = case.path not in COMPILED or case.expected_error is not None
-        alone = alone or case.reduction not in host.REDUCTIONS
+        alone = case.path not in COMPILED_PATHS or case.expected_error is not None
+        alone = alone or case.reduction not in compat.REDUCTIONS
         # One input that is refused would fail the function that it shares.
         alone = alone or right_answer(case).error is not None
         shared = (case.loss, case.dtype, case.device, case.path)
@@ -63,24 +61,37 @@ class Unsupported(Exception):
     """This host has no such loss, argument or reduction."""
 
 
+def unsupported(case, implementation):
+    """Why the implementation has no such loss, or None where it has."""
+    cls = _class_of(case, implementation)
+    if cls is None:
+        return f"Keras {compat.VERSION} has no {case.loss}"
+    if case.reduction not in compat.REDUCTIONS:
+        return f"Keras {compat.VERSION} has no reduction {case.reduction!r}"
+    accepted = inspect.signature(cls).parameters
+    for name in case.config:
+        if name not in accepted:
+            return f"{case.loss} of Keras {compat.VERSION} has no {name!r}"
+    return None
+
+
+def _class_of(case, implementation):
+    module = losses if implementation == "ours" else compat.keras.losses
+    return getattr(module, case.loss, None)
+
+
 def make(case, implementation):
     """The loss instance that a case asks, ours or the host's."""
-    module = losses if implementation == "ours" else host.keras.losses
-    cls = getattr(module, case.loss, None)
-    if cls is None:
-        raise Unsupported(f"Keras {host.VERSION} has no {case.loss}")
-    if case.reduction not in host.REDUCTIONS:
-        raise Unsupported(f"Keras {host.VERSION} has no reduction {case.reduction!r}")
-    accepted = inspect.signature(cls).parameters
-    missing = [name for name in case.config if name not in accepted]
-    if missing:
-        raise Unsupported(f"{case.loss} of Keras {host.VERSION} has no {missing[0]!r}")
+    reason = unsupported(case, implementation)
+    if reason is not None:
+        raise Unsupported(reason)
+    cls = _class_of(case, implementation)
     kwargs = dict(case.config, reduction=case.reduction)
     if implementation == "ours":
         kwargs["jit_compile"] = case.path == "xla"
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         return cls(**kwargs)
-    if "dtype" in accepted:
+    if "dtype" in inspect.signature(cls).parameters:
         return cls(**kwargs, dtype=case.dtype)
     loss = cls(**kwargs)
     loss.dtype = case.dtype  # the classes of Keras 3.0 to 3.3 take none
@@ -112,7 +123,7 @@ def _ask(loss, case, y_true, y_pred, weight, mask):
         elif mask is not None:
             output = tf.identity(y_pred)  # a mask hangs on its own tensor
         if mask is not None:
-            host.set_mask(output, mask)
+            compat.set_mask(output, mask)
         return loss(y_true, output, sample_weight=weight)
 
     if case.path == "nested":
@@ -154,7 +165,7 @@ def _alone(case, implementation):
                 return _fit(loss, case)
             if case.path == "reloaded":
                 return _reloaded(loss, case)
-            ask = _compiled(_ask, case.path) if case.path in COMPILED else _ask
+            ask = _compiled(_ask, case.path) if case.path in COMPILED_PATHS else _ask
             return _outcome(*ask(loss, case, *tensors(case)))
     except Unsupported as reason:
         return Outcome(unsupported=str(reason))
@@ -196,7 +207,7 @@ def _compiled_together(cases, implementation, path):
 
 def _reloaded(loss, case):
     """The case, asked of what its loss's config makes when it is loaded."""
-    losses_module = host.keras.losses
+    losses_module = compat.keras.losses
     config = loss.get_config()
     loss = losses_module.deserialize(losses_module.serialize(loss))
     kept = {
@@ -208,7 +219,7 @@ def _reloaded(loss, case):
 
 def _fit(loss, case):
     """One batch through `fit`, with SGD at rate 1: the step is the gradient."""
-    keras = host.keras
+    keras = compat.keras
     y_true, y_pred, weight, mask = tensors(case)
 
     class Prediction(keras.layers.Layer):
@@ -270,16 +281,3 @@ def devices():
     found = tf.config.list_logical_devices()
     names = [device.name.replace("/device:", "") for device in found]
     return [name for name in names if name.startswith(DEVICES)]
-
-
-def runtime_info(used=("CPU:0",)):
-    """What a report must name for its numbers to mean anything."""
-    return {
-        "keras_losses_ref": keras_losses_ref.__version__,
-        "tensorflow": tf.__version__,
-        "keras": host.VERSION,
-        "keras_package": host.PACKAGE,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "device": ", ".join(used),
-    }

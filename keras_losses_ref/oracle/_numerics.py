@@ -17,7 +17,7 @@ _EPSILON32 = float(np.float32(1e-7))
 _ONE_MINUS_EPSILON32 = float(np.float32(1) - np.float32(1e-7))
 
 
-def quiet(function):
+def ignore_fp_warnings(function):
     """Let NaN and infinity pass as values: they are answers here, not accidents."""
 
     @functools.wraps(function)
@@ -139,12 +139,12 @@ def leave_one_out(x):
     return (high - x) + low, high
 
 
-def weighted(w, v):
+def mul_zero_inf_is_zero(w, v):
     """w * v, where a weight of 0 silences an infinity (but never a NaN)."""
     return np.where((w == 0) & np.isinf(v), 0, w * v)
 
 
-def below(x, top):
+def shifted_with_error(x, top):
     """(x - top, its rounding error), 0 where x is top even if that is infinite.
 
     exp(x - top) magnifies the error by nothing but itself: e + e * error is exact.
@@ -219,7 +219,7 @@ def mean_of(elements, slopes, axis, y_pred, shape):
     n = elements.shape[axis]
     values = float64(np.asarray(total(elements, axis)) / WIDE(n))
 
-    @quiet
+    @ignore_fp_warnings
     def pullback(upstream):
         upstream = upstream_array(upstream, values.shape)
         g = np.expand_dims(upstream, axis) * slopes / WIDE(n)

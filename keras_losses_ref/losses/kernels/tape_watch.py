@@ -16,6 +16,10 @@ try:
         from tensorflow.python.eager import tape as _record
 except ImportError:
     PossibleTapeGradientTypes = _record = None
+try:
+    from tensorflow.python.eager.forwardprop_util import pack_tangents
+except ImportError:
+    pack_tangents = None
 
 #: What may watch some tensors: nothing, one tape or forward accumulator, or more.
 NOTHING, ONE, MORE = 0, 1, 2
@@ -26,6 +30,11 @@ def watching(tensors):
     if PossibleTapeGradientTypes is None:
         return MORE
     return PossibleTapeGradientTypes(list(tensors))
+
+
+def in_forward_mode(tensor):
+    """Whether a forward accumulator that runs now may watch `tensor`."""
+    return pack_tangents is None or bool(pack_tangents([tensor]).tangents)
 
 
 def unrecorded(function, *tensors):

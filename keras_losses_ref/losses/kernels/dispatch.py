@@ -13,8 +13,8 @@ that was seen before, in a graph a shape that is known, and in Keras's `fit` one
 batch alone is open; only on CPUs, and only so many shapes of one loss.
 
 A training step asks for the gradient to y_pred, once. Where a tape shows that (see
-`tape.py`), one kernel, or one traced call, gives it together with the loss. Else the
-gradient has a kernel of its own, which starts again from the inputs; it is made of
+`tape_watch.py`), one kernel, or one traced call, gives it together with the loss. Else
+the gradient has a kernel of its own, which starts again from the inputs; it is made of
 differentiable operations, and can itself be differentiated.
 """
 
@@ -25,36 +25,33 @@ import threading
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host, tape
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.kernels import tape_watch
 
-# No public names, yet there from TensorFlow 2.12 to 2.21; without them only slower.
-try:
-    from tensorflow.compiler.tf2xla.python.xla import optimization_barrier as _barrier
-except ImportError:
-    _barrier = None
+# No public name, yet there from TensorFlow 2.12 to 2.21; without it only slower.
 try:
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 except ImportError:
     GraphOrParentsInXlaContext = None
 
 #: Elements of y_pred from which a compiled kernel beats the plain operations.
-LARGE = 2**16
+MIN_ELEMENTS = 2**16
 #: The same for one sample, where `fit` leaves the size of the batch open.
-LARGE_SAMPLE = 2**9
+MIN_ELEMENTS_PER_SAMPLE = 2**9
 #: Elements of a row from which a kernel computes them again rather than keeps them.
-LONG_ROW = 64
+REMAT_MIN_ROW = 64
 #: How many shapes of one loss are compiled, before the other ways have to do: those of
 #: a whole batch and of the last one, in training and in validation.
-MOST_SHAPES = 4
+MAX_COMPILED_SHAPES = 4
 #: How often a shape is run plainly, and found valid, before it is traced or compiled.
-PATIENCE = 2
-#: How many shapes of `outputs` are compiled in graphs, which tell none comes again.
-MOST_SHAPES_UNSEEN = 2
+WARMUP_CALLS = 2
+#: How many shapes of `run_no_grad` are compiled in graphs, which tell none comes again.
+MAX_COMPILED_SHAPES_IN_GRAPH = 2
 #: How often shapes that differ are run plainly, before a function is traced for all.
-LONG_PATIENCE = 16
+WARMUP_SHAPES = 16
 #: How many shapes and how many kernels are remembered: a program without end must not
 #: fill the memory, of which a kernel takes some hundred kilobytes.
-_MOST_SEEN, _MOST_KERNELS = 10_000, 500
+SEEN_CACHE_SIZE, KERNEL_CACHE_SIZE = 10_000, 500
 
 _seen = collections.Counter()
 #: loss: the signatures that are compiled for it, eagerly or in graphs.
@@ -101,20 +98,20 @@ def run(core, key, tensors, jit_compile):
     return kernel(*(tensor for tensor in tensors if tensor is not None))
 
 
-def outputs(function, tensors, compiles=True):
+def run_no_grad(function, tensors, compiles=True):
     """`function(*tensors)`, all its outputs, where nobody differentiates it.
 
     It is traced once, for all shapes, and where that pays compiled; `run` with the
     wish of the loss is around it, or nothing.
     """
-    wish = getattr(_tracing, "jit_compile", "auto")
+    jit_compile = getattr(_tracing, "jit_compile", "auto")
     tensors = [tf.stop_gradient(tensor) for tensor in tensors]
     signature = _signature(tensors)
     if in_kernel() or tf.config.functions_run_eagerly() or signature is None:
         return function(*tensors)
-    if wish is False:
+    if jit_compile is False:
         compiles = False
-    compiles = compiles and _compiles_now(function, signature, wish)
+    compiles = compiles and _compiles_now(function, signature, jit_compile)
     ranks = tuple((dtype, len(shape)) for dtype, shape in signature)
     key = function, ranks, compiles
     if key not in _kernels:
@@ -125,16 +122,16 @@ def outputs(function, tensors, compiles=True):
     return _kernels[key](*tensors)
 
 
-def _compiles_now(function, signature, wish):
+def _compiles_now(function, signature, jit_compile):
     compiled = _compiled_shapes.get(function, ())
-    if wish is True or signature in compiled:
+    if jit_compile is True or signature in compiled:
         return True
     if tf.executing_eagerly():
         key = function, signature
         _remember(_seen, key, _seen[key] + 1)
-        if _seen[key] <= PATIENCE:
+        if _seen[key] <= WARMUP_CALLS:
             return False
-    elif len(compiled) >= MOST_SHAPES_UNSEEN:
+    elif len(compiled) >= MAX_COMPILED_SHAPES_IN_GRAPH:
         return False
     if not _worth_compiling(function, signature, signature[-1][1]):
         return False
@@ -173,19 +170,19 @@ def _kernel(core, key, jit_compile):
         tensors = iter(tensors)
         return core(*(next(tensors) if there else None for there in given))
 
-    force, alike = jit_compile is True, _open(key)
+    force, open_key = jit_compile is True, _open_key(key)
     if eager and not force:
         _remember(_seen, key, _seen[key] + 1)
-        _remember(_seen, alike, _seen[alike] + 1)
-    repeated = force or not eager or _seen[key] > PATIENCE
+        _remember(_seen, open_key, _seen[open_key] + 1)
+    repeated = force or not eager or _seen[key] > WARMUP_CALLS
     if repeated and (force or _worth_compiling(loss, signature, signature[1][1])):
         _compiled_shapes.setdefault(loss, set()).add(signature)
         specs = [
             tf.TensorSpec(shape, dtype) for dtype, shape in filter(None, signature)
         ]
         kernel = _compiled(filled, specs, eager)
-    elif eager and (repeated or _seen[alike] > LONG_PATIENCE):
-        kernel = _traced(filled, alike)
+    elif eager and (repeated or _seen[open_key] > WARMUP_SHAPES):
+        kernel = _traced(filled, open_key)
     else:
         return None
     _remember(_kernels, key, kernel)
@@ -193,12 +190,12 @@ def _kernel(core, key, jit_compile):
 
 
 def _remember(memory, key, value):
-    if len(memory) >= (_MOST_KERNELS if memory is _kernels else _MOST_SEEN):
+    if len(memory) >= (KERNEL_CACHE_SIZE if memory is _kernels else SEEN_CACHE_SIZE):
         memory.clear()
     memory[key] = value
 
 
-def _open(key):
+def _open_key(key):
     """The key of all tensors of these dtypes and ranks; axes of 1 stay known."""
     loss, signature, _ = key
     return loss, tuple(
@@ -211,14 +208,14 @@ def _worth_compiling(loss, signature, shape):
     if not shape or None in shape[1:] or not _only_cpus():
         return False
     compiled = _compiled_shapes.get(loss, ())
-    if signature not in compiled and len(compiled) >= MOST_SHAPES:
+    if signature not in compiled and len(compiled) >= MAX_COMPILED_SHAPES:
         return False
     if shape[0] is None:
-        return math.prod(shape[1:]) >= LARGE_SAMPLE and host.in_fit()
-    return math.prod(shape) >= LARGE
+        return math.prod(shape[1:]) >= MIN_ELEMENTS_PER_SAMPLE and compat.in_fit()
+    return math.prod(shape) >= MIN_ELEMENTS
 
 
-def even_row(loss, y_true, y_pred):
+def block_length(loss, y_true, y_pred):
     """The length of rows in which a kernel would be faster, or None: as they are.
 
     Kernels run over whole vectors of a row: one of 21 leaves most of a vector empty,
@@ -230,12 +227,12 @@ def even_row(loss, y_true, y_pred):
     shape = tuple(y_pred.shape)
     if tuple(y_true.shape) != shape or len(shape) < 2:
         return None
-    if None in shape[1:] or shape[-1] >= LONG_ROW or _in_compiled_step():
+    if None in shape[1:] or shape[-1] >= REMAT_MIN_ROW or _in_compiled_step():
         return None
-    sample, enough = math.prod(shape[1:]), LARGE_SAMPLE
+    sample, enough = math.prod(shape[1:]), MIN_ELEMENTS_PER_SAMPLE
     if shape[0] is not None:
-        sample, enough = sample * shape[0], LARGE
-    if sample < enough or (shape[0] is None and not host.in_fit()):
+        sample, enough = sample * shape[0], MIN_ELEMENTS
+    if sample < enough or (shape[0] is None and not compat.in_fit()):
         return None
     if tf.executing_eagerly():  # a shape that does not come again stays as it is
         seen = _seen[loss, shape]
@@ -263,9 +260,9 @@ def _traced(filled, key):
     if key not in _kernels:
         make = functools.partial(tf.function, autograph=False)
         at = functools.partial(_concrete, specs=list(filter(None, key[1])))
-        forward, both = at(make(filled)), at(make(_with_slope(filled)))
-        by_pred = at(make(_gradient_to(filled, [1])))
-        _remember(_kernels, key, _on_tape(both, by_pred, forward, forward))
+        forward, both = at(make(filled)), at(make(_value_and_grad(filled)))
+        d_pred = at(make(_gradient_to(filled, [1])))
+        _remember(_kernels, key, _on_tape(both, d_pred, forward, forward))
     return _kernels[key]
 
 
@@ -277,48 +274,46 @@ def _compiled(core, specs, eager):
     gradient to the others, costs nothing until it is.
     """
     floating = [i for i, spec in enumerate(specs) if i != 1 and spec.dtype.is_floating]
-    forward, both = _xla(core), _xla(_with_slope(core))
-    by_pred, by_others = (_xla(_gradient_to(core, to)) for to in ([1], floating))
+    forward, both = _xla(core), _xla(_value_and_grad(core))
+    d_pred, d_others = (_xla(_gradient_to(core, to)) for to in ([1], floating))
 
     def kernel(*tensors):
         @tf.custom_gradient
-        def of_pred(y_pred):
+        def to_pred(y_pred):
             value = forward(*map(tf.stop_gradient, tensors))
-            return value, lambda upstream: by_pred(upstream, *tensors)[0]
+            return value, lambda upstream: d_pred(upstream, *tensors)[0]
 
-        value = of_pred(tensors[1])
+        value = to_pred(tensors[1])
         if not floating:
             return value
 
         @tf.custom_gradient
-        def of_others(*_):
+        def to_others(*_):
             """Nothing, but with the gradients to the other tensors."""
-            return tf.zeros_like(value), (
-                lambda upstream: by_others(upstream, *tensors)
-            )
+            return tf.zeros_like(value), (lambda upstream: d_others(upstream, *tensors))
 
-        return value + of_others(*(tensors[i] for i in floating))
+        return value + to_others(*(tensors[i] for i in floating))
 
     if not eager:
-        return _on_tape(both, by_pred, kernel, kernel)
-    quick = [_concrete(function, specs) for function in (both, by_pred, forward)]
+        return _on_tape(both, d_pred, kernel, kernel)
+    quick = [_concrete(function, specs) for function in (both, d_pred, forward)]
     return _on_tape(*quick, kernel)
 
 
-def _with_slope(core):
+def _value_and_grad(core):
     """(*tensors) -> the value of `core`, and its gradient to y_pred where that serves.
 
     Who asks for the gradient scales it, which in half precision it must be before it is
     rounded.
     """
 
-    def with_slope(*tensors):
+    def value_and_grad(*tensors):
         value = core(*tensors)
         if value.shape.rank != 0 or value.dtype.size < 4:
             return (value,)
         return value, *_gradients(value, [tensors[1]])
 
-    return with_slope
+    return value_and_grad
 
 
 def _gradient_to(core, positions):
@@ -353,78 +348,42 @@ def _concrete(function, specs):
     return call
 
 
-def _on_tape(both, by_pred, alone, kernel):
+def _on_tape(both, d_pred, alone, kernel):
     """`kernel`, but quicker where one tape watches y_pred alone, as in any usual step.
 
     Then the gradient is computed with the value, and the step back has to scale it.
 
-    both     what gives the value, and its gradient if it can; made by `_with_slope`
+    both     what gives the value, and its gradient if it can; made by `_value_and_grad`
     by_pred  what gives the gradient, where that is asked for by itself
     alone    what gives the value where nothing is watching
     """
 
     def on_tape(*tensors):
-        watching = tape.watching(tensors)
-        if watching == tape.NOTHING:
+        watching = tape_watch.watching(tensors)
+        if watching == tape_watch.NOTHING:
             return alone(*tensors)
-        if watching == tape.MORE or tape.watching([tensors[0], *tensors[2:]]):
+        if watching == tape_watch.MORE or tape_watch.watching(
+            [tensors[0], *tensors[2:]]
+        ):
             return kernel(*tensors)
-        value, *slope = tape.unrecorded(both, *tensors)
+        value, *grad = tape_watch.unrecorded(both, *tensors)
 
         def gradient(upstream):
             # Unless the gradient itself is to be differentiated.
-            if slope and not tape.watching([upstream, *tensors]):
-                return _times(upstream, slope[0])
-            return by_pred(upstream, *tensors)[0]
+            if grad and not tape_watch.watching([upstream, *tensors]):
+                return _times(upstream, grad[0])
+            return d_pred(upstream, *tensors)[0]
 
-        tape.record(value, tensors[1], gradient)
+        tape_watch.record(value, tensors[1], gradient)
         return value
 
     return on_tape
 
 
-def _times(factor, slope):
-    """factor * slope, for a factor that mostly is known, and 1."""
+def _times(factor, grad):
+    """factor * grad, for a factor that mostly is known, and 1."""
     known = tf.get_static_value(factor) if _only_cpus() else None
-    return slope if known is not None and known == 1 else factor * slope
-
-
-@tf.custom_gradient
-def anew(*tensors):
-    """`tensors`, in a kernel with nothing known of what was computed from them.
-
-    Where a whole step is compiled, XLA would keep what a loss and its gradient have in
-    common: of one element to compute it again takes less time than to write and read.
-    """
-    same = _barrier(*tensors) if _barrier and in_kernel() else list(tensors)
-    return same, lambda *upstream: upstream
-
-
-def recomputes(tensor):
-    """Whether a kernel does better to compute again what it needs twice of `tensor`.
-
-    Not where rows are short: what is kept of them is computed whole vectors at a time.
-    """
-    length = tensor.shape[-1] if tensor.shape.rank else None
-    return in_kernel() and (length or 0) >= LONG_ROW
-
-
-def parts(function, *tensors):
-    """(turn) -> `function(*tensors)`: in a kernel computed anew for each turn, from 1.
-
-    Elsewhere it is computed once.
-    """
-
-    def computed(turn):
-        apart = tensors
-        for _ in range(turn):  # XLA sees through two that are the same
-            apart = anew(*apart)
-        return function(*apart)
-
-    if recomputes(tensors[-1]):
-        return computed
-    once = functools.lru_cache(maxsize=None)(lambda: function(*tensors))
-    return lambda turn: once()
+    return grad if known is not None and known == 1 else factor * grad
 
 
 def _xla(function):

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import keras_losses_ref as klr
 from keras_losses_ref.conformance import bench
-from keras_losses_ref.losses import fused, host
-from keras_losses_ref.losses import tape as tape_of_kernels
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.kernels import dispatch, tape_watch
 
 NEWEST_XLA = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21)
 #: Of an unusual length, so that no other test has made kernels for it.
@@ -23,9 +23,9 @@ SHAPE = (13, 7)
 def fresh_caches(monkeypatch):
     """What a test makes and counts is its own."""
     for name in ("_seen", "_compiled_shapes", "_kernels"):
-        memory = copy.copy(getattr(fused, name))
+        memory = copy.copy(getattr(dispatch, name))
         memory.clear()
-        monkeypatch.setattr(fused, name, memory)
+        monkeypatch.setattr(dispatch, name, memory)
 
 
 def inputs(subject, shape=SHAPE):
@@ -85,9 +85,9 @@ def test_traced_is_plain(subject):
     plain, traced = make(subject, jit_compile=False), make(subject)
     for alone in (False, True):
         expected = value_and_grads(plain, y_true, y_pred, alone=alone)
-        for _ in range(fused.PATIENCE + 1):
+        for _ in range(dispatch.WARMUP_CALLS + 1):
             found = value_and_grads(traced, y_true, y_pred, alone=alone)
-        assert fused._kernels
+        assert dispatch._kernels
         assert_same(found, expected)
 
 
@@ -138,7 +138,7 @@ def test_a_compiled_step_keeps_nothing_in_float64(subject):
 def test_compiled_in_other_dtypes(dtype):
     y_true, y_pred = inputs(bench.SUBJECTS[0])
     y_true, y_pred = tf.cast(y_true, dtype), tf.cast(y_pred, dtype)
-    arguments = {} if host.GENERATION == 2 else {"dtype": dtype}
+    arguments = {} if compat.GENERATION == 2 else {"dtype": dtype}
     plain, compiled = (
         klr.MeanSquaredError(jit_compile=jit, **arguments) for jit in (False, True)
     )
@@ -157,17 +157,17 @@ def mse(**arguments):
 
 def large(rows=300):
     rng = np.random.default_rng(0)
-    shape = (rows, fused.LARGE // 256)
+    shape = (rows, dispatch.MIN_ELEMENTS // 256)
     return [tf.constant(rng.normal(size=shape), tf.float32) for _ in range(2)]
 
 
 def compiled_shapes():
-    return sum(map(len, fused._compiled_shapes.values()))
+    return sum(map(len, dispatch._compiled_shapes.values()))
 
 
 def test_a_large_shape_is_compiled_when_it_comes_again():
     loss, batch = mse(), large()
-    for _ in range(fused.PATIENCE):
+    for _ in range(dispatch.WARMUP_CALLS):
         loss(*batch)
     assert compiled_shapes() == 0
     loss(*batch)
@@ -177,72 +177,72 @@ def test_a_large_shape_is_compiled_when_it_comes_again():
 
 def test_a_small_shape_is_not_compiled():
     loss = mse()
-    for _ in range(fused.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         loss(tf.zeros([4, 3]), tf.ones([4, 3]))
     assert compiled_shapes() == 0
-    assert fused._kernels
+    assert dispatch._kernels
 
 
-@pytest.mark.parametrize("features", [fused.LARGE // 256, 32])
+@pytest.mark.parametrize("features", [dispatch.MIN_ELEMENTS // 256, 32])
 def test_lengths_that_change_compile_nothing(features):
     for loss in (mse(), klr.Huber()):
         for rows in range(300, 306):
             loss(*(tf.reshape(tensor, [rows, -1, features]) for tensor in large(rows)))
-    ranks = {len(key[1][1][1]) for key in fused._seen if len(key) == 3}
+    ranks = {len(key[1][1][1]) for key in dispatch._seen if len(key) == 3}
     assert ranks == {3}  # not in even rows, which pay for kernels alone
-    assert not fused._kernels
+    assert not dispatch._kernels
     assert compiled_shapes() == 0
 
 
 def test_lengths_that_change_for_long_are_traced_once(monkeypatch):
-    monkeypatch.setattr(fused, "LONG_PATIENCE", 3)
+    monkeypatch.setattr(dispatch, "WARMUP_SHAPES", 3)
     loss = mse()
     for length in range(2, 9):
         value = loss(tf.zeros([2, length]), tf.ones([2, length]))
     assert value.numpy() == 1.0
-    functions = {id(kernel) for kernel in fused._kernels.values()}
+    functions = {id(kernel) for kernel in dispatch._kernels.values()}
     assert len(functions) == 1
 
 
 def test_only_so_many_shapes_are_compiled():
     loss = mse()
-    for rows in range(300, 300 + fused.MOST_SHAPES + 2):
-        for _ in range(fused.PATIENCE + 1):
+    for rows in range(300, 300 + dispatch.MAX_COMPILED_SHAPES + 2):
+        for _ in range(dispatch.WARMUP_CALLS + 1):
             loss(*large(rows))
-    assert compiled_shapes() == fused.MOST_SHAPES
+    assert compiled_shapes() == dispatch.MAX_COMPILED_SHAPES
 
 
 def test_a_shape_is_one_eagerly_and_in_graphs():
     loss = mse()
-    for rows in range(300, 300 + fused.MOST_SHAPES):
-        for _ in range(fused.PATIENCE + 1):
+    for rows in range(300, 300 + dispatch.MAX_COMPILED_SHAPES):
+        for _ in range(dispatch.WARMUP_CALLS + 1):
             loss(*large(rows))
         tf.function(loss.__call__).get_concrete_function(*large(rows))
-    assert compiled_shapes() == fused.MOST_SHAPES
-    assert len(fused._kernels) == 2 * fused.MOST_SHAPES
+    assert compiled_shapes() == dispatch.MAX_COMPILED_SHAPES
+    assert len(dispatch._kernels) == 2 * dispatch.MAX_COMPILED_SHAPES
 
 
 def test_caches_of_seen_shapes_are_bounded(monkeypatch):
-    monkeypatch.setattr(fused, "_MOST_KERNELS", 3)
+    monkeypatch.setattr(dispatch, "KERNEL_CACHE_SIZE", 3)
     for number in range(8):
         loss = klr.Huber(delta=1.0 + number, jit_compile=True)
         loss(tf.zeros([4, 3]), tf.ones([4, 3]))
-        assert 1 <= len(fused._kernels) <= 3
+        assert 1 <= len(dispatch._kernels) <= 3
 
 
 def test_jit_compile_false_disables_kernels():
     loss, batch = mse(jit_compile=False), large()
-    for _ in range(fused.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         loss(*batch)
     tf.function(loss.__call__)(*batch)
-    assert not fused._kernels
+    assert not dispatch._kernels
 
 
 def test_functions_that_run_eagerly_are_not_compiled():
     tf.config.run_functions_eagerly(True)
     try:
         assert mse(jit_compile=True)(tf.zeros([2, 3]), tf.ones([2, 3])) == 1.0
-        assert not fused._kernels
+        assert not dispatch._kernels
     finally:
         tf.config.run_functions_eagerly(False)
 
@@ -264,13 +264,16 @@ def test_an_open_batch_is_compiled_in_fit_alone():
     spec = tf.TensorSpec([None, batch[0].shape[1] * 4], tf.float32)
     tf.function(loss.__call__).get_concrete_function(spec, spec)
     assert compiled_shapes() == 0
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         return  # its `fit` has no name that tells
-    keras = host.keras
-    model = keras.Sequential([keras.layers.Dense(fused.LARGE_SAMPLE)])
+    keras = compat.keras
+    model = keras.Sequential([keras.layers.Dense(dispatch.MIN_ELEMENTS_PER_SAMPLE)])
     model.compile(optimizer="sgd", loss=loss)
     model.fit(
-        np.zeros([6, 2]), np.ones([6, fused.LARGE_SAMPLE]), batch_size=4, verbose=0
+        np.zeros([6, 2]),
+        np.ones([6, dispatch.MIN_ELEMENTS_PER_SAMPLE]),
+        batch_size=4,
+        verbose=0,
     )
     assert compiled_shapes() == 1
 
@@ -292,10 +295,10 @@ def test_other_values_of_jit_compile_are_refused():
 def test_a_loss_that_changes_is_not_mistaken_for_what_it_was():
     y_true, y_pred = tf.zeros([4, 3]), tf.fill([4, 3], 3.0)
     loss = klr.Huber(delta=1.0)
-    for _ in range(fused.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         assert loss(y_true, y_pred).numpy() == 2.5
     loss.delta = 2.0
-    for _ in range(fused.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         assert loss(y_true, y_pred).numpy() == 4.0
 
 
@@ -367,11 +370,11 @@ WATCHERS = {
 @pytest.mark.parametrize("jit", [True, "auto"])
 def test_kernels_give_every_watcher_the_same_gradient(jit, watch, private, monkeypatch):
     if not private:
-        monkeypatch.setattr(tape_of_kernels, "PossibleTapeGradientTypes", None)
+        monkeypatch.setattr(tape_watch, "PossibleTapeGradientTypes", None)
     y_true, y_pred = inputs(bench.SUBJECTS[0])
     # Anew for each: a `tf.function` takes two equal losses for one.
     ways = [klr.LogCosh(jit_compile=j, name=f"{j}_{private}") for j in (jit, False)]
-    for _ in range(fused.PATIENCE + 1):
+    for _ in range(dispatch.WARMUP_CALLS + 1):
         found = watch(ways[0], y_true, y_pred)
     assert_same(found, watch(ways[1], y_true, y_pred), rtol=1e-6)
 
@@ -388,25 +391,25 @@ def test_a_hinge_that_is_nan_has_no_gradient(jit):
 
 
 def test_watched_tensors_are_found():
-    x, watching = tf.ones([2]), tape_of_kernels.watching
-    assert watching([x]) == tape_of_kernels.NOTHING
+    x, watching = tf.ones([2]), tape_watch.watching
+    assert watching([x]) == tape_watch.NOTHING
     with tf.GradientTape() as one:
-        assert watching([x]) == tape_of_kernels.NOTHING
+        assert watching([x]) == tape_watch.NOTHING
         one.watch(x)
-        assert watching([x]) == tape_of_kernels.ONE
-        assert watching([2.0 * x]) == tape_of_kernels.ONE
+        assert watching([x]) == tape_watch.ONE
+        assert watching([2.0 * x]) == tape_watch.ONE
         with tf.GradientTape() as other:
-            assert watching([x]) == tape_of_kernels.ONE
+            assert watching([x]) == tape_watch.ONE
             other.watch(x)
-            assert watching([x]) == tape_of_kernels.MORE
+            assert watching([x]) == tape_watch.MORE
     with tf.GradientTape(persistent=True) as one:
         one.watch(x)
-        assert watching([x]) == tape_of_kernels.MORE
+        assert watching([x]) == tape_watch.MORE
 
 
 def test_in_half_precision_a_gradient_is_scaled_before_it_is_rounded():
     y_true, y_pred = tf.zeros([40, 50]), tf.fill([40, 50], 1e-3)
-    arguments = {} if host.GENERATION == 2 else {"dtype": "float16"}
+    arguments = {} if compat.GENERATION == 2 else {"dtype": "float16"}
     y_true, y_pred = (tf.cast(tensor, "float16") for tensor in (y_true, y_pred))
     loss, scale = mse(jit_compile=True, **arguments), 2.0**12
     with tf.GradientTape() as tape:
@@ -435,9 +438,9 @@ def test_short_rows_of_a_large_batch_are_run_over_in_longer_ones(loss):
             tf.constant(rng.uniform(0.05, 0.95, shape), tf.float32) for _ in range(2)
         )
         plain = type(loss).from_config({**loss.get_config(), "jit_compile": False})
-        for _ in range(fused.PATIENCE + 2):
+        for _ in range(dispatch.WARMUP_CALLS + 2):
             found = value_and_grads(loss, y_true, y_pred, alone=True)
-        signatures = set().union(*fused._compiled_shapes.values())
+        signatures = set().union(*dispatch._compiled_shapes.values())
         assert [signature[1][1] for signature in signatures] == [(84, 1024)]
         assert_same(found, value_and_grads(plain, y_true, y_pred, alone=True))
 
@@ -446,7 +449,7 @@ def test_what_a_row_belongs_to_is_left_alone():
     shape = (64, 64, 21)
     y_true, y_pred = tf.zeros(shape), tf.ones(shape)
     weight = tf.concat([tf.zeros([32, 64]), tf.ones([32, 64])], 0)
-    for _ in range(fused.PATIENCE + 2):
+    for _ in range(dispatch.WARMUP_CALLS + 2):
         assert mse()(y_true, y_pred, weight).numpy() == 0.5
         assert mse(reduction="none")(y_true, y_pred).shape == shape[:2]
         assert mse(reduction="sum")(y_true, y_pred).numpy() == 64 * 64
@@ -506,6 +509,6 @@ def test_a_mask_and_a_class_to_ignore():
     for jit in (False, True):
         loss = klr.SparseCategoricalCrossentropy(ignore_class=2, jit_compile=jit)
         masked = tf.identity(y_pred)
-        host.set_mask(masked, tf.constant([True, True, True, False]))
+        compat.set_mask(masked, tf.constant([True, True, True, False]))
         found.append(loss(y_true, masked))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-6)

@@ -11,7 +11,7 @@ import math
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import fused
+from keras_losses_ref.losses.kernels import dispatch
 
 
 def log(x, sharp=False):
@@ -23,7 +23,7 @@ def log(x, sharp=False):
 
 def log1p(x, sharp=False):
     """log(1 + x)."""
-    if sharp or not fused.in_kernel():
+    if sharp or not dispatch.in_kernel():
         return tf.math.log1p(x)
     whole = 1.0 + x
     if x.dtype == tf.float64:
@@ -54,11 +54,11 @@ def quotient(a, b, sharp=False):
     A quotient of two tensors that is used twice would be written out by XLA, and read
     again; a product is not.
     """
-    return a / b if sharp or not fused.in_kernel() else a * (1.0 / b)
+    return a / b if sharp or not dispatch.in_kernel() else a * (1.0 / b)
 
 
 def _exactly(x, sharp):
-    return sharp or x.dtype != tf.float64 or not fused.in_kernel()
+    return sharp or x.dtype != tf.float64 or not dispatch.in_kernel()
 
 
 @tf.custom_gradient

@@ -16,9 +16,9 @@ import pytest
 import tensorflow as tf
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host, linear
+from keras_losses_ref.losses import compat, linear_crossentropy
 
-keras = host.keras
+keras = compat.keras
 MODES = ("eager", "graph", "xla")
 #: 300 tokens of 8 features: five chunks, the last one filled up with five rows.
 TOKENS, FEATURES, CLASSES = 300, 8, 50
@@ -269,12 +269,12 @@ def test_a_mask_drops_what_it_marks(mode):
 
     def masked(*parts):
         logits = klr.linear_logits(*parts)
-        host.set_mask(logits, mask)
+        compat.set_mask(logits, mask)
         return logits
 
     def dense(*parts):
         logits = dense_logits(*parts)
-        host.set_mask(logits, mask)
+        compat.set_mask(logits, mask)
         return logits
 
     ours = klr.LinearSparseCategoricalCrossentropy(ignore_class=7, dtype="float64")
@@ -604,4 +604,6 @@ def test_the_wrong_tuple_and_an_activation_are_refused():
 def test_the_example_of_the_docstring_holds():
     value = klr.linear_sparse_categorical_crossentropy(1, [1.0], [[0.0, 2.0]])
     assert float(value) == pytest.approx(0.12693, rel=1e-4)
-    assert "# 0.12693" in linear.LinearSparseCategoricalCrossentropy.__doc__
+    assert (
+        "# 0.12693" in linear_crossentropy.LinearSparseCategoricalCrossentropy.__doc__
+    )

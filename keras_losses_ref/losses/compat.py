@@ -113,10 +113,10 @@ def init_base(loss, name, reduction, dtype):
     loss.dtype = None if dtype is None else tf.as_dtype(dtype).name
 
 
-def dtype_of(loss, y_pred):
-    """The dtype in which `loss` takes `y_pred`, as a `tf.DType`."""
-    if loss.dtype is not None:
-        return tf.as_dtype(loss.dtype)
+def dtype_of(dtype, y_pred):
+    """The dtype in which a loss of this `dtype` takes `y_pred`, as a `tf.DType`."""
+    if dtype is not None:
+        return tf.as_dtype(dtype)
     dtype = getattr(y_pred, "dtype", None)
     if dtype is not None and tf.as_dtype(dtype).is_floating:
         return tf.as_dtype(dtype)

@@ -1,5 +1,7 @@
 """The last layer of a large vocabulary and its loss, without all of its logits.
 
+Known elsewhere as fused linear cross-entropy (Liger) or cut cross-entropy (CCE).
+
 For 4,096 tokens and 50,000 classes the logits take 0.8 GB, with their gradient up to
 2.5 GB, and neither is wanted: only the loss is. Here the last layer's product with its
 weight is part of the loss, and is taken for a few hundred tokens at a time.
@@ -22,23 +24,23 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import (
-    Loss,
-    check_label_smoothing,
-    check_positive,
-    total_loss,
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss
+from keras_losses_ref.losses.crossentropy import SparseCategoricalCrossentropy
+from keras_losses_ref.losses.inputs import (
+    assert_labels_in_range,
+    nan_where_label_invalid,
     widened,
 )
-from keras_losses_ref.losses.crossentropy import (
-    SparseCategoricalCrossentropy,
+from keras_losses_ref.losses.reduction import reduce_weighted_values
+from keras_losses_ref.losses.validation import (
+    check_label_smoothing,
     check_labels,
-    known_only,
-    looked_up,
+    check_positive,
 )
 
 #: No fewer tokens at a time, however few the features: a product of less is slow.
-FEWEST_TOKENS = 64
+MIN_TOKENS = 64
 
 
 class Parts(NamedTuple):
@@ -72,8 +74,8 @@ def linear_logits(hidden, weight, bias=None, softcap=None):
     return logits
 
 
-@host.register
-class LinearHead(host.Dense):
+@compat.register
+class LinearHead(compat.Dense):
     """A Dense layer for logits, which its paired loss does without in a graph.
 
     units       the number of classes
@@ -95,7 +97,7 @@ class LinearHead(host.Dense):
 
     def add_weight(self, *args, **kwargs):
         """A weight that mixed precision leaves alone."""
-        return super().add_weight(*args, **{**kwargs, host.AUTOCAST: False})
+        return super().add_weight(*args, **{**kwargs, compat.AUTOCAST: False})
 
     def call(self, inputs):
         bias = self.bias if self.use_bias else None
@@ -105,7 +107,7 @@ class LinearHead(host.Dense):
         return {**super().get_config(), "softcap": self.softcap}
 
 
-@host.register
+@compat.register
 @tf.autograph.experimental.do_not_convert
 def linear_sparse_categorical_crossentropy(
     y_true,
@@ -143,11 +145,11 @@ def linear_sparse_categorical_crossentropy(
     """
     name = "linear_sparse_categorical_crossentropy"
     parts = to_parts(name, Parts(hidden, weight, bias, softcap))
-    problem = Problem(name, y_true, parts, ignore_class, label_smoothing)
-    return problem.values()
+    chunked = ChunkedLoss(name, y_true, parts, ignore_class, label_smoothing)
+    return chunked.values()
 
 
-@host.register
+@compat.register
 class LinearSparseCategoricalCrossentropy(Loss):
     __doc__ = linear_sparse_categorical_crossentropy.__doc__
 
@@ -158,7 +160,7 @@ class LinearSparseCategoricalCrossentropy(Loss):
         self,
         ignore_class=None,
         label_smoothing=0.0,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="linear_sparse_categorical_crossentropy",
         dtype=None,
     ):
@@ -178,23 +180,25 @@ class LinearSparseCategoricalCrossentropy(Loss):
         if parts is None:
             return self._of_whole_logits(y_pred)(y_true, y_pred, sample_weight)
         with tf.name_scope(self._scope()):
-            problem = Problem(self.name, y_true, parts, **self._bound())
+            chunked = ChunkedLoss(self.name, y_true, parts, **self._call_kwargs())
             dtype = parts.weight.dtype if self.dtype is None else self.dtype
             weigh = functools.partial(
-                total_loss,
+                reduce_weighted_values,
                 sample_weight=sample_weight,
-                mask=host.get_mask(y_pred[0] if isinstance(y_pred, tuple) else y_pred),
-                reduction=host.effective_reduction(self),
+                mask=compat.get_mask(
+                    y_pred[0] if isinstance(y_pred, tuple) else y_pred
+                ),
+                reduction=compat.effective_reduction(self),
                 dtype=tf.float64,
             )
-            return tf.cast(problem.total(weigh), dtype)
+            return tf.cast(chunked.total(weigh), dtype)
 
     def call(self, y_true, y_pred):
         """The loss per sample, before weights and reduction."""
         parts = self._parts(y_pred)
         if parts is None:
             return self._of_whole_logits(y_pred).call(y_true, y_pred)
-        return Problem(self.name, y_true, parts, **self._bound()).values()
+        return ChunkedLoss(self.name, y_true, parts, **self._call_kwargs()).values()
 
     def _parts(self, y_pred):
         """What y_pred is made of, or None if that is not known."""
@@ -271,7 +275,7 @@ def to_parts(name, parts):
     return Parts(*tensors, check_softcap(name, parts.softcap))
 
 
-class Problem:
+class ChunkedLoss:
     """Labels and the parts of the logits, checked, in one row for each token."""
 
     def __init__(self, name, y_true, parts, ignore_class, label_smoothing):
@@ -299,8 +303,8 @@ class Problem:
             labels = tf.where(valid, labels, tf.zeros_like(labels))
             hidden = tf.where(valid[:, tf.newaxis], hidden, tf.zeros_like(hidden))
             self.valid = valid
-        factor = tf.cast(1 + looked_up(labels, classes), hidden.dtype)
-        factor = known_only(factor, labels, weight)
+        factor = tf.cast(1 + assert_labels_in_range(labels, classes), hidden.dtype)
+        factor = nan_where_label_invalid(factor, labels, weight)
         known = tf.equal(factor, 1.0)
         if self.valid is not None:
             factor = tf.where(self.valid, factor, tf.zeros_like(factor))
@@ -315,7 +319,7 @@ class Problem:
         """One value for each token in the shape of the labels, the ignored masked."""
         values = tf.ensure_shape(tf.reshape(values, self.shape), self.static_shape)
         if self.valid is not None:
-            host.set_mask(values, tf.reshape(self.valid, self.shape))
+            compat.set_mask(values, tf.reshape(self.valid, self.shape))
         return values
 
     def values(self):
@@ -323,11 +327,11 @@ class Problem:
 
         @tf.custom_gradient
         def losses(*tensors):
-            (values,) = run(self.labels, tensors, None, *self.options)
+            (values,) = _no_tape(self.labels, tensors, None, *self.options)
 
             def gradient(upstream):
-                _, *slopes = run(self.labels, tensors, upstream, *self.options)
-                return once(slopes, upstream, *tensors)
+                _, *grads = _no_tape(self.labels, tensors, upstream, *self.options)
+                return no_second_derivative(grads, upstream, *tensors)
 
             return values, gradient
 
@@ -354,15 +358,15 @@ class Problem:
         @tf.custom_gradient
         def weighed(counts, *tensors):
             counted = tf.cast(counts, self.factor.dtype) * self.factor
-            values, *slopes = run(self.labels, tensors, counted, *self.options)
+            values, *grads = _no_tape(self.labels, tensors, counted, *self.options)
             values = tf.math.multiply_no_nan(values, self.factor)
             values = tf.cast(values, counts.dtype)
 
             def gradient(upstream):
                 narrow = tf.cast(upstream, self.factor.dtype)
-                slopes_now = [narrow * slope for slope in slopes]
-                return once(
-                    [upstream * values, *slopes_now], upstream, counts, *tensors
+                scaled_grads = [narrow * grad for grad in grads]
+                return no_second_derivative(
+                    [upstream * values, *scaled_grads], upstream, counts, *tensors
                 )
 
             return tf.reduce_sum(counts * values), gradient
@@ -385,8 +389,8 @@ def in_shape_of(name, labels, hidden):
     return labels
 
 
-def once(slopes, *inputs):
-    """`slopes`, first derivatives by hand, which refuse to be differentiated again."""
+def no_second_derivative(grads, *inputs):
+    """`grads`, first derivatives by hand, which refuse to be differentiated again."""
 
     @tf.custom_gradient
     def final(*_):
@@ -397,17 +401,17 @@ def once(slopes, *inputs):
                 "SparseCategoricalCrossentropy(from_logits=True) on a Dense layer."
             )
 
-        return [tf.identity(slope) for slope in slopes], refuse
+        return [tf.identity(grad) for grad in grads], refuse
 
     return final(*inputs)
 
 
-def run(labels, tensors, counts, smoothing, softcap):
-    """`in_chunks`, out of sight of any tape: else it would keep all of the chunks."""
+def _no_tape(labels, tensors, counts, smoothing, softcap):
+    """`scan_chunks`, out of sight of any tape: else it would keep all of the chunks."""
     tensors = [tf.stop_gradient(tensor) for tensor in tensors]
     counts = None if counts is None else tf.stop_gradient(counts)
     if not tf.executing_eagerly():
-        return in_chunks(labels, tensors, counts, smoothing, softcap)
+        return scan_chunks(labels, tensors, counts, smoothing, softcap)
     kinds = tuple((t.dtype, *t.shape[1:]) for t in tensors)
     function = traced(smoothing, softcap, counts is not None, kinds)
     return function(labels, tensors, counts)
@@ -415,22 +419,22 @@ def run(labels, tensors, counts, smoothing, softcap):
 
 @functools.cache
 def traced(smoothing, softcap, *_):
-    """`in_chunks` as a graph of its own, in which chunks reuse each other's memory."""
+    """`scan_chunks` as a graph of its own, in which chunks share their memory."""
 
     def of(labels, tensors, counts):
-        return in_chunks(labels, tensors, counts, smoothing, softcap)
+        return scan_chunks(labels, tensors, counts, smoothing, softcap)
 
     return tf.function(of, autograph=False, reduce_retracing=True)
 
 
-def in_chunks(labels, tensors, counts, smoothing, softcap):
-    """What `of_chunk` gives for all tokens, of which it gets some at a time.
+def scan_chunks(labels, tensors, counts, smoothing, softcap):
+    """What `chunk_loss_and_grads` gives for all tokens, a chunk at a time.
 
     The logits of a chunk take half as much memory as the weight.
     """
     hidden, weight, *bias = tensors
     tokens, features = labels.shape[0], weight.shape[0]
-    most = max(FEWEST_TOKENS, (features or 0) // 2)
+    most = max(MIN_TOKENS, (features or 0) // 2)
     tokens = tf.shape(labels)[0] if tokens is None else tokens
     features = tf.shape(weight)[0] if features is None else features
     chunks = tokens // most + 1
@@ -451,7 +455,9 @@ def in_chunks(labels, tensors, counts, smoothing, softcap):
     arrays = [tf.TensorArray(hidden.dtype, chunks) for _ in rows[1:]]
 
     def step(i, arrays, sums):
-        result = of_chunk(weight, bias, smoothing, softcap, *(row[i] for row in rows))
+        result = chunk_loss_and_grads(
+            weight, bias, smoothing, softcap, *(row[i] for row in rows)
+        )
         of_rows, of_sums = result[: len(arrays)], result[len(arrays) :]
         arrays = [array.write(i, part) for array, part in zip(arrays, of_rows)]
         return i + 1, arrays, [total + part for total, part in zip(sums, of_sums)]
@@ -466,7 +472,7 @@ def in_chunks(labels, tensors, counts, smoothing, softcap):
     return [join(a, like) for a, like in zip(arrays, (labels, hidden))] + sums
 
 
-def of_chunk(weight, bias, smoothing, softcap, labels, hidden, counts=None):
+def chunk_loss_and_grads(weight, bias, smoothing, softcap, labels, hidden, counts=None):
     """The loss of each token; with `counts` also the gradients of sum(counts * loss).
 
     By the hidden states, the weight and the bias. The buffer of the logits becomes that
@@ -494,16 +500,16 @@ def of_chunk(weight, bias, smoothing, softcap, labels, hidden, counts=None):
         return [losses]
     # The softmax less the smoothed labels, all times the sum of the exponentials.
     size = rest + tf.exp(of_label)
-    slope_at_label = -rest
+    grad_at_label = -rest
     if smoothing:
         share = size * (smoothing / tf.cast(tf.shape(weight)[1], size.dtype))
         e -= share[:, tf.newaxis]
-        slope_at_label += smoothing * size - share
-    slope = tf.tensor_scatter_nd_update(e, at_label, slope_at_label)
+        grad_at_label += smoothing * size - share
+    grad = tf.tensor_scatter_nd_update(e, at_label, grad_at_label)
     if softcap is not None:
-        slope *= 1.0 - tf.square(bent)
+        grad *= 1.0 - tf.square(bent)
     scale = (counts / size)[:, tf.newaxis]
-    by_hidden = scale * tf.matmul(slope, weight, transpose_b=True)
-    by_weight = tf.matmul(scale * hidden, slope, transpose_a=True)
-    by_bias = [tf.squeeze(tf.matmul(scale, slope, transpose_a=True), 0) for _ in bias]
-    return [losses, by_hidden, by_weight, *by_bias]
+    d_hidden = scale * tf.matmul(grad, weight, transpose_b=True)
+    d_weight = tf.matmul(scale * hidden, grad, transpose_a=True)
+    d_bias = [tf.squeeze(tf.matmul(scale, grad, transpose_a=True), 0) for _ in bias]
+    return [losses, d_hidden, d_weight, *d_bias]

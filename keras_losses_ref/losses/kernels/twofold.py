@@ -14,7 +14,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.losses.base import difference, power_of_two
+from keras_losses_ref.losses.kernels.autodiff import power_of_two, two_diff
 
 
 class Twofold:
@@ -27,7 +27,7 @@ class Twofold:
 
     def __add__(self, other):
         other = _twofold(other)
-        high, low = difference(self.high, -other.high)
+        high, low = two_diff(self.high, -other.high)
         return _normal(high, low + (self.low + other.low))
 
     __radd__ = __add__
@@ -138,7 +138,7 @@ def _twofold(x):
 
 def _normal(high, low):
     """high + low, of which low is the lesser."""
-    return Twofold(*difference(high, -low))
+    return Twofold(*two_diff(high, -low))
 
 
 def _halves(x):
