@@ -15,6 +15,7 @@ tells without inference.
 import collections
 import dataclasses
 import fnmatch
+import re
 from typing import Any, Optional
 
 import numpy as np
@@ -172,12 +173,51 @@ def compare(old, new, accepted=(), intermediate=None):
     )
 
 
+def parse_id(text):
+    """(id, aspect or None) of what a report prints: "keras:Huber[...]  value at [0]".
+
+    An id without an implementation is one of Keras's.
+    """
+    text = _without_place(text).removeprefix("worst: ")
+    if not re.match(r"(keras|ours|user):", text):
+        text = f"keras:{text}"
+    # An aspect follows the last bracket; arguments may hold spaces of their own.
+    found = re.match(r"(.*[\])]|[^ ]+)(?:\s+(.+))?$", text)
+    return found[1], found[2]
+
+
+def _without_place(text):
+    """A printed id without the place of the worst element behind it."""
+    return re.sub(r"\s+at \[[\d, ]*\]$", "", text.strip())
+
+
+def aspects_of(old, new):
+    """The aspects in which two answers to one question may differ."""
+    found = {"error", "error type", "dtype", "public name", "accepts"}
+    for answer in (old, new):
+        found |= {*answer} - {*_ABOUT, "alias_of", "arguments", "config"}
+        config = answer.get("config")
+        names = [name for name, _ in answer.get("arguments", ())]
+        if names:
+            found |= {f"{what} {name}" for name in names
+                      for what in ("argument", "default of")}  # fmt: skip
+            found |= {"order of arguments", *(f"config {key}" for key in config or ())}
+        elif config is not None:
+            found.add("config")
+    return sorted(found)
+
+
 def is_accepted(change, patterns):
     """Whether any of the patterns names the change; brackets belong to ids."""
     return any(
-        fnmatch.fnmatchcase(change.full_id, pattern.replace("[", "[[]"))
-        for pattern in patterns
+        fnmatch.fnmatchcase(change.full_id, _pattern(pattern)) for pattern in patterns
     )
+
+
+def _pattern(printed):
+    """A glob over `Change.full_id` of a line as the report prints it."""
+    text = re.sub(r"([\])]) {2,}", r"\1 ", _without_place(printed))
+    return text.replace("[", "[[]")
 
 
 def read_accepted(path):

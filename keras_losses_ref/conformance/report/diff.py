@@ -120,7 +120,7 @@ def _group(group, comparison):
             yield f"  {line}"
         return
     yield f"  {spread(group)}"
-    yield f"  worst: {worst.id}  {worst.aspect}{_at(worst)}"
+    yield f"  worst: {worst.full_id}{_at(worst)}"
     ulp = "" if math.isnan(worst.ulp) else f"   {worst.ulp:.3g} ulp"
     yield f"    old {_short(worst.old)}   new {_short(worst.new)}{ulp}"
 

@@ -98,12 +98,23 @@ def explained(report, result):
 
 def summary(report):
     """One line: does it conform, and how much was asked."""
-    words = ", ".join(
-        f"{number} {_WORDS.get(name, name)}" for name, number in report.counts().items()
-    )
+    return f"{verdict(report)}: {counted(report, zeros=True)}"
+
+
+def verdict(report):
+    """Does it conform, in a line that fits a terminal."""
     asked = len({result.id for result in report.all_results})
     head = "conforms" if report.ok else "DEVIATES"
-    return f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
+    return f"{head}: {asked} {noun(report)} on {where(report)}"
+
+
+def counted(report, loss=None, zeros=False):
+    """How many results have each verdict, of all losses or of one, in words."""
+    return ", ".join(
+        f"{number} {_WORDS.get(name, name)}"
+        for name, number in report.counts(loss).items()
+        if number or zeros
+    )
 
 
 def noun(report):
