@@ -33,7 +33,7 @@ NOTICES = [
 ]
 #: As the optimizer of graphs reports an attempt on a loop.
 ATTEMPT = [
-    'loc("loss/while"): error: \'tfg.While\' op body function argument',
+    "loc(\"loss/while\"): error: 'tfg.While' op body function argument",
     "\twhen importing GraphDef to MLIR module in GrapplerHook",
     "",
     "2026-11-28 09:12:00.1: E tensorflow/core/grappler/optimizers/"
