@@ -34,7 +34,7 @@ HOSTS = {
 }
 
 #: Prints the tables of the README, from what docs/versions and docs/atlas keep.
-README = ("keras_losses_ref.conformance.readme", "README.md", "docs")
+README = ("docs/tools/readme_tables.py", "README.md", "docs")
 
 #: What each host must pass: the losses, and the conformance of the losses.
 MATRIX_TESTS = [
@@ -120,7 +120,7 @@ def versions(session, host):
         env=environment,
         success_codes=[0, 1],  # that it deviates is for the page to say
     )
-    tool = ("python", "-m", "keras_losses_ref.conformance.versions")
+    tool = ("python", "docs/tools/versions_page.py")
     session.run(*tool, "add", folder, host, found)
     session.run(*tool, "page", folder)
 
@@ -156,7 +156,7 @@ def changes(session, old, new):
         *("--format", "json", "--output", found),
         success_codes=[0, 1],  # that something changed is for the page to say
     )
-    tool = ("python", "-m", "keras_losses_ref.conformance.versions")
+    tool = ("python", "docs/tools/versions_page.py")
     session.run(*tool, "change", folder, found)
     session.run(*tool, "page", folder)
 
@@ -167,8 +167,8 @@ def docs_pages(session):
     session.install(".[tensorflow-cpu]")
     page = ("--format", "md", "--output", "docs/deviations.md")
     session.run("keras-losses-ref", "list", "--deviations", *page)
-    session.run("python", "-m", "keras_losses_ref.conformance.reference", "docs")
-    session.run("python", "-m", *README)
+    session.run("python", "docs/tools/reference_pages.py", "docs")
+    session.run("python", *README)
 
 
 @nox.session(name="docs-plots")
@@ -195,7 +195,7 @@ def atlas(session):
         *("keras-losses-ref", "atlas", "--output", "docs/atlas"),
         success_codes=[0, 1],  # where ours breaks a rule is for the page to say
     )
-    session.run("python", "-m", *README)
+    session.run("python", *README)
 
 
 @nox.session
@@ -206,9 +206,9 @@ def bench(session):
     for run, options in enumerate(([], ["--fast"], ["--fast"]), 1):
         session.run(*command, f"docs/speed/run{run}.json", *options)
     session.run(*command, "docs/speed/memory.json", "--memory")
-    page = ("keras_losses_ref.conformance.bench_page", "docs/speed")
-    session.run("python", "-m", *page)
-    session.run("python", "-m", *README)
+    page = ("docs/tools/speed_page.py", "docs/speed")
+    session.run("python", *page)
+    session.run("python", *README)
 
 
 @nox.session

@@ -205,11 +205,12 @@ def _add_parity_commands(commands):
     compare.add_argument("old", metavar="OLD")
     compare.add_argument("new", metavar="NEW")
     compare.add_argument(
-        "--between",
+        "--intermediate",
         metavar="FILE",
-        help="a record of the new TensorFlow under the old Keras: tells their parts "
-        "apart",
+        help="a record of the new TensorFlow under the old Keras: tells what each of "
+        "them changed",
     )
+    compare.add_argument("--between", dest="intermediate", help=argparse.SUPPRESS)
     _add_comparison_options(compare)
     compare.set_defaults(command=_compare)
 
@@ -219,9 +220,9 @@ def _add_parity_commands(commands):
         epilog='for example: upgrade "tensorflow-cpu==2.15.1" '
         f'"tensorflow-cpu==2.21.0 keras==3.15.1". {_EPILOG}',
     )
-    words = "requirements in one string, or a file of them"
-    upgrade.add_argument("old", metavar="OLD", help=words)
-    upgrade.add_argument("new", metavar="NEW", help=words)
+    requirements = "requirements in one string, or a file of them"
+    upgrade.add_argument("old", metavar="OLD", help=requirements)
+    upgrade.add_argument("new", metavar="NEW", help=requirements)
     upgrade.add_argument("--loss", action="append", default=[], help=own)
     upgrade.add_argument("--model", action="append", default=[], help="as in record")
     upgrade.add_argument("--data", action="append", default=[], help="as in record")
@@ -230,10 +231,16 @@ def _add_parity_commands(commands):
     )
     upgrade.add_argument("--path", action="append", help="only eager, graph, ...")
     upgrade.add_argument(
-        "--apart",
+        "--isolate-tensorflow",
         action="store_true",
-        help="also record the new TensorFlow under the old Keras: tells their parts "
-        "apart",
+        help="also record the new TensorFlow under the old Keras: tells what each of "
+        "them changed",
+    )
+    upgrade.add_argument(
+        "--apart",
+        dest="isolate_tensorflow",
+        action="store_true",
+        help=argparse.SUPPRESS,
     )
     upgrade.add_argument("--html", metavar="FILE", help="the report as a page, besides")
     upgrade.add_argument("--keep", metavar="FOLDER", help="leave the records there")
@@ -248,7 +255,7 @@ def _add_parity_commands(commands):
         f"keras==3.15.1. {_EPILOG}",
     )
     bisect.add_argument("id", metavar="ID", help="as compare prints it")
-    bisect.add_argument("old", metavar="OLD", help=words)
+    bisect.add_argument("old", metavar="OLD", help=requirements)
     bisect.add_argument("new", metavar="NEW", help="the same but for one package")
     _add_environment_options(bisect)
     bisect.add_argument("--output", metavar="FILE", help="write there, not to stdout")
@@ -306,9 +313,9 @@ def _check(arguments):
             )
         return _check_own(own, arguments)
     from keras_losses_ref.conformance import check, report
-    from keras_losses_ref.conformance.cases import HAND
+    from keras_losses_ref.conformance.cases import HANDWRITTEN
 
-    _known(arguments.loss, HAND)
+    _known(arguments.loss, HANDWRITTEN)
     if arguments.domain:
         raise UsageError(
             "--domain is for a loss of your own, like my_package.losses:MyLoss. "
@@ -382,33 +389,34 @@ def _known(names, losses):
 def _plot(arguments):
     from keras_losses_ref.conformance import plot
 
-    _known(arguments.loss, plot.SWEEPS)
+    _known(arguments.loss, plot.CURVES)
     for path in plot.write(
-        arguments.loss or plot.SWEEPS, arguments.output, arguments.format
+        arguments.loss or plot.CURVES, arguments.output, arguments.format
     ):
         print(path)
     return OK
 
 
-def _subjects(names, subjects):
-    """Those of the losses that are named; all if none is."""
-    _known(names, [subject.loss for subject in subjects])
-    return [subject for subject in subjects if not names or subject.loss in names]
+def _chosen_specs(names, specs):
+    """The specs of the losses named; all if none is."""
+    _known(names, [spec.loss for spec in specs])
+    return [spec for spec in specs if not names or spec.loss in names]
 
 
 def _atlas(arguments):
-    from keras_losses_ref.conformance import atlas, atlas_page
+    from keras_losses_ref.conformance import accuracy
+    from keras_losses_ref.conformance.report import accuracy as accuracy_report
 
-    subjects = _subjects(arguments.loss, atlas.SUBJECTS)
-    paths = arguments.path or atlas.PATHS
-    with _Progress(len(subjects) * len(atlas.DTYPES)) as progress:
-        cells = atlas.survey(
-            subjects, paths=paths, seed=arguments.seed, progress=progress.show
+    specs = _chosen_specs(arguments.loss, accuracy.SPECS)
+    paths = arguments.path or accuracy.PATHS
+    with _Progress(len(specs) * len(accuracy.DTYPES)) as progress:
+        cells = accuracy.measure(
+            specs, paths=paths, seed=arguments.seed, progress=progress.show
         )
     if arguments.output:
-        atlas_page.write(cells, arguments.output, arguments.seed)
-    _write(atlas_page.summary(atlas_page.document(cells)["cells"]), None)
-    broken = atlas_page.breaches(cells)
+        accuracy_report.write(cells, arguments.output, arguments.seed)
+    _write(accuracy_report.summary(accuracy_report.document(cells)["cells"]), None)
+    broken = accuracy_report.violations(cells)
     for line in broken:
         print(line, file=sys.stderr)
     return DIFFERENCE if broken else OK
@@ -417,16 +425,16 @@ def _atlas(arguments):
 def _bench(arguments):
     from keras_losses_ref.conformance import bench
 
-    subjects = _subjects(arguments.loss, bench.SUBJECTS)
+    specs = _chosen_specs(arguments.loss, bench.SPECS)
     if arguments.memory:
         paths = arguments.path or ("eager", "graph", "xla")
-        found = [(subject, path) for subject in subjects for path in paths]
+        found = [(spec, path) for spec in specs for path in paths]
         with _Progress(len(found)) as progress:
             rows = bench.memories(found, progress.show)
         _write(bench.render_memory(rows, arguments.format), arguments.output)
         return OK
     paths = arguments.path or bench.PATHS
-    found = bench.places(subjects, paths, arguments.fast)
+    found = bench.cells_to_measure(specs, paths, arguments.fast)
     with _Progress(len(found)) as progress:
         cells = bench.bench(found, progress.show)
     text = bench.render(cells, bench.bandwidth(), arguments.format)
@@ -439,9 +447,9 @@ def _list(arguments):
 
     if arguments.deviations:
         from keras_losses_ref.conformance import deviations
-        from keras_losses_ref.conformance.report import ledger
+        from keras_losses_ref.conformance.report import deviations as deviations_report
 
-        text = ledger.render(deviations.DEVIATIONS, arguments.format)
+        text = deviations_report.render(deviations.DEVIATIONS, arguments.format)
     elif arguments.format != "text":
         raise UsageError(
             f"--format {arguments.format} is for the ledger. Received: list "
@@ -452,13 +460,14 @@ def _list(arguments):
         corpus = cases.corpus(full=True)
         text = "".join(f"{case.id}  {case.why}\n" for case in corpus)
     else:
-        text = "".join(f"{loss}\n" for loss in cases.HAND)
+        text = "".join(f"{loss}\n" for loss in cases.HANDWRITTEN)
     _write(text, arguments.output)
     return OK
 
 
 def _record(arguments):
-    from keras_losses_ref.conformance import check, record, snapshot
+    from keras_losses_ref.conformance import check
+    from keras_losses_ref.conformance.parity import record, record_file
 
     if len(arguments.model) != len(arguments.data):
         raise UsageError(
@@ -471,9 +480,9 @@ def _record(arguments):
         total = len(cases) + len(names) + len(arguments.loss) + len(models)
         with _Progress(total, arguments.progress) as progress:
             found = record.record(cases, names, arguments.loss, models, progress.show)
-    except (check.NothingSelected, ImportError, snapshot.Unreadable) as error:
+    except (check.NothingSelected, ImportError, record_file.Unreadable) as error:
         raise UsageError(error) from None
-    _write(snapshot.dumps(found), arguments.file)
+    _write(record_file.dumps(found), arguments.file)
     print(
         f"recorded {len(found.answers)} answers: {record.where(found)}", file=sys.stderr
     )
@@ -481,20 +490,23 @@ def _record(arguments):
 
 
 def _compare(arguments):
-    from keras_losses_ref.conformance import changes, changes_report, snapshot
+    from keras_losses_ref.conformance.parity import diff, record_file
+    from keras_losses_ref.conformance.report import diff as diff_report
 
     try:
-        old, new = snapshot.load(arguments.old), snapshot.load(arguments.new)
-        between = arguments.between and snapshot.load(arguments.between)
-    except snapshot.Unreadable as error:
+        old, new = record_file.load(arguments.old), record_file.load(arguments.new)
+        intermediate = arguments.intermediate
+        intermediate = intermediate and record_file.load(intermediate)
+    except record_file.Unreadable as error:
         raise UsageError(error) from None
-    result = changes.compare(old, new, _accepted(arguments), between)
-    _write(changes_report.render(result, arguments.format), arguments.output)
+    result = diff.compare(old, new, _accepted(arguments), intermediate)
+    _write(diff_report.render(result, arguments.format), arguments.output)
     return OK if result.ok else DIFFERENCE
 
 
 def _upgrade(arguments):
-    from keras_losses_ref.conformance import changes_report, snapshot, upgrade
+    from keras_losses_ref.conformance.parity import ParityError, record_file, upgrade
+    from keras_losses_ref.conformance.report import diff as diff_report
     from keras_losses_ref.conformance.report import extras
 
     if arguments.html or arguments.format == "html":
@@ -506,53 +518,53 @@ def _upgrade(arguments):
         for word in (f"--{name}", value)
     ]
     try:
-        with upgrade.Display() as display:
+        with upgrade.ProgressDisplay() as display:
             result = upgrade.upgrade(
                 arguments.old,
                 arguments.new,
-                _tools(arguments),
+                _build_options(arguments),
                 options,
                 _accepted(arguments),
-                arguments.apart,
+                arguments.isolate_tensorflow,
                 display,
             )
-    except (upgrade.Failed, snapshot.Unreadable) as error:
+    except (ParityError, record_file.Unreadable) as error:
         raise UsageError(error) from None
     if arguments.keep:
         os.makedirs(arguments.keep, exist_ok=True)
         for side, found in result.records.items():
             path = os.path.join(arguments.keep, f"{side}.json")
-            _write(snapshot.dumps(found), path)
+            _write(record_file.dumps(found), path)
     if arguments.html:
-        _write(changes_report.render(result.comparison, "html"), arguments.html)
+        _write(diff_report.render(result.comparison, "html"), arguments.html)
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
-    _write(changes_report.render(result.comparison, arguments.format), arguments.output)
+    _write(diff_report.render(result.comparison, arguments.format), arguments.output)
     return OK if result.comparison.ok else DIFFERENCE
 
 
 def _bisect(arguments):
-    from keras_losses_ref.conformance import bisect, upgrade
+    from keras_losses_ref.conformance.parity import ParityError, bisect, upgrade
 
     try:
-        with upgrade.Display() as display:
+        with upgrade.ProgressDisplay() as display:
             found = bisect.bisect(
                 arguments.id,
                 arguments.old,
                 arguments.new,
-                _tools(arguments),
+                _build_options(arguments),
                 display,
             )
-    except upgrade.Failed as error:
+    except ParityError as error:
         raise UsageError(error) from None
     _write(found.text(), arguments.output)
     return DIFFERENCE
 
 
-def _tools(arguments):
-    from keras_losses_ref.conformance import environments
+def _build_options(arguments):
+    from keras_losses_ref.conformance.parity import venvs
 
-    return environments.Tools(
+    return venvs.BuildOptions(
         arguments.python,
         tuple(arguments.requirements),
         tuple(arguments.find_links),
@@ -562,9 +574,9 @@ def _tools(arguments):
 
 
 def _accepted(arguments):
-    from keras_losses_ref.conformance import changes
+    from keras_losses_ref.conformance.parity import diff
 
-    listed = changes.read_accepted(arguments.accepted) if arguments.accepted else []
+    listed = diff.read_accepted(arguments.accepted) if arguments.accepted else []
     return [*arguments.accept, *listed]
 
 

@@ -9,7 +9,7 @@ import collections
 from pathlib import Path
 
 #: The file that stands for the corpus among the arguments of pytest.
-_CORPUS = Path(__file__).parent / "conformance" / "items.py"
+_CORPUS = Path(__file__).parent / "conformance" / "pytest_items.py"
 
 #: The property in which a test carries its verdicts, from a worker to the terminal.
 VERDICTS = "keras_losses_ref"
@@ -44,9 +44,9 @@ def pytest_configure(config):
 
 def pytest_collect_file(file_path, parent):
     if file_path == _CORPUS:
-        from keras_losses_ref.conformance import items
+        from keras_losses_ref.conformance import pytest_items
 
-        return items.Corpus.from_parent(parent, path=file_path)
+        return pytest_items.Corpus.from_parent(parent, path=file_path)
     return None
 
 

@@ -9,19 +9,14 @@ import subprocess
 import sys
 
 import pytest
+import reference_pages
+import speed_page
 
 import keras_losses_ref as klr
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import (
-    atlas,
-    atlas_page,
-    bench,
-    bench_page,
-    cases,
-    checks,
-    reference,
-)
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance import accuracy, bench, cases, checks
+from keras_losses_ref.conformance.report import accuracy as accuracy_report
+from keras_losses_ref.losses import compat
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -78,54 +73,56 @@ def test_a_dead_link_is_found(tmp_path):
     assert found == ["#nowhere", "gone.md", "gone.svg", "page.md#rows"]
 
 
-@pytest.mark.skipif(host.GENERATION == 2, reason="defaults on the page are of Keras 3")
-@pytest.mark.parametrize("page", reference.PAGES)
+@pytest.mark.skipif(
+    compat.GENERATION == 2, reason="defaults on the page are of Keras 3"
+)
+@pytest.mark.parametrize("page", reference_pages.PAGES)
 def test_a_printed_page_is_current(page):
     written = (DOCS / page).read_text(encoding="utf-8")
-    assert written == reference.PAGES[page](), "print it again: nox -s docs-pages"
+    assert written == reference_pages.PAGES[page](), "print it again: nox -s docs-pages"
 
 
 def test_the_atlas_is_printed_from_its_numbers():
     folder = DOCS / "atlas"
-    found = atlas_page.load(folder)
-    assert (folder / "atlas.json").read_text("utf-8") == atlas_page.dumps(found)
+    found = accuracy_report.load(folder)
+    assert (folder / "atlas.json").read_text("utf-8") == accuracy_report.dumps(found)
     page = (folder / "README.md").read_text("utf-8")
-    assert page == atlas_page.page(found), "make it again: nox -s atlas"
+    assert page == accuracy_report.page(found), "make it again: nox -s atlas"
     # Every loss on every path, and a picture of each.
     asked = {(row.subject, row.dtype, row.path) for row in found["cells"]}
-    names = [subject.name for subject in atlas.SUBJECTS]
-    assert asked == set(itertools.product(names, atlas.DTYPES, atlas.PATHS))
+    names = [subject.name for subject in accuracy.SPECS]
+    assert asked == set(itertools.product(names, accuracy.DTYPES, accuracy.PATHS))
     pictures = {path.stem for path in folder.glob("*.svg")}
-    assert pictures == {subject.slug for subject in atlas.SUBJECTS}
+    assert pictures == {subject.slug for subject in accuracy.SPECS}
 
 
 def test_a_changed_number_of_the_atlas_shows():
-    found = atlas_page.load(DOCS / "atlas")
+    found = accuracy_report.load(DOCS / "atlas")
     worse = (float("inf"),) * 3
     rows = [row._replace(ours=worse) for row in found["cells"]]
-    assert "| `Huber` | inf / 1.9 |" in "\n".join(atlas_page.by_loss(rows))
-    assert atlas_page.page({**found, "cells": rows}) != atlas_page.page(found)
+    assert "| `Huber` | inf / 1.9 |" in "\n".join(accuracy_report.by_loss(rows))
+    assert accuracy_report.page({**found, "cells": rows}) != accuracy_report.page(found)
 
 
 def test_the_page_of_speed_is_printed_from_its_runs():
-    runs, memory = bench_page.load(DOCS / "speed")
+    runs, memory = speed_page.load(DOCS / "speed")
     assert len(runs) >= 3
     page = (DOCS / "speed" / "README.md").read_text("utf-8")
-    assert page == bench_page.page(runs, memory), "make it again: nox -s bench"
+    assert page == speed_page.page(runs, memory), "make it again: nox -s bench"
     # One environment; every cell, and the first of each loss and path in all runs.
     assert len({repr(run["environment"]) for run in runs}) == 1
     every, often = (
-        {(place[0].name, *place[1:]) for place in bench.places(fast=fast)}
+        {(place[0].name, *place[1:]) for place in bench.cells_to_measure(fast=fast)}
         for fast in (False, True)
     )
-    found = bench_page.cells(runs)
+    found = speed_page.cells(runs)
     assert set(found) == every
     assert {place for place in found if len(found[place]) == len(runs)} == often
 
 
 def test_every_loss_and_every_check_has_its_place():
     losses = (DOCS / "losses.md").read_text("utf-8")
-    for loss in cases.HAND:
+    for loss in cases.HANDWRITTEN:
         assert f"\n### {loss}\n" in losses
         assert f"](plots/{loss}.svg)" in losses
         picture = (DOCS / "plots" / f"{loss}.svg").read_text("utf-8")
@@ -133,19 +130,19 @@ def test_every_loss_and_every_check_has_its_place():
     page = (DOCS / "checks.md").read_text("utf-8")
     for name in checks.CHECKS:
         assert page.count(f"| `{name}` |") == 1
-    assert {p.stem for p in (DOCS / "plots").iterdir()} == set(cases.HAND)
+    assert {p.stem for p in (DOCS / "plots").iterdir()} == set(cases.HANDWRITTEN)
 
 
 @pytest.mark.parametrize("public", sorted({*klr.__all__} - {"Loss", "__version__"}))
 def test_every_public_name_is_documented(public):
-    text = "".join((DOCS / page).read_text("utf-8") for page in reference.PAGES)
+    text = "".join((DOCS / page).read_text("utf-8") for page in reference_pages.PAGES)
     assert f"`{public}`" in text or f"\n### {public}\n" in text
     assert getattr(klr, public).__doc__
 
 
 def test_a_docstring_that_names_no_deviation_is_refused():
     with pytest.raises(ValueError, match="Huber.*no-such-id.*Expected ids"):
-        reference._linked("config-forgets-dtype, no-such-id", "Huber")
+        reference_pages._linked("config-forgets-dtype, no-such-id", "Huber")
 
 
 def shown_commands():

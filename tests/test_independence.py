@@ -15,11 +15,12 @@ import pytest
 import keras_losses_ref
 
 PACKAGE = Path(keras_losses_ref.__file__).parent
-LOSSES = sorted((PACKAGE / "losses").glob("*.py"))
+LOSSES = sorted((PACKAGE / "losses").rglob("*.py"))
+KERNELS = sorted((PACKAGE / "losses" / "kernels").glob("*.py"))
 ORACLE = sorted((PACKAGE / "oracle").glob("*.py"))
 
-#: What host.py may reach for in Keras: no arithmetic among it.
-HOST_MAY_USE = {
+#: What compat.py may reach for in Keras: no arithmetic among it.
+COMPAT_MAY_USE = {
     "keras.losses",
     "keras.losses.Loss",
     "keras.losses.Loss.__init__",
@@ -32,7 +33,11 @@ HOST_MAY_USE = {
 
 
 def identity(path):
-    return f"{path.parent.name}/{path.stem}"
+    return path.relative_to(PACKAGE).with_suffix("").as_posix()
+
+
+def package_of(path):
+    return ".".join([PACKAGE.name, *path.relative_to(PACKAGE).parent.parts])
 
 
 def imports(tree, package):
@@ -69,7 +74,7 @@ def tree_of(path):
 @pytest.mark.parametrize("path", LOSSES, ids=identity)
 def test_losses_import_tensorflow_and_themselves_only(path):
     allowed = {*sys.stdlib_module_names} if sys.version_info >= (3, 10) else None
-    for module in imports(tree_of(path), "keras_losses_ref.losses"):
+    for module in imports(tree_of(path), package_of(path)):
         root = module.split(".")[0]
         assert root not in ("keras", "tf_keras"), module
         assert not module.startswith("tensorflow.keras"), module
@@ -80,15 +85,37 @@ def test_losses_import_tensorflow_and_themselves_only(path):
 
 
 @pytest.mark.parametrize("path", LOSSES, ids=identity)
-def test_only_the_host_module_touches_keras(path):
+def test_only_compat_touches_keras(path):
     for chain in attribute_chains(tree_of(path)):
         parts = chain.split(".")
-        if path.name != "host.py":
+        if path.name != "compat.py":
             assert "keras" not in parts, f"{path.name} uses {chain}"
         elif parts[0] == "keras":
-            assert chain in HOST_MAY_USE, f"host.py uses {chain}"
+            assert chain in COMPAT_MAY_USE, f"compat.py uses {chain}"
         elif "keras" in parts:
-            assert chain == "tf.keras", f"host.py uses {chain}"
+            assert chain == "tf.keras", f"compat.py uses {chain}"
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=identity)
+def test_kernels_know_of_the_losses_only_the_host(path):
+    own = "keras_losses_ref.losses.kernels"
+    may = ("keras_losses_ref.losses", "keras_losses_ref.losses.compat")
+    for module in imports(tree_of(path), package_of(path)):
+        if module.startswith("keras_losses_ref"):
+            assert module in may or module.startswith(own), module
+
+
+#: Files that may hold names of TensorFlow that are not public.
+PRIVATE_NAMES = {"dispatch", "tape_watch", "autodiff"}
+
+
+@pytest.mark.parametrize("path", LOSSES, ids=identity)
+def test_private_tensorflow_names_stand_in_kernels(path):
+    private = ("tensorflow.python", "tensorflow.compiler", "tensorflow.core")
+    if path in KERNELS and path.stem in PRIVATE_NAMES:
+        return
+    for module in imports(tree_of(path), package_of(path)):
+        assert not module.startswith(private), module
 
 
 @pytest.mark.parametrize("path", ORACLE, ids=identity)
@@ -105,7 +132,7 @@ def test_the_oracle_imports_numpy_and_itself_only(path):
 
 @pytest.mark.parametrize("path", LOSSES + ORACLE, ids=identity)
 def test_no_wing_knows_the_kit(path):
-    for module in imports(tree_of(path), f"keras_losses_ref.{path.parent.name}"):
+    for module in imports(tree_of(path), package_of(path)):
         assert "conformance" not in module.split("."), module
 
 

@@ -15,7 +15,7 @@ import pytest
 import keras_losses_ref
 from keras_losses_ref import losses
 from keras_losses_ref.conformance import check
-from keras_losses_ref.conformance.cases import HAND
+from keras_losses_ref.conformance.cases import HANDWRITTEN
 
 ROOT = Path(keras_losses_ref.__file__).parents[1]
 
@@ -110,9 +110,9 @@ def test_pyargs_finds_the_corpus_of_an_installed_copy(run):
     assert done.returncode == 0, done.stdout
     collected = [line for line in done.stdout.splitlines() if "::" in line]
     losses = {line.split("::")[1] for line in collected}
-    assert losses == set(HAND)
-    assert len(collected) == len(check.select()) + len(HAND)
-    assert sum(line.endswith("::ledger") for line in collected) == len(HAND)
+    assert losses == set(HANDWRITTEN)
+    assert len(collected) == len(check.select()) + len(HANDWRITTEN)
+    assert sum(line.endswith("::ledger") for line in collected) == len(HANDWRITTEN)
 
 
 def test_full_is_more(run):
@@ -138,7 +138,7 @@ def test_a_failure_is_the_reports(run, tmp_path, monkeypatch):
     assert f"FAIL {case}  value" in shown and f"FAIL {case}  gradient" in shown
     assert "verdict: ours is wrong; tf.keras agrees with the oracle" in shown
     assert f"rerun: keras-losses-ref check MeanSquaredError --case '{case}'" in shown
-    assert "Traceback" not in shown and "items.py:" not in shown
+    assert "Traceback" not in shown and "pytest_items.py:" not in shown
     assert re.search(r"keras_losses_ref DEVIATES: \d+ cases: .*ours_wrong", shown)
     suite = ElementTree.parse(tmp_path / "out.xml").getroot().find("testsuite")
     assert int(suite.get("failures")) == 2
@@ -146,7 +146,7 @@ def test_a_failure_is_the_reports(run, tmp_path, monkeypatch):
 
 
 def test_one_case_is_run_by_its_id(run):
-    corpus = ROOT / "keras_losses_ref" / "conformance" / "items.py"
+    corpus = ROOT / "keras_losses_ref" / "conformance" / "pytest_items.py"
     case = "poisson/documented[float32,sum_over_batch_size,eager]"
     done = run(f"{corpus}::Poisson::{case}")
     assert done.returncode == 0, done.stdout

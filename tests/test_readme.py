@@ -10,10 +10,12 @@ import subprocess
 import sys
 
 import pytest
+import readme_tables
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import atlas_page, cases, checks, readme
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance import cases, checks
+from keras_losses_ref.conformance.report import accuracy as accuracy_report
+from keras_losses_ref.losses import compat
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 ROOT = README.parent
@@ -34,12 +36,12 @@ def test_every_block_is_run_by_a_test_here():
         assert kinds.count(kind) == number
 
 
-@pytest.mark.skipif(host.GENERATION == 2, reason="the ledger's names are of Keras 3")
+@pytest.mark.skipif(compat.GENERATION == 2, reason="the ledger's names are of Keras 3")
 def test_the_tables_are_those_that_are_printed():
     text = README.read_text("utf-8")
-    print_again = "python -m keras_losses_ref.conformance.readme README.md docs"
-    assert readme.printed(text, ROOT / "docs") == text, print_again
-    for loss in cases.HAND:
+    print_again = "python docs/tools/readme_tables.py README.md docs"
+    assert readme_tables.printed(text, ROOT / "docs") == text, print_again
+    for loss in cases.HANDWRITTEN:
         assert text.count(f"| [`{loss}`](docs/losses.md#{loss.lower()}) |") == 1
         assert text.count(f"| `{loss}` | ") >= 1  # in the table of accuracy
 
@@ -48,34 +50,34 @@ def test_a_table_that_is_not_current_is_printed_again():
     text = README.read_text("utf-8")
     old = text.replace("| [`CTC`](docs/losses.md#ctc) |", "| [`CDC`](nowhere.md) |")
     old = old.replace("| `Huber` | 0.5 / ", "| `Huber` | 0.4 / ")
-    assert old != text and readme.printed(old, ROOT / "docs") != old
+    assert old != text and readme_tables.printed(old, ROOT / "docs") != old
     with pytest.raises(ValueError, match="no place for the table 'accuracy'.*markers"):
-        readme.printed(text.replace("<!-- accuracy: ", "<!-- "), ROOT / "docs")
+        readme_tables.printed(text.replace("<!-- accuracy: ", "<!-- "), ROOT / "docs")
 
 
-def test_the_accuracy_it_claims_is_that_of_the_atlas():
-    rows = atlas_page.load(ROOT / "docs" / "atlas")["cells"]
+def test_accuracy_claimed_is_that_of_the_atlas():
+    rows = accuracy_report.load(ROOT / "docs" / "atlas")["cells"]
 
     def worst(*dtypes):
         found = max(row.ours[0] for row in rows if row.dtype in dtypes)
-        return atlas_page.number(found)
+        return accuracy_report.number(found)
 
     half, single = worst("float16", "bfloat16"), worst("float32")
     claim = f"{half} ulp in float16 and bfloat16, at most {single} ulp in float32"
     assert claim in README.read_text("utf-8")
 
 
-def test_the_python_blocks_print_what_they_say():
+def test_python_blocks_print_what_they_show():
     result = doctest.testfile(str(README), module_relative=False)
     assert result.attempted >= 15
     assert result.failed == 0
 
 
-def test_it_is_short():
+def test_readme_is_short():
     assert len(README.read_text("utf-8").splitlines()) <= 450
 
 
-def test_the_two_commands_stand_on_the_first_screen():
+def test_readme_opens_with_the_two_commands():
     head = README.read_text(encoding="utf-8").split("\n")[:15]
     blocks = [line for line in head if line.startswith("pip install")]
     assert len(blocks) == 2
@@ -83,7 +85,7 @@ def test_the_two_commands_stand_on_the_first_screen():
     assert blocks[1].endswith("python -m pytest")
 
 
-def test_the_extras_it_names_exist():
+def test_extras_named_exist():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     extras = set(re.findall(r"^([a-z-]+) = \[", project, re.MULTILINE))
     named = re.findall(r'pip install "\.\[([a-z,-]+)\]"', README.read_text("utf-8"))
@@ -92,7 +94,7 @@ def test_the_extras_it_names_exist():
         assert extra in extras
 
 
-def test_the_failure_it_shows_is_the_one_that_is_printed(monkeypatch, capsys):
+def test_failure_shown_is_the_one_printed(monkeypatch, capsys):
     """Half the mean squared error, planted, must print the README's block."""
     from keras_losses_ref import losses
 
@@ -123,14 +125,14 @@ def my_losses(tmp_path, monkeypatch):
     sys.modules.pop("my_losses", None)
 
 
-def test_the_session_goes_as_it_is_shown(my_losses, capsys):
+def test_console_session_goes_as_shown(my_losses, capsys):
     (session,) = blocks("console")
     commands = re.split(r"^\$ ", session, flags=re.M)[1:]
     assert [command.split()[0] for command in commands] == ["keras-losses-ref", "echo"]
     (line, *report), (_, code) = (command.splitlines() for command in commands)
     assert cli.main(shlex.split(line)[1:]) == int(code)
     printed = capsys.readouterr().out.splitlines()
-    if host.GENERATION == 3:
+    if compat.GENERATION == 3:
         at = -1
         for line in report:  # in this order; "..." is what was left out
             at = at if line == "..." else printed.index(line, at + 1)
@@ -156,7 +158,7 @@ def run_pytest(folder, *arguments):
     )
 
 
-def test_the_decorator_makes_the_tests_it_says(my_losses):
+def test_decorator_makes_the_tests_shown(my_losses):
     (code,) = (block for block in blocks("python") if "@klr." in block)
     (my_losses / "test_own.py").write_text(code, encoding="utf-8")
     shown = re.findall(r"^FAIL RarePositives/(\w+)", blocks("console")[0], re.M)
@@ -173,7 +175,7 @@ def test_the_decorator_makes_the_tests_it_says(my_losses):
     assert f"{len(shown)} failed, 1 passed, {tests - len(shown) - 1} des" in done.stdout
 
 
-def test_its_line_for_ones_own_tests_selects_cases(tmp_path):
+def test_pytest_option_shown_selects_cases(tmp_path):
     # The other one, --pyargs, has its test in test_plugin.py.
     (line,) = re.findall(r"^pytest (--losses-ref[^#\n]*)", "".join(blocks("sh")), re.M)
     done = run_pytest(tmp_path, *shlex.split(line), "--collect-only", "-q")
@@ -182,7 +184,7 @@ def test_its_line_for_ones_own_tests_selects_cases(tmp_path):
     assert set(found) == {"Huber", "CTC"}
 
 
-def test_the_steps_of_ci_work(tmp_path, monkeypatch):
+def test_ci_steps_shown_work(tmp_path, monkeypatch):
     """The YAML's lines, on few cases: a record, a comparison, a summary."""
     steps = re.findall(r"run: (.*)", blocks("yaml")[0])
     assert [shlex.split(step)[0] for step in steps] == [
@@ -210,14 +212,14 @@ def shown_commands():
 
 
 @pytest.mark.parametrize("line", sorted(set(shown_commands())))
-def test_the_commands_it_shows_are_understood(line):
+def test_commands_shown_are_understood(line):
     arguments = cli._parser().parse_args(shlex.split(line)[1:])
     assert arguments.command
     if "bisect" in line:
         assert arguments.id in {case.id for case in cases.corpus(full=False)}
 
 
-def test_the_sessions_of_nox_it_shows_exist():
+def test_nox_sessions_shown_exist():
     noxfile = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
     there = {n.name for n in noxfile.body if isinstance(n, ast.FunctionDef)}
     text = "".join(blocks("sh"))

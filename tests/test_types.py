@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 ROOT = pathlib.Path(klr.__file__).parent.parent
 STUB = ast.parse(pathlib.Path(klr.__file__ + "i").read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def parameters_of_stub(function):
     return dict(zip(positional + named, given))
 
 
-def agree(stub, runtime):
+def assert_signature_matches(stub, runtime):
     """Same names in the same order, same defaults."""
     written = parameters_of_stub(stub)
     found = inspect.signature(inspect.unwrap(runtime)).parameters
@@ -74,9 +74,9 @@ def test_a_class_takes_what_the_stub_says(name):
     for method in methods(name):
         runtime = getattr(cls, method.name)
         if name not in LAYERS or method.name != "__call__":  # that one is Keras's
-            agree(method, getattr(runtime, "__func__", runtime))
+            assert_signature_matches(method, getattr(runtime, "__func__", runtime))
     if name in LAYERS:
-        assert issubclass(cls, host.keras.layers.Layer)
+        assert issubclass(cls, compat.keras.layers.Layer)
     elif name != "Loss":
         assert NAMES[name].bases[0].id == "Loss" and issubclass(cls, klr.Loss)
         kept = [n.target.id for n in NAMES[name].body if isinstance(n, ast.AnnAssign)]
@@ -85,7 +85,7 @@ def test_a_class_takes_what_the_stub_says(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_takes_what_the_stub_says(name):
-    agree(NAMES[name], getattr(klr, name))
+    assert_signature_matches(NAMES[name], getattr(klr, name))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_report_has_what_the_stub_says():
             elif node.decorator_list:  # a property
                 assert not callable(getattr(thing, node.name))
             else:
-                agree(node, getattr(type(thing), node.name))
+                assert_signature_matches(node, getattr(type(thing), node.name))
 
 
 def test_what_a_user_writes_passes_mypy_in_strict_mode(tmp_path):

@@ -24,8 +24,8 @@ from typing import Any, Callable
 
 import numpy as np
 
+from keras_losses_ref.conformance.parity.record_file import SCHEMA
 from keras_losses_ref.conformance.report import markdown
-from keras_losses_ref.conformance.snapshot import SCHEMA
 
 PATHS = ("eager", "graph", "xla", "small", "lengths")
 #: Elements that a step reads and writes come from here, not from a cache.
@@ -103,7 +103,7 @@ def sequences(random, shape):
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class BenchSpec:
     """A loss with the arguments and the inputs with which it is measured."""
 
     loss: str
@@ -121,34 +121,34 @@ class Subject:
 
 _LOGITS = (("from_logits", True),)
 _SPARSE = (*LARGE, (256, 50000))
-SUBJECTS = (
-    Subject("MeanSquaredError", reals),
-    Subject("MeanAbsoluteError", reals),
-    Subject("MeanAbsolutePercentageError", positive),
-    Subject("MeanSquaredLogarithmicError", positive),
-    Subject("Huber", reals),
-    Subject("LogCosh", reals),
-    Subject("CosineSimilarity", reals),
-    Subject("Hinge", signs),
-    Subject("SquaredHinge", signs),
-    Subject("CategoricalHinge", one_hot),
-    Subject("BinaryCrossentropy", binary),
-    Subject("BinaryCrossentropy", binary_logits, _LOGITS),
-    Subject("BinaryFocalCrossentropy", binary),
-    Subject("BinaryFocalCrossentropy", binary_logits, _LOGITS),
-    Subject("CategoricalCrossentropy", one_hot),
-    Subject("CategoricalCrossentropy", one_hot_logits, _LOGITS),
-    Subject("CategoricalFocalCrossentropy", one_hot),
-    Subject("CategoricalFocalCrossentropy", one_hot_logits, _LOGITS),
-    Subject("SparseCategoricalCrossentropy", indices, large=_SPARSE),
-    Subject("SparseCategoricalCrossentropy", index_logits, _LOGITS, large=_SPARSE),
-    Subject("CategoricalGeneralizedCrossEntropy", indices, lengths=None),
-    Subject("KLDivergence", shares),
-    Subject("Poisson", positive),
-    Subject("Dice", binary),
-    Subject("Tversky", binary),
-    Subject("Circle", embeddings, large=((512, 128),), lengths=None),
-    Subject("CTC", sequences, large=((16, 200, 64),), small=(32, 10, 6)),
+SPECS = (
+    BenchSpec("MeanSquaredError", reals),
+    BenchSpec("MeanAbsoluteError", reals),
+    BenchSpec("MeanAbsolutePercentageError", positive),
+    BenchSpec("MeanSquaredLogarithmicError", positive),
+    BenchSpec("Huber", reals),
+    BenchSpec("LogCosh", reals),
+    BenchSpec("CosineSimilarity", reals),
+    BenchSpec("Hinge", signs),
+    BenchSpec("SquaredHinge", signs),
+    BenchSpec("CategoricalHinge", one_hot),
+    BenchSpec("BinaryCrossentropy", binary),
+    BenchSpec("BinaryCrossentropy", binary_logits, _LOGITS),
+    BenchSpec("BinaryFocalCrossentropy", binary),
+    BenchSpec("BinaryFocalCrossentropy", binary_logits, _LOGITS),
+    BenchSpec("CategoricalCrossentropy", one_hot),
+    BenchSpec("CategoricalCrossentropy", one_hot_logits, _LOGITS),
+    BenchSpec("CategoricalFocalCrossentropy", one_hot),
+    BenchSpec("CategoricalFocalCrossentropy", one_hot_logits, _LOGITS),
+    BenchSpec("SparseCategoricalCrossentropy", indices, large=_SPARSE),
+    BenchSpec("SparseCategoricalCrossentropy", index_logits, _LOGITS, large=_SPARSE),
+    BenchSpec("CategoricalGeneralizedCrossEntropy", indices, lengths=None),
+    BenchSpec("KLDivergence", shares),
+    BenchSpec("Poisson", positive),
+    BenchSpec("Dice", binary),
+    BenchSpec("Tversky", binary),
+    BenchSpec("Circle", embeddings, large=((512, 128),), lengths=None),
+    BenchSpec("CTC", sequences, large=((16, 200, 64),), small=(32, 10, 6)),
 )
 
 
@@ -242,21 +242,19 @@ def measure(ours, keras, seconds=0.5, pairs=(7, 60), warm_up=4):
     return (*(statistics.median(column) for column in zip(*both)), ratios)
 
 
-def _one(subject, path, shape, losses):
-    y_true, y_pred = tensors(subject.draw, shape)
+def _one(spec, path, shape, losses):
+    y_true, y_pred = tensors(spec.draw, shape)
     ours, keras = (step(loss, path) for loss in losses)
     times = measure(lambda: ours(y_true, y_pred), lambda: keras(y_true, y_pred))
-    return Cell(subject.name, path, shape, *times, y_true.shape.rank < len(shape))
+    return Cell(spec.name, path, shape, *times, y_true.shape.rank < len(shape))
 
 
-def _lengths(subject, losses, turns=4):
+def _lengths(spec, losses, turns=4):
     """20 batches, no two of one length, a step each; new lengths in every turn."""
     both = []
     for turn in range(turns):
         batches = [
-            tensors(
-                subject.draw, tuple(n or 16 + 20 * turn + i for n in subject.lengths)
-            )
+            tensors(spec.draw, tuple(n or 16 + 20 * turn + i for n in spec.lengths))
             for i in range(20)
         ]
         times = {}
@@ -269,18 +267,18 @@ def _lengths(subject, losses, turns=4):
         both.append((times[0], times[1]))
     ratios = tuple(theirs / mine for mine, theirs in both)
     ours, keras = (statistics.median(column) for column in zip(*both))
-    return Cell(subject.name, "lengths", subject.lengths, ours, keras, ratios)
+    return Cell(spec.name, "lengths", spec.lengths, ours, keras, ratios)
 
 
-def places(subjects=SUBJECTS, paths=PATHS, fast=False):
-    """(subject, path, shape) of every cell; of the large shapes the first if `fast`."""
+def cells_to_measure(specs=SPECS, paths=PATHS, fast=False):
+    """(spec, path, shape) of every cell; of the large shapes the first if `fast`."""
     found = []
-    for subject in subjects:
-        large = subject.large[:1] if fast else subject.large
-        shapes = {"small": [subject.small], "lengths": [subject.lengths]}
+    for spec in specs:
+        large = spec.large[:1] if fast else spec.large
+        shapes = {"small": [spec.small], "lengths": [spec.lengths]}
         for path in paths:
             found += [
-                (subject, path, shape)
+                (spec, path, shape)
                 for shape in shapes.get(path, large)
                 if shape is not None
             ]
@@ -290,22 +288,22 @@ def places(subjects=SUBJECTS, paths=PATHS, fast=False):
 def bench(found, progress=None):
     """A Cell for each of the places `found`, but where this Keras lacks the loss."""
     from keras_losses_ref import losses
-    from keras_losses_ref.losses import host
+    from keras_losses_ref.losses import compat
 
     cells = []
-    for done, (subject, path, shape) in enumerate(found, 1):
+    for done, (spec, path, shape) in enumerate(found, 1):
         if progress is not None:
-            progress(done, f"{subject.name} {path}")
-        if host.builtin(subject.loss) is None:
+            progress(done, f"{spec.name} {path}")
+        if compat.builtin(spec.loss) is None:
             continue
         both = [
-            getattr(module, subject.loss)(**dict(subject.arguments))
-            for module in (losses, host.keras.losses)
+            getattr(module, spec.loss)(**dict(spec.arguments))
+            for module in (losses, compat.keras.losses)
         ]
         if path == "lengths":
-            cells.append(_lengths(subject, both))
+            cells.append(_lengths(spec, both))
         else:
-            cells.append(_one(subject, path, shape, both))
+            cells.append(_one(spec, path, shape, both))
     return cells
 
 
@@ -326,7 +324,7 @@ def bandwidth(size=2**26, times=9):
 MEMORY = (4096, 4096)
 
 
-def memory(subject, path, shape=MEMORY):
+def memory(spec, path, shape=MEMORY):
     """(ours, Keras's): the most that a step holds beside its inputs, in y_preds.
 
     Each in a process of its own, whose high-water mark the system keeps (Linux).
@@ -337,7 +335,7 @@ def memory(subject, path, shape=MEMORY):
     settings["MALLOC_MMAP_THRESHOLD_"] = settings["MALLOC_TRIM_THRESHOLD_"] = "65536"
     children = []
     for who in ("ours", "keras"):
-        code = f"from {__name__} import _peak; _peak({SUBJECTS.index(subject)}, "
+        code = f"from {__name__} import _peak; _peak({SPECS.index(spec)}, "
         code += f"{path!r}, {shape!r}, {who!r})"
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", code]
@@ -350,25 +348,25 @@ def memory(subject, path, shape=MEMORY):
 
 
 def memories(found, progress=None):
-    """(name, path, ours, Keras's) for each (subject, path) of `found`, in y_preds."""
+    """(name, path, ours, Keras's) for each (spec, path) of `found`, in y_preds."""
     rows = []
-    for done, (subject, path) in enumerate(found, 1):
+    for done, (spec, path) in enumerate(found, 1):
         if progress is not None:
-            progress(done, f"{subject.name} {path}")
-        shape = MEMORY if MEMORY in subject.large else subject.large[0]
-        rows.append((subject.name, path, *memory(subject, path, shape)))
+            progress(done, f"{spec.name} {path}")
+        shape = MEMORY if MEMORY in spec.large else spec.large[0]
+        rows.append((spec.name, path, *memory(spec, path, shape)))
     return rows
 
 
 def _peak(index, path, shape, who):
     """Print the memory of one step, after a few others have built what lasts."""
     from keras_losses_ref import losses
-    from keras_losses_ref.losses import host
+    from keras_losses_ref.losses import compat
 
-    subject = SUBJECTS[index]
-    module = losses if who == "ours" else host.keras.losses
-    loss = getattr(module, subject.loss)(**dict(subject.arguments))
-    y_true, y_pred = tensors(subject.draw, shape)
+    spec = SPECS[index]
+    module = losses if who == "ours" else compat.keras.losses
+    loss = getattr(module, spec.loss)(**dict(spec.arguments))
+    y_true, y_pred = tensors(spec.draw, shape)
     run = step(loss, path)
     for _ in range(4):
         run(y_true, y_pred)
@@ -394,11 +392,11 @@ _GOAL = (
 
 def document(cells, speed):
     """What --format json prints."""
-    from keras_losses_ref.conformance.evaluate import environment
+    from keras_losses_ref.conformance.evaluate import runtime_info
 
     return {
         "schema": SCHEMA,
-        "environment": environment(),
+        "environment": runtime_info(),
         "bytes_per_second": round(speed),
         "cells": [
             {

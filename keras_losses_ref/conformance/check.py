@@ -14,19 +14,27 @@ from concurrent import futures
 import numpy as np
 
 from keras_losses_ref import losses
-from keras_losses_ref.conformance import compare, deviations
-from keras_losses_ref.conformance.cases import HAND, Case, corpus
+from keras_losses_ref.conformance import deviations
+from keras_losses_ref.conformance.cases import HANDWRITTEN, Case, corpus
 from keras_losses_ref.conformance.evaluate import (
     COMPILED,
     IMPLEMENTATIONS,
     Outcome,
-    consult,
     devices,
-    environment,
     evaluate,
+    evaluate_oracle,
+    runtime_info,
 )
 from keras_losses_ref.conformance.report import Report
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance.tolerance import Difference
+from keras_losses_ref.conformance.verdict import (
+    UNEXPLAINED,
+    Verdict,
+    aspects,
+    disagreement,
+    judge,
+)
+from keras_losses_ref.losses import compat
 
 
 class NothingSelected(ValueError):
@@ -40,7 +48,7 @@ def select(
 
     The device may be "all": the CPU and every GPU there is.
     """
-    available = [name for name in HAND if hasattr(losses, name)]
+    available = [name for name in HANDWRITTEN if hasattr(losses, name)]
     cases = corpus(names or available, full=full or bool(patterns))
     chosen = [
         case
@@ -116,15 +124,15 @@ def check(cases, progress=None, jobs=1):
     results.sort(key=lambda result: order[result.id])
     results += _unmatched(cases, results)
     used = sorted({case.device for case in cases})
-    return Report(results, environment(used))
+    return Report(results, runtime_info(used))
 
 
 def _verdicts(cases):
     """Yield (case, its verdicts)."""
-    ledger = deviations.ledger(host.VERSION, {case.loss for case in cases})
+    entries = deviations.for_version(compat.VERSION, {case.loss for case in cases})
     answers = zip(*(evaluate(cases, name) for name in IMPLEMENTATIONS))
     for (case, ours), (_, keras), (_, oracle) in answers:
-        yield case, list(compare.judge(case, ours, keras, oracle, ledger))
+        yield case, list(judge(case, ours, keras, oracle, entries))
 
 
 def _shared_out(cases, jobs):
@@ -172,11 +180,11 @@ def _judged(cases):
 
 def _unmatched(cases, results):
     """A failure for each entry that applied to a case and showed in none."""
-    ledger = deviations.ledger(host.VERSION, {case.loss for case in cases})
-    shown = {result.ledger for result in results}
+    entries = deviations.for_version(compat.VERSION, {case.loss for case in cases})
+    shown = {result.deviation for result in results}
     # What Keras refuses, as another entry says, shows nothing else.
-    refused = {r.id for r in results if r.ledger and r.aspect == "error"}
-    for entry in ledger:
+    refused = {r.id for r in results if r.deviation and r.aspect == "error"}
+    for entry in entries:
         asked = [case for case in cases if entry.applies(case)]
         asked = [case for case in asked if _host_has(case) and _asks(entry, case)]
         asked = [case for case in asked if case.id not in refused]
@@ -189,19 +197,17 @@ def _unmatched(cases, results):
             np.zeros(0),
             np.zeros(0),
         )
-        gap = compare.Difference(
-            f"{len(asked)} cases meet its condition, first {asked[0].id}"
-        )
-        yield compare.Verdict(
+        gap = Difference(f"{len(asked)} cases meet its condition, first {asked[0].id}")
+        yield Verdict(
             case,
             "ledger",
-            compare.UNEXPLAINED,
+            UNEXPLAINED,
             Outcome(),
             Outcome(),
             Outcome(),
             difference=gap,
-            reason=f"the ledger says that Keras {host.VERSION} deviates here, and it "
-            f"does not: end the entry's versions before {host.VERSION}",
+            reason=f"the ledger says that Keras {compat.VERSION} deviates here, and it "
+            f"does not: end the entry's versions before {compat.VERSION}",
         )
 
 
@@ -218,8 +224,8 @@ def _asks(entry, case):
 
 def _host_has(case):
     """Whether the host has the loss with the arguments of the case at all."""
-    cls = getattr(host.keras.losses, case.loss, None)
-    if cls is None or case.reduction not in host.REDUCTIONS:
+    cls = getattr(compat.keras.losses, case.loss, None)
+    if cls is None or case.reduction not in compat.REDUCTIONS:
         return False
     return set(case.config) <= set(inspect.signature(cls).parameters)
 
@@ -227,16 +233,16 @@ def _host_has(case):
 def _would_show(entry, cases):
     """Whether the entry's own definition differs from ours on any of the cases."""
     for case in cases:
-        deviating, truth = entry.answer(case), consult(case)
-        if case.refused is not None:
+        deviating, truth = entry.answer(case), evaluate_oracle(case)
+        if case.expected_error is not None:
             truth = Outcome(error="ValueError")
         if deviating.error or truth.error:
             if bool(deviating.error) != bool(truth.error):
                 return True
             continue
         if any(
-            compare.disagreement(case, deviating, truth, aspect)
-            for aspect in compare.aspects(case)
+            disagreement(case, deviating, truth, aspect)
+            for aspect in aspects(case)
             if getattr(deviating, aspect) is not None
         ):
             return True

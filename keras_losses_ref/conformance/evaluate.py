@@ -26,7 +26,7 @@ import tensorflow as tf
 import keras_losses_ref
 from keras_losses_ref import losses, oracle
 from keras_losses_ref.conformance.cases import DEVICES
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 IMPLEMENTATIONS = ("ours", "keras", "oracle")
 COMPILED = ("graph", "xla", "nested")
@@ -47,7 +47,7 @@ class Outcome:
     error: Optional[str] = None
     message: str = ""
     #: Why there is nothing to compare: this host has no such loss or argument.
-    absent: Optional[str] = None
+    unsupported: Optional[str] = None
     #: The derivative of the gradient along `direction`, where the case asks for it.
     second: Any = None
     #: Path "reloaded": the arguments of the case, as the saved config holds them.
@@ -66,14 +66,14 @@ def evaluate(cases, implementation):
     """
     if implementation == "oracle":
         for case in cases:
-            yield case, consult(case)
+            yield case, evaluate_oracle(case)
         return
 
     def group(case):
-        alone = case.path not in COMPILED or case.refused is not None
-        alone = alone or case.reduction not in host.REDUCTIONS
+        alone = case.path not in COMPILED or case.expected_error is not None
+        alone = alone or case.reduction not in compat.REDUCTIONS
         # One input that is refused would fail the function that it shares.
-        alone = alone or consult(case).error is not None
+        alone = alone or evaluate_oracle(case).error is not None
         shared = (case.loss, case.dtype, case.device, case.path)
         return (case.id if alone else None, *shared)
 
@@ -86,10 +86,10 @@ def evaluate(cases, implementation):
         yield from zip(members, outcomes)
 
 
-def consult(case):
+def evaluate_oracle(case):
     """The oracle's answer, which depends on the host only where the definition does."""
     try:
-        return _consult(case)
+        return _evaluate_oracle(case)
     except Exception as error:
         return refusal(error)
 
@@ -98,7 +98,7 @@ def refusal(error):
     return Outcome(error=type(error).__name__, message=str(error))
 
 
-def _consult(case):
+def _evaluate_oracle(case):
     y_true, y_pred = rounded(case)
     function = oracle.BY_LOSS[case.loss]
     config = dict(case.config)
@@ -106,7 +106,7 @@ def _consult(case):
         config["impossible"] = IMPOSSIBLE
     probabilities, chain = y_pred, None
     if case.activation is not None:
-        if recovers(case):
+        if recovers_logits(case):
             config["from_logits"] = True
         else:
             probabilities, chain = activate(case.activation, y_pred)
@@ -124,9 +124,11 @@ def _consult(case):
     if case.path == "fit":
         result = np.mean(result)
     if case.path == "reloaded":
-        return Outcome(result, gradient, case.dtype, config=asked(case))
+        return Outcome(result, gradient, case.dtype, config=expected_config(case))
     outcome = Outcome(result, gradient, case.dtype)
-    return with_second(outcome, case, _consult) if case.second else outcome
+    return (
+        with_second(outcome, case, _evaluate_oracle) if case.check_hessian else outcome
+    )
 
 
 def with_second(outcome, case, answer):
@@ -138,7 +140,9 @@ def with_second(outcome, case, answer):
     v = direction(np.shape(case.y_pred))
 
     def gradient(t):
-        there = dataclasses.replace(case, y_pred=case.y_pred + t * v, second=False)
+        there = dataclasses.replace(
+            case, y_pred=case.y_pred + t * v, check_hessian=False
+        )
         return answer(there).gradient
 
     def difference(step):
@@ -153,14 +157,14 @@ def direction(shape):
     return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
 
 
-def asked(case):
+def expected_config(case):
     """The arguments that a saved config must hold: those of the case.
 
     The dtype is none of them where it is the default, or in Keras 2, whose losses
     have none.
     """
     arguments = dict(case.config, reduction=case.reduction)
-    if host.GENERATION == 3 and case.dtype != host.floatx():
+    if compat.GENERATION == 3 and case.dtype != compat.floatx():
         arguments["dtype"] = case.dtype
     return {name: _plain(value) for name, value in arguments.items()}
 
@@ -205,10 +209,10 @@ def flushed(array, dtype):
     return np.where(np.abs(array) < smallest, 0.0, array)
 
 
-def recovers(case):
+def recovers_logits(case):
     """Whether Keras, and so the definition, looks behind the activation here."""
     ignoring = case.config.get("ignore_class") is not None
-    hidden = ignoring and not host.RECOVERS_BEHIND_IGNORE_CLASS
+    hidden = ignoring and not compat.RECOVERS_BEHIND_IGNORE_CLASS
     return case.path not in ("eager", "reloaded") and not hidden
 
 
@@ -237,33 +241,35 @@ def merged_mask(case, values, y_true, y_pred):
 
 def reduction_rules():
     """The name the oracle gives to the host's rules of reduction."""
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         return "keras2"
-    if not host.SAFE_MEAN:
+    if not compat.SAFE_MEAN:
         return "keras3.0"
-    return "keras3" if host.MASK_DIVISION == "safe" else "keras3.7"
+    return "keras3" if compat.MASK_DIVISION == "safe" else "keras3.7"
 
 
-class Absent(Exception):
+class Unsupported(Exception):
     """This host has no such loss, argument or reduction."""
 
 
 def make(case, implementation):
     """The loss instance that a case asks, ours or the host's."""
-    module = losses if implementation == "ours" else host.keras.losses
+    module = losses if implementation == "ours" else compat.keras.losses
     cls = getattr(module, case.loss, None)
     if cls is None:
-        raise Absent(f"Keras {host.VERSION} has no {case.loss}")
-    if case.reduction not in host.REDUCTIONS:
-        raise Absent(f"Keras {host.VERSION} has no reduction {case.reduction!r}")
+        raise Unsupported(f"Keras {compat.VERSION} has no {case.loss}")
+    if case.reduction not in compat.REDUCTIONS:
+        raise Unsupported(f"Keras {compat.VERSION} has no reduction {case.reduction!r}")
     accepted = inspect.signature(cls).parameters
     missing = [name for name in case.config if name not in accepted]
     if missing:
-        raise Absent(f"{case.loss} of Keras {host.VERSION} has no {missing[0]!r}")
+        raise Unsupported(
+            f"{case.loss} of Keras {compat.VERSION} has no {missing[0]!r}"
+        )
     kwargs = dict(case.config, reduction=case.reduction)
     if implementation == "ours":
         kwargs["jit_compile"] = case.path == "xla"
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         return cls(**kwargs)
     if "dtype" in accepted:
         return cls(**kwargs, dtype=case.dtype)
@@ -297,7 +303,7 @@ def _ask(loss, case, y_true, y_pred, weight, mask):
         elif mask is not None:
             output = tf.identity(y_pred)  # a mask hangs on its own tensor
         if mask is not None:
-            host.set_mask(output, mask)
+            compat.set_mask(output, mask)
         return loss(y_true, output, sample_weight=weight)
 
     if case.path == "nested":
@@ -309,7 +315,7 @@ def _ask(loss, case, y_true, y_pred, weight, mask):
             value = value_of(y_true, y_pred, weight, mask)
         return [value, tape.gradient(value, y_pred, **_ZERO)]
 
-    if not case.second:
+    if not case.check_hessian:
         return gradient_of(y_pred)
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
@@ -341,8 +347,8 @@ def _alone(case, implementation):
                 return _reloaded(loss, case)
             ask = _compiled(_ask, case.path) if case.path in COMPILED else _ask
             return _outcome(*ask(loss, case, *tensors(case)))
-    except Absent as reason:
-        return Outcome(absent=str(reason))
+    except Unsupported as reason:
+        return Outcome(unsupported=str(reason))
     except Exception as error:
         return refusal(error)
 
@@ -381,17 +387,19 @@ def _compiled_together(cases, implementation, path):
 
 def _reloaded(loss, case):
     """The case, asked of what its loss's config makes when it is loaded."""
-    losses_module = host.keras.losses
+    losses_module = compat.keras.losses
     config = loss.get_config()
     loss = losses_module.deserialize(losses_module.serialize(loss))
-    kept = {name: _plain(config[name]) for name in asked(case) if name in config}
+    kept = {
+        name: _plain(config[name]) for name in expected_config(case) if name in config
+    }
     outcome = _outcome(*_ask(loss, case, *tensors(case)))
     return dataclasses.replace(outcome, config=kept)
 
 
 def _fit(loss, case):
     """One batch through `fit`, with SGD at rate 1: the step is the gradient."""
-    keras = host.keras
+    keras = compat.keras
     y_true, y_pred, weight, mask = tensors(case)
 
     class Prediction(keras.layers.Layer):
@@ -455,13 +463,13 @@ def devices():
     return [name for name in names if name.startswith(DEVICES)]
 
 
-def environment(used=("CPU:0",)):
+def runtime_info(used=("CPU:0",)):
     """What a report must name for its numbers to mean anything."""
     return {
         "keras_losses_ref": keras_losses_ref.__version__,
         "tensorflow": tf.__version__,
-        "keras": host.VERSION,
-        "keras_package": host.PACKAGE,
+        "keras": compat.VERSION,
+        "keras_package": compat.PACKAGE,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": ", ".join(used),

@@ -1,6 +1,6 @@
 """Loss and gradient as curves: one picture a loss, for notebooks, README and eyes.
 
-Each loss has a sweep: one number x that is moved, what y_true and y_pred are made of
+Each loss has a spec: one number x that is moved, what y_true and y_pred are made of
 it, and the settings worth comparing. The gradient is the tape's, to x itself.
 """
 
@@ -19,7 +19,7 @@ _BLUE, _ORANGE, _GREEN, _RED = "#1f6fb4", "#d9730d", "#2a8c4a", "#c0392b"
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class CurveSpec:
     """What is moved, and what a loss is asked at each place."""
 
     moves: str
@@ -93,7 +93,7 @@ _SURE = (0.001, 0.999)
 
 
 def _errors(*configs):
-    return Sweep(
+    return CurveSpec(
         _ERROR,
         -3.0,
         3.0,
@@ -107,24 +107,24 @@ def _binary(*configs):
         for truth in (0.0, 1.0):
             name = ", ".join(filter(None, (f"y_true = {truth:.0f}", label)))
             curves.append((name, config, _against(truth)))
-    return Sweep("y_pred", *_SURE, tuple(curves))
+    return CurveSpec("y_pred", *_SURE, tuple(curves))
 
 
 def _classes(one_hot, *configs):
     curves = tuple(
         (label, config, _class_of_three(one_hot)) for label, config in configs
     )
-    return Sweep(_PROBABILITY, *_SURE, curves)
+    return CurveSpec(_PROBABILITY, *_SURE, curves)
 
 
 _GAMMAS = tuple(
     (f"gamma = {gamma:g}", {"gamma": gamma, "alpha": 1.0}) for gamma in (0.0, 0.5, 2.0)
 )
 
-SWEEPS = {
+CURVES = {
     "MeanSquaredError": _errors(("", {})),
     "MeanAbsoluteError": _errors(("", {})),
-    "MeanAbsolutePercentageError": Sweep(
+    "MeanAbsolutePercentageError": CurveSpec(
         "y_pred",
         0.0,
         4.0,
@@ -133,7 +133,7 @@ SWEEPS = {
             ("y_true = 2", {}, _against(2.0)),
         ),
     ),
-    "MeanSquaredLogarithmicError": Sweep(
+    "MeanSquaredLogarithmicError": CurveSpec(
         "y_pred",
         0.0,
         8.0,
@@ -144,7 +144,7 @@ SWEEPS = {
     ),
     "Huber": _errors(*((f"delta = {d:g}", {"delta": d}) for d in (0.5, 1.0, 2.0))),
     "LogCosh": _errors(("", {})),
-    "CosineSimilarity": Sweep(
+    "CosineSimilarity": CurveSpec(
         "angle to the truth, degrees", -180.0, 180.0, (("", {}, _direction),)
     ),
     "BinaryCrossentropy": _binary(("", {}), ("smoothed 0.2", {"label_smoothing": 0.2})),
@@ -161,7 +161,7 @@ SWEEPS = {
         False, *((f"q = {q:g}", {"q": q}) for q in (0.1, 0.5, 0.9))
     ),
     "KLDivergence": _classes(True, ("", {})),
-    "Poisson": Sweep(
+    "Poisson": CurveSpec(
         "y_pred",
         0.05,
         8.0,
@@ -169,11 +169,11 @@ SWEEPS = {
     ),
     "Hinge": _errors(),
     "SquaredHinge": _errors(),
-    "CategoricalHinge": Sweep(
+    "CategoricalHinge": CurveSpec(
         "score of the true class", -3.0, 3.0, (("others 0 and 0.5", {}, _scores),)
     ),
-    "Dice": Sweep("y_pred where y_true is 1", *_SURE, (("", {"axis": -1}, _mask),)),
-    "Tversky": Sweep(
+    "Dice": CurveSpec("y_pred where y_true is 1", *_SURE, (("", {"axis": -1}, _mask),)),
+    "Tversky": CurveSpec(
         "y_pred where y_true is 1",
         *_SURE,
         tuple(
@@ -185,7 +185,7 @@ SWEEPS = {
             for a in (0.2, 0.5, 0.8)
         ),
     ),
-    "Circle": Sweep(
+    "Circle": CurveSpec(
         "angle between two of one class, degrees",
         -180.0,
         180.0,
@@ -194,7 +194,7 @@ SWEEPS = {
         ),
         batchwise=True,
     ),
-    "CTC": Sweep(
+    "CTC": CurveSpec(
         "logit of the label in the second of three steps",
         -6.0,
         6.0,
@@ -202,7 +202,7 @@ SWEEPS = {
     ),
 }
 for _name in ("Hinge", "SquaredHinge"):
-    SWEEPS[_name] = Sweep(
+    CURVES[_name] = CurveSpec(
         "y_pred",
         -3.0,
         3.0,
@@ -212,7 +212,7 @@ for _name in ("Hinge", "SquaredHinge"):
 
 def curve(loss, config, inputs, x):
     """(loss, d loss / dx) at each x, as NumPy arrays."""
-    batchwise = SWEEPS[loss].batchwise
+    batchwise = CURVES[loss].batchwise
     function = getattr(losses, loss)(**config, reduction="sum" if batchwise else "none")
     x = tf.constant(x, tf.float32)
     with tf.GradientTape() as tape:
@@ -228,19 +228,19 @@ def curve(loss, config, inputs, x):
 
 def figure(loss, points=301):
     """A matplotlib figure of one loss: the curve, and its slope beside it."""
-    sweep = SWEEPS[loss]
-    x = np.linspace(sweep.low, sweep.high, points)
+    spec = CURVES[loss]
+    x = np.linspace(spec.low, spec.high, points)
     picture = Figure(figsize=(8.4, 3.1), layout="constrained")
     left, right = picture.subplots(1, 2)
     colours = (_BLUE, _ORANGE, _GREEN, _RED)
-    for colour, (label, config, inputs) in zip(colours, sweep.curves):
+    for colour, (label, config, inputs) in zip(colours, spec.curves):
         values, slope = curve(loss, config, inputs, x)
         style = {"color": colour, "linewidth": 1.8, "label": label or None}
         left.plot(x, values, **style)
         right.plot(x, slope, **style)
     for axes, title in ((left, loss), (right, "its gradient")):
         axes.set_title(title, fontsize=10.5, loc="left")
-        axes.set_xlabel(sweep.moves, fontsize=9)
+        axes.set_xlabel(spec.moves, fontsize=9)
         axes.tick_params(labelsize=8.5)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -249,7 +249,7 @@ def figure(loss, points=301):
     low, high = np.quantile(heights, (0.02, 0.98))
     margin = 0.1 * max(high - low, 0.5 * abs(high), 1e-3)
     right.set_ylim(low - margin, high + margin)
-    if any(label for label, *_ in sweep.curves):
+    if any(label for label, *_ in spec.curves):
         left.legend(fontsize=8.5, frameon=False)
     return picture
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 #: Machine epsilon, the smallest normal number and the largest finite one.
-FORMATS = {
+FLOAT_INFO = {
     "float64": (2.0**-52, 2.0**-1022, np.finfo(np.float64).max),
     "float32": (2.0**-23, 2.0**-126, float(np.finfo(np.float32).max)),
     "float16": (2.0**-10, 2.0**-14, 65504.0),
@@ -43,7 +43,7 @@ TOLERANCE = {
 }
 
 #: Where that is not enough, with the largest error seen and its cause.
-LOOSER = {
+TOLERANCE_OVERRIDES = {
     # 25 epsilons with TensorFlow 2.21.0: the rounding of 1 - cos, magnified by gamma.
     ("Circle", "gradient"): (64.0, 2.0),
 }
@@ -62,7 +62,7 @@ class Difference:
 
 def ulps(got, wanted, dtype):
     """|got - wanted| in units in the last place of `wanted` in `dtype`."""
-    epsilon, smallest, _ = FORMATS[dtype]
+    epsilon, smallest, _ = FLOAT_INFO[dtype]
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     with np.errstate(all="ignore"):
         magnitude = np.maximum(np.abs(wanted), smallest)
@@ -90,14 +90,16 @@ def difference(
     is not exact either.
     """
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
-    epsilon, _, largest = FORMATS[dtype]
+    epsilon, _, largest = FLOAT_INFO[dtype]
     with np.errstate(all="ignore"):
         # What rounds to more than the largest number is infinite in this dtype.
         limit = largest * (1 + epsilon / 4)
         got, wanted = (
             np.where(np.abs(x) >= limit, np.sign(x) * np.inf, x) for x in (got, wanted)
         )
-        factors = LOOSER.get((loss, kind), TOLERANCE[device.split(":")[0]][kind])
+        factors = TOLERANCE_OVERRIDES.get(
+            (loss, kind), TOLERANCE[device.split(":")[0]][kind]
+        )
         rtol, atol = (slack * epsilon * factor for factor in factors)
         scale = np.abs(wanted)
         if kind in ("gradient", "second"):

@@ -6,27 +6,31 @@ from keras_losses_ref.losses.base import (
 from keras_losses_ref.losses.convert import get, to_keras
 from keras_losses_ref.losses.crossentropy import (
     BCE,
-    KLD,
     BinaryCrossentropy,
-    BinaryFocalCrossentropy,
     CategoricalCrossentropy,
-    CategoricalFocalCrossentropy,
     CategoricalGeneralizedCrossEntropy,
-    KLDivergence,
-    Poisson,
     SparseCategoricalCrossentropy,
-    SparseCategoricalFocalCrossentropy,
     bce,
     binary_crossentropy,
-    binary_focal_crossentropy,
     categorical_crossentropy,
-    categorical_focal_crossentropy,
     categorical_generalized_cross_entropy,
+    sparse_categorical_crossentropy,
+)
+from keras_losses_ref.losses.divergence import (
+    KLD,
+    KLDivergence,
+    Poisson,
     kl_divergence,
     kld,
     kullback_leibler_divergence,
     poisson,
-    sparse_categorical_crossentropy,
+)
+from keras_losses_ref.losses.focal import (
+    BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy,
+    SparseCategoricalFocalCrossentropy,
+    binary_focal_crossentropy,
+    categorical_focal_crossentropy,
     sparse_categorical_focal_crossentropy,
 )
 from keras_losses_ref.losses.hinge import (
@@ -37,7 +41,7 @@ from keras_losses_ref.losses.hinge import (
     hinge,
     squared_hinge,
 )
-from keras_losses_ref.losses.linear import (
+from keras_losses_ref.losses.linear_crossentropy import (
     LinearHead,
     LinearSparseCategoricalCrossentropy,
     linear_logits,

@@ -4,9 +4,11 @@ import difflib
 import inspect
 
 from keras_losses_ref.losses import (
+    compat,
     crossentropy,
+    divergence,
+    focal,
     hinge,
-    host,
     regression,
     segmentation,
     sequence,
@@ -18,7 +20,7 @@ from keras_losses_ref.losses.base import Loss
 def _is_loss(value):
     if inspect.isclass(value):
         return issubclass(value, Loss) and value is not Loss
-    return callable(value) and hasattr(value, "wide")
+    return callable(value) and hasattr(value, "unrounded")
 
 
 #: Every class, function and alias by its name.
@@ -27,6 +29,8 @@ LOSSES = {
     for module in (
         regression,
         crossentropy,
+        focal,
+        divergence,
         hinge,
         segmentation,
         similarity,
@@ -64,11 +68,11 @@ def get(identifier):
         )
     if inspect.isclass(identifier) or inspect.isroutine(identifier):
         known = LOSSES.get(getattr(identifier, "__name__", None))
-        if known is not None and (known is identifier or host.is_builtin(identifier)):
+        if known is not None and (known is identifier or compat.is_builtin(identifier)):
             return _made(known)
         return identifier
     ours = LOSSES.get(type(identifier).__name__)
-    if ours is None or not host.is_builtin(type(identifier)):
+    if ours is None or not compat.is_builtin(type(identifier)):
         return identifier
     return ours.from_config(_arguments_of(identifier, ours))
 
@@ -103,7 +107,7 @@ def to_keras(loss):
         if name in accepted:
             config[name] = value
         elif name == "dtype":
-            _check_droppable(loss, name, value, (None, host.default_dtype()))
+            _check_droppable(loss, name, value, (None, compat.default_dtype()))
         else:
             _check_droppable(loss, name, value, (defaults[name].default,))
     return theirs(**config)
@@ -112,7 +116,7 @@ def to_keras(loss):
 def _check_droppable(loss, name, value, harmless):
     if value not in harmless:
         raise ValueError(
-            f"to_keras: the {type(loss).__name__} of Keras {host.VERSION} has no "
+            f"to_keras: the {type(loss).__name__} of Keras {compat.VERSION} has no "
             f"argument `{name}`. Received: {name}={value!r}. Leave it at "
             f"{harmless[-1]!r}, or use the loss as it is."
         )
@@ -122,11 +126,11 @@ def _host_loss(ours):
     """The host's class or function under any of the names of ours."""
     names = [name for name, value in LOSSES.items() if value is ours]
     for name in names:
-        theirs = host.builtin(name)
+        theirs = compat.builtin(name)
         if theirs is not None:
             return theirs
     raise ValueError(
-        f"to_keras: Keras {host.VERSION} has no {ours.__name__}. Use the loss as it "
+        f"to_keras: Keras {compat.VERSION} has no {ours.__name__}. Use the loss as it "
         "is: it is a Keras loss like any other."
     )
 
@@ -169,7 +173,7 @@ def _from_dict(serialized):
         "keras_losses_ref",
     )
     if foreign:
-        return host.deserialize(serialized)
+        return compat.deserialize(serialized)
     loss = _named(name)
     if not inspect.isclass(loss):
         return loss

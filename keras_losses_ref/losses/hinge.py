@@ -2,16 +2,14 @@
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import (
-    Loss,
-    difference,
-    loss_function,
-    mean_along,
-    sum_along,
-    together,
-    written_out,
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.kernels.autodiff import (
+    broadcast_both,
+    two_diff,
+    with_gradient,
 )
+from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
 def signed(y_true):
@@ -20,7 +18,7 @@ def signed(y_true):
     return tf.where(binary, 2.0 * y_true - 1.0, y_true)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def hinge(y_true, y_pred):
     """Hinge loss: linear until the margin of 1 is reached, then zero.
 
@@ -39,7 +37,7 @@ def hinge(y_true, y_pred):
     return mean_along(margin)
 
 
-@host.register
+@compat.register
 class Hinge(Loss):
     __doc__ = hinge.__doc__
 
@@ -47,7 +45,7 @@ class Hinge(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="hinge",
         dtype=None,
         jit_compile="auto",
@@ -55,7 +53,7 @@ class Hinge(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def squared_hinge(y_true, y_pred):
     """Squared hinge loss: the hinge loss of each element, squared.
 
@@ -73,7 +71,7 @@ def squared_hinge(y_true, y_pred):
     return mean_along(tf.square(margin))
 
 
-@host.register
+@compat.register
 class SquaredHinge(Loss):
     __doc__ = squared_hinge.__doc__
 
@@ -81,7 +79,7 @@ class SquaredHinge(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="squared_hinge",
         dtype=None,
         jit_compile="auto",
@@ -110,7 +108,7 @@ def categorical_hinge(y_true, y_pred):
         wrong = (1.0 - y) * p
         best = tf.reduce_max(wrong, axis=-1, keepdims=True)
         # The margin may cancel to nearly nothing, of scores or against the 1.
-        lead, error = difference(best, sum_along(y * p, keepdims=True))
+        lead, error = two_diff(best, sum_along(y * p, keepdims=True))
         error = tf.where(tf.math.is_finite(error), error, tf.zeros_like(error))
         margin = (lead + 1.0) + tf.stop_gradient(error)
 
@@ -124,10 +122,10 @@ def categorical_hinge(y_true, y_pred):
 
         return tf.squeeze(tf.maximum(margin, 0.0), -1), gradient
 
-    return written_out(terms, *together(y_true, y_pred))
+    return with_gradient(terms, *broadcast_both(y_true, y_pred))
 
 
-@host.register
+@compat.register
 class CategoricalHinge(Loss):
     __doc__ = categorical_hinge.__doc__
 
@@ -135,7 +133,7 @@ class CategoricalHinge(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="categorical_hinge",
         dtype=None,
         jit_compile="auto",

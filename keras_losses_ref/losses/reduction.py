@@ -7,7 +7,7 @@ sums in float64. The result is in float64, if anything was added up.
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 #: The reductions that, without weights and masks, are the mean of all values.
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -31,7 +31,7 @@ def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size
     if reduction in (None, "none"):
         return values
     rank = values.shape.rank
-    if host.GENERATION == 3 and (rank == 0 or (rank == 1 and values.shape[0] == 0)):
+    if compat.GENERATION == 3 and (rank == 0 or (rank == 1 and values.shape[0] == 0)):
         return values  # Keras 3 leaves a scalar, and a batch known to be empty, alone
     total = _exact_sum(values)
     if reduction not in MEANS:
@@ -40,9 +40,9 @@ def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size
         count = _exact_sum(weights)
     else:
         count = _count(values, total.dtype)
-    divide = tf.math.divide_no_nan if host.SAFE_MEAN else tf.math.divide
+    divide = tf.math.divide_no_nan if compat.SAFE_MEAN else tf.math.divide
     mean = divide(total, count)
-    replicas = host.replicas()
+    replicas = compat.replicas()
     return mean if replicas == 1 else mean * (1.0 / replicas)
 
 
@@ -57,10 +57,10 @@ def _merge(sample_weight, mask, dtype, reduction):
         # Scaled so that the later division by the total count is by the valid count.
         valid = _exact_sum(mask)
         total = _count(mask, valid.dtype)
-        if host.MASK_DIVISION == "safe":
+        if compat.MASK_DIVISION == "safe":
             scale = tf.math.divide_no_nan(total, valid)
-        elif host.MASK_DIVISION == "epsilon":
-            scale = total / (valid + host.epsilon())
+        elif compat.MASK_DIVISION == "epsilon":
+            scale = total / (valid + compat.epsilon())
         else:
             scale = total / valid
         mask *= tf.cast(scale, dtype)
@@ -87,7 +87,7 @@ def _align(values, weights):
     rank, weights_rank = values.shape.rank, weights.shape.rank
     if None in (rank, weights_rank) or rank == weights_rank:
         return values, weights
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         if 0 in (rank, weights_rank):
             return values, weights
         # Keras 2 changes the weights only, and gives them a new last axis.
@@ -96,10 +96,10 @@ def _align(values, weights):
         if rank == weights_rank + 1:
             return values, tf.expand_dims(weights, -1)
         return values, weights
-    return same_rank(values, weights)
+    return squeeze_or_expand_to_same_rank(values, weights)
 
 
-def same_rank(first, second):
+def squeeze_or_expand_to_same_rank(first, second):
     """Drop or add a last axis of one where the ranks differ by exactly one.
 
     The rule of Keras 3: against a vector the vector grows, (N,) to (N, 1); against
@@ -114,3 +114,13 @@ def same_rank(first, second):
             return tf.expand_dims(first, -1), second
         return first, tf.squeeze(second, -1)
     return first, second
+
+
+def reduce_weighted_values(values, sample_weight, mask, reduction, dtype):
+    """`values` weighed, masked and reduced, in the dtype of the loss."""
+    values_mask = compat.get_mask(values)
+    if mask is None:
+        mask = values_mask
+    elif values_mask is not None:
+        mask = tf.logical_and(tf.cast(mask, tf.bool), values_mask)
+    return tf.cast(reduce(values, sample_weight, mask, reduction), dtype)

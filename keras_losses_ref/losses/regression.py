@@ -5,24 +5,22 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.losses import elementary, host
-from keras_losses_ref.losses.base import (
-    Loss,
-    check_axes,
-    check_positive,
-    constant,
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.inputs import constant
+from keras_losses_ref.losses.kernels import elementary
+from keras_losses_ref.losses.kernels.autodiff import (
+    broadcast_both,
     in_float64,
-    loss_function,
-    mean_along,
     mean_of,
     power_of_two,
-    sum_along,
-    together,
-    written_out,
+    with_gradient,
 )
+from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
+from keras_losses_ref.losses.validation import check_axes, check_positive
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_squared_error(y_true, y_pred):
     """Mean squared error: the mean of the squared differences.
 
@@ -41,7 +39,7 @@ def mean_squared_error(y_true, y_pred):
     return mean_along(tf.square(y_pred - y_true))
 
 
-@host.register
+@compat.register
 class MeanSquaredError(Loss):
     __doc__ = mean_squared_error.__doc__
 
@@ -49,7 +47,7 @@ class MeanSquaredError(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="mean_squared_error",
         dtype=None,
         jit_compile="auto",
@@ -57,7 +55,7 @@ class MeanSquaredError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_absolute_error(y_true, y_pred):
     """Mean absolute error: the mean of the absolute differences.
 
@@ -75,7 +73,7 @@ def mean_absolute_error(y_true, y_pred):
     return mean_along(tf.abs(y_pred - y_true))
 
 
-@host.register
+@compat.register
 class MeanAbsoluteError(Loss):
     __doc__ = mean_absolute_error.__doc__
 
@@ -83,7 +81,7 @@ class MeanAbsoluteError(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="mean_absolute_error",
         dtype=None,
         jit_compile="auto",
@@ -91,7 +89,7 @@ class MeanAbsoluteError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_absolute_percentage_error(y_true, y_pred):
     """Mean absolute percentage error: absolute differences in per cent of the truth.
 
@@ -107,12 +105,12 @@ def mean_absolute_percentage_error(y_true, y_pred):
     Source:    Keras 3 `keras.losses.mean_absolute_percentage_error`
     Example:   >>> float(mean_absolute_percentage_error([1., 2.], [1.5, 1.5]))  # 37.5
     """
-    epsilon = tf.constant(host.epsilon(), y_pred.dtype)
+    epsilon = tf.constant(compat.epsilon(), y_pred.dtype)
     size = tf.maximum(tf.abs(y_true), epsilon)
     return 100.0 * mean_along(tf.abs(y_pred - y_true) / size)
 
 
-@host.register
+@compat.register
 class MeanAbsolutePercentageError(Loss):
     __doc__ = mean_absolute_percentage_error.__doc__
 
@@ -120,7 +118,7 @@ class MeanAbsolutePercentageError(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="mean_absolute_percentage_error",
         dtype=None,
         jit_compile="auto",
@@ -128,7 +126,7 @@ class MeanAbsolutePercentageError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, alike="mean")
+@loss_function(broadcast=True, ragged=True, flattenable="mean")
 def mean_squared_logarithmic_error(y_true, y_pred):
     """Mean squared logarithmic error: the error of log(1 + .), squared.
 
@@ -143,7 +141,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     Source:    Keras 3 `keras.losses.mean_squared_logarithmic_error`
     Example:   >>> float(mean_squared_logarithmic_error([0., 3.], [1., 1.]))  # 0.48045
     """
-    epsilon = tf.constant(host.epsilon(), tf.float32)
+    epsilon = tf.constant(compat.epsilon(), tf.float32)
     sharp = y_pred.dtype == tf.float64
     (epsilon,) = in_float64(epsilon)
 
@@ -162,7 +160,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     return mean_of(terms, y_true, y_pred, wide=True)
 
 
-@host.register
+@compat.register
 class MeanSquaredLogarithmicError(Loss):
     __doc__ = mean_squared_logarithmic_error.__doc__
 
@@ -170,7 +168,7 @@ class MeanSquaredLogarithmicError(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="mean_squared_logarithmic_error",
         dtype=None,
         jit_compile="auto",
@@ -178,7 +176,7 @@ class MeanSquaredLogarithmicError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def huber(y_true, y_pred, delta=1.0):
     """Huber loss: quadratic near zero, linear beyond `delta`.
 
@@ -203,7 +201,7 @@ def huber(y_true, y_pred, delta=1.0):
     return mean_along(clipped * (error - 0.5 * clipped))
 
 
-@host.register
+@compat.register
 class Huber(Loss):
     __doc__ = huber.__doc__
 
@@ -213,7 +211,7 @@ class Huber(Loss):
     def __init__(
         self,
         delta=1.0,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="huber_loss",
         dtype=None,
         jit_compile="auto",
@@ -222,7 +220,7 @@ class Huber(Loss):
         self.delta = check_positive("Huber", "delta", delta)
 
 
-@loss_function(broadcast=True, alike="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def log_cosh(y_true, y_pred):
     """Logarithm of the hyperbolic cosine: a Huber loss without the corner.
 
@@ -266,7 +264,7 @@ def log_cosh(y_true, y_pred):
     return mean_of(terms, y_true, y_pred, wide=True)
 
 
-@host.register
+@compat.register
 class LogCosh(Loss):
     __doc__ = log_cosh.__doc__
 
@@ -274,7 +272,7 @@ class LogCosh(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="log_cosh",
         dtype=None,
         jit_compile="auto",
@@ -322,7 +320,7 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     if not _same_length(y_true, y_pred, axis):
         # Each has its own norm: left to autodiff.
         return terms(*in_float64(y_true, y_pred))[0]
-    return written_out(terms, *together(y_true, y_pred), wide=True)
+    return with_gradient(terms, *broadcast_both(y_true, y_pred), wide=True)
 
 
 def _same_length(y_true, y_pred, axis):
@@ -340,7 +338,7 @@ def _scaled(x, axis, sharp):
     Returns (x scaled, its squared norm, 1 / max(|x|, epsilon) for x scaled, the scale,
     whether |x| < epsilon). The squares of what was a float32 are always in range.
     """
-    epsilon = tf.constant(host.epsilon(), x.dtype)
+    epsilon = tf.constant(compat.epsilon(), x.dtype)
     scale = tf.ones([], x.dtype)
     if sharp:
         scale = power_of_two(tf.reduce_max(tf.abs(x), axis=axis, keepdims=True))
@@ -360,7 +358,7 @@ def _across(y, p, p_square, axis, sharp):
     return y
 
 
-@host.register
+@compat.register
 class CosineSimilarity(Loss):
     __doc__ = cosine_similarity.__doc__
 
@@ -370,7 +368,7 @@ class CosineSimilarity(Loss):
     def __init__(
         self,
         axis=-1,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="cosine_similarity",
         dtype=None,
         jit_compile="auto",

@@ -4,20 +4,15 @@ import functools
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import host
-from keras_losses_ref.losses.base import (
-    Loss,
-    check_axes,
-    check_number,
-    constant,
-    in_float64,
-    loss_function,
-    total,
-    written_out,
-)
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.inputs import constant
+from keras_losses_ref.losses.kernels.autodiff import in_float64, with_gradient
+from keras_losses_ref.losses.kernels.sums import sum_float64
+from keras_losses_ref.losses.validation import check_axes, check_number
 
 
-@loss_function(alike="one")
+@loss_function(flattenable="one")
 def dice(y_true, y_pred, axis=None):
     """Dice loss: one minus twice the overlap over the size of both masks.
 
@@ -35,7 +30,7 @@ def dice(y_true, y_pred, axis=None):
     Example:   >>> float(dice([0., 1.], [0.3, 0.6]))  # 0.36842
     """
     axis = check_axes("dice", axis, y_pred.shape.rank)
-    (epsilon,) = in_float64(tf.constant(host.epsilon(), y_pred.dtype))
+    (epsilon,) = in_float64(tf.constant(compat.epsilon(), y_pred.dtype))
 
     def terms(y, p):
         hit, false_positive, false_negative = overlap(y, p, axis)
@@ -50,7 +45,7 @@ def dice(y_true, y_pred, axis=None):
 
         return _narrow(apart / size, axis, y.dtype), gradient
 
-    return written_out(terms, y_true, y_pred)
+    return with_gradient(terms, y_true, y_pred)
 
 
 def overlap(y, p, axis):
@@ -60,7 +55,7 @@ def overlap(y, p, axis):
     """
     sharp = y.dtype == tf.float64
     y, p = in_float64(y, p)
-    over = functools.partial(total, axis=axis, keepdims=True)
+    over = functools.partial(sum_float64, axis=axis, keepdims=True)
     hit = over(y * p)
     if sharp:
         return hit, over((1.0 - y) * p), over(y * (1.0 - p))
@@ -71,7 +66,7 @@ def _narrow(values, axis, dtype):
     return tf.cast(tf.squeeze(values, axis), dtype)
 
 
-@host.register
+@compat.register
 class Dice(Loss):
     __doc__ = dice.__doc__
 
@@ -80,7 +75,7 @@ class Dice(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="dice",
         axis=None,
         dtype=None,
@@ -90,7 +85,7 @@ class Dice(Loss):
         self.axis = check_axes("Dice", axis, None)
 
 
-@loss_function(alike="one")
+@loss_function(flattenable="one")
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     """Tversky loss: Dice with a price of its own for each kind of error.
 
@@ -112,7 +107,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     axis = check_axes("tversky", axis, y_pred.shape.rank)
     alpha = constant(check_number("tversky", "alpha", alpha), tf.float64)
     beta = constant(check_number("tversky", "beta", beta), tf.float64)
-    (epsilon,) = in_float64(tf.constant(host.epsilon(), y_pred.dtype))
+    (epsilon,) = in_float64(tf.constant(compat.epsilon(), y_pred.dtype))
 
     def terms(y, p):
         hit, false_positive, false_negative = overlap(y, p, axis)
@@ -131,10 +126,10 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 
         return _narrow(error / size, axis, y.dtype), gradient
 
-    return written_out(terms, y_true, y_pred)
+    return with_gradient(terms, y_true, y_pred)
 
 
-@host.register
+@compat.register
 class Tversky(Loss):
     __doc__ = tversky.__doc__
 
@@ -145,7 +140,7 @@ class Tversky(Loss):
         self,
         alpha=0.5,
         beta=0.5,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="tversky",
         axis=None,
         dtype=None,

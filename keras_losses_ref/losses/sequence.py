@@ -1,31 +1,32 @@
 """Losses for sequences whose alignment with the input is unknown.
 
 CTC is here twice. `log_likelihood` is the definition: Graves's forward recursion in log
-space, its derivatives left to autodiff. `shares` is what runs: the same recursion from
-both ends at once, in one scan, from which the loss and its gradient follow in closed
-form. The tests hold the two equal. Autodiff of the definition is still what the second
-derivatives come from.
+space, its derivatives left to autodiff. `forward_backward_scaled` is what runs: the
+same recursion from both ends at once, in one scan, from which the loss and its gradient
+follow in closed form. The tests hold the two equal. Second derivatives still come from
+autodiff of the definition.
 """
 
+import functools
 import math
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import forwardprop_util  # nothing public tells
 
-from keras_losses_ref.losses import fused, host
+from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.kernels import dispatch, tape_watch
 
 #: log 0 for sums of logarithms: -inf would turn their gradients into NaN.
 _LOG_ZERO = -1e30
-#: The price of stopping short, where no path can spell the labels; TensorFlow's log 0.
+#: The loss of stopping short, where no path can spell the labels; TensorFlow's log 0.
 _LOG_ALMOST_ZERO = math.log(1e-307)
 #: What shares are increased by where they must not become 0: more than what is lost
-#: below the smallest float64, 2^-1022, times the highest toll, 2^120; and yet nothing.
+#: below the smallest float64, 2^-1022, times the highest weight of a path, 2^120.
 _ALMOST_ZERO = 2.0**-850
 
 
-def check_labels(name, y_true, y_pred, arguments):
+def check_label_rows(name, y_true, y_pred, arguments):
     """Refuse other ranks; eagerly, labels that are no classes or follow the padding."""
     if y_true.shape.rank not in (None, 2) or y_pred.shape.rank not in (None, 3):
         raise ValueError(
@@ -49,7 +50,7 @@ def check_labels(name, y_true, y_pred, arguments):
     return y_true
 
 
-@loss_function(labels="indices", check=check_labels)
+@loss_function(labels="indices", check=check_label_rows)
 def ctc(y_true, y_pred):
     """Connectionist temporal classification: labels in order, at unknown times.
 
@@ -73,7 +74,7 @@ def ctc(y_true, y_pred):
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
     Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """
-    return written_out_loss(tf.cast(y_true, tf.int32), y_pred)
+    return with_closed_form_gradient(tf.cast(y_true, tf.int32), y_pred)
 
 
 def usable_labels(labels, classes):
@@ -88,7 +89,7 @@ def usable_labels(labels, classes):
 # --- the definition ------------------------------------------------------------------
 
 
-def defined_loss(labels, y_pred):
+def loss_by_definition(labels, y_pred):
     """-log_likelihood; NaN for rows with labels that are no classes."""
     labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
     values = -log_likelihood(labels, length, y_pred)
@@ -101,8 +102,10 @@ def log_likelihood(labels, length, y_pred):
     The states of a path are blank, label 1, blank, label 2, ..., blank. In a step it
     stays, moves on by one, or by two to a label that differs from the one before.
     """
-    states, leap, last, possible = lattice(labels, length, tf.shape(y_pred)[1])
-    emission = emitted(log_softmax(y_pred), states)
+    states, can_skip, last, possible = extended_labels(
+        labels, length, tf.shape(y_pred)[1]
+    )
+    emission = emissions(log_softmax(y_pred), states)
     at = tf.range(tf.shape(states)[1])
     start = tf.where(at == 0, tf.constant(0.0, emission.dtype), _LOG_ZERO)
 
@@ -110,18 +113,18 @@ def log_likelihood(labels, length, y_pred):
     time = tf.shape(emission)[0]
     _, reached = tf.while_loop(
         lambda t, reached: t < time,
-        lambda t, reached: (t + 1, log_arriving(reached, leap) + emission[t]),
+        lambda t, reached: (t + 1, log_arriving(reached, can_skip) + emission[t]),
         (0, tf.broadcast_to(start, tf.shape(states))),
         shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
         maximum_iterations=time,
     )
     final = (at == last) | (at == last - 1) | ~possible
     found = tf.reduce_logsumexp(tf.where(final, reached, _LOG_ZERO), axis=1)
-    return tf.cast(found + price(possible), y_pred.dtype)
+    return tf.cast(found + infeasible_penalty(possible), y_pred.dtype)
 
 
-def lattice(labels, length, time):
-    """(the states, where a path may leap to, the last state, whether one gets there).
+def extended_labels(labels, length, time):
+    """(the states, where a path may skip to, the last state, whether one gets there).
 
     The first two (rows, states), the others (rows, 1).
     """
@@ -129,11 +132,11 @@ def lattice(labels, length, time):
     states = tf.stack([tf.zeros_like(labels), labels], axis=2)
     states = tf.reshape(states, [rows, 2 * columns])
     states = tf.pad(states, [[0, 0], [0, 1]])
-    leap = (states != 0) & (states != shift(states, 2, 0))
+    can_skip = (states != 0) & (states != shift(states, 2, 0))
     repeats = tf.equal(labels[:, 1:], labels[:, :-1]) & (labels[:, 1:] != 0)
     needed = length + tf.math.count_nonzero(repeats, axis=1, dtype=tf.int32)
     possible = needed <= time
-    return states, leap, 2 * length[:, tf.newaxis], possible[:, tf.newaxis]
+    return states, can_skip, 2 * length[:, tf.newaxis], possible[:, tf.newaxis]
 
 
 def log_softmax(y_pred):
@@ -141,19 +144,19 @@ def log_softmax(y_pred):
     return tf.maximum(tf.nn.log_softmax(tf.cast(y_pred, tf.float64)), _LOG_ZERO)
 
 
-def emitted(p, states):
+def emissions(p, states):
     """p (rows, time, classes) of the classes of the states: (time, rows, states)."""
     return tf.transpose(tf.gather(p, states, axis=2, batch_dims=1), [1, 0, 2])
 
 
-def log_arriving(reached, leap):
+def log_arriving(reached, can_skip):
     """log of what comes to each state in a step: from it, from one or two before it."""
-    leapt = tf.where(leap, shift(reached, 2, _LOG_ZERO), _LOG_ZERO)
-    ways = tf.stack([reached, shift(reached, 1, _LOG_ZERO), leapt])
+    skipped = tf.where(can_skip, shift(reached, 2, _LOG_ZERO), _LOG_ZERO)
+    ways = tf.stack([reached, shift(reached, 1, _LOG_ZERO), skipped])
     return tf.reduce_logsumexp(ways, axis=0)
 
 
-def price(possible):
+def infeasible_penalty(possible):
     free = tf.constant(0.0, tf.float64)
     return tf.where(possible[:, 0], free, _LOG_ALMOST_ZERO)
 
@@ -171,60 +174,61 @@ def shift(states, by, fill=0):
 # --- the fast form -------------------------------------------------------------------
 
 
-def written_out_loss(labels, y_pred):
-    """`defined_loss`, its gradient not left to autodiff; that of the gradient is."""
+def with_closed_form_gradient(labels, y_pred):
+    """`loss_by_definition`, its gradient in closed form; second ones by autodiff."""
     # In a graph forward mode looks past the written-out gradient, at the operations
     # that made the value, and for the gradient of a gradient it cannot do without.
-    if forwardprop_util.pack_tangents([y_pred]).tangents:
-        return defined_loss(labels, y_pred)
+    if tape_watch.in_forward_mode(y_pred):
+        return loss_by_definition(labels, y_pred)
 
     @tf.custom_gradient
     def loss(y_pred):
-        value, found = value_and_slope(labels, y_pred)
+        value, found = value_and_grad(labels, y_pred)
 
         @tf.custom_gradient
-        def slope(y_pred):
+        def grad(y_pred):
             def gradient(upstream):
                 with tf.GradientTape() as tape:
                     tape.watch(y_pred)
                     with tf.GradientTape() as inner:
                         inner.watch(y_pred)
-                        value = defined_loss(labels, y_pred)
+                        value = loss_by_definition(labels, y_pred)
                     defined = inner.gradient(value, y_pred)
                 return tape.gradient(defined, y_pred, upstream)
 
             return found, gradient
 
         def gradient(upstream):
-            return upstream[:, tf.newaxis, tf.newaxis] * slope(y_pred)
+            return upstream[:, tf.newaxis, tf.newaxis] * grad(y_pred)
 
         return value, gradient
 
     return loss(y_pred)
 
 
-def value_and_slope(labels, y_pred):
-    """`defined_loss` and its gradient to y_pred.
+def value_and_grad(labels, y_pred):
+    """`loss_by_definition` and its gradient to y_pred.
 
     A step of the scan is a dozen small operations. Eagerly hundreds of steps take
     hundreds of milliseconds, so they run as a function; there is one for all lengths.
     """
     tensors = labels, y_pred
-    scaled, sound = fused.outputs(scaled_scan, tensors)
+    exact = functools.partial(
+        dispatch.run_no_grad, forward_backward_log, tensors, compiles=False
+    )
+    scaled, sound = dispatch.run_no_grad(forward_backward_scaled, tensors)
     if tf.executing_eagerly():
-        found = scaled if sound else fused.outputs(log_scan, tensors, False)
+        found = scaled if sound else exact()
     else:
-        found = tf.cond(
-            sound, lambda: scaled, lambda: fused.outputs(log_scan, tensors, False)
-        )
-    value, slope = found
+        found = tf.cond(sound, lambda: scaled, exact)
+    value, grad = found
     value.set_shape(y_pred.shape[:1])
-    slope.set_shape(y_pred.shape)
-    return value, slope
+    grad.set_shape(y_pred.shape)
+    return value, grad
 
 
-def scaled_scan(labels, y_pred):
-    """((the value, its slope), whether both are right), with shares instead of logs.
+def forward_backward_scaled(labels, y_pred):
+    """((the value, its gradient), whether both are right), with shares instead of logs.
 
     In a step the shares of a row are divided by the largest. So one of them vanishes
     if it is 1e-308 of the largest, though it may be on the only path that counts in
@@ -235,17 +239,17 @@ def scaled_scan(labels, y_pred):
     """
     time = tf.shape(y_pred)[1]
     labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
-    states, leap, last, possible = lattice(labels, length, time)
+    states, can_skip, last, possible = extended_labels(labels, length, time)
     p = tf.nn.softmax(tf.cast(y_pred, tf.float64))
-    toll, tolls = tolls_of(p, states, last, possible)
-    emission = emitted(p, states) * tf.cast(up_to(last, states), p.dtype)
-    move = both_ways(toll, 1)
-    leap = both_ways(tf.where(leap, toll * shift(toll, 1), 0.0), 2)
+    reweight, total_reweight = path_reweighting(p, states, last, possible)
+    emission = emissions(p, states) * tf.cast(up_to(last, states), p.dtype)
+    move = both_ways(reweight, 1)
+    can_skip = both_ways(tf.where(can_skip, reweight * shift(reweight, 1), 0.0), 2)
     ends = both_ends(states, last, possible)
     least = tf.repeat(tf.constant([0.0, _ALMOST_ZERO], p.dtype), tf.shape(states)[0])
 
     def arriving(shares):
-        return shares + move * shift(shares, 1) + leap * shift(shares, 2)
+        return shares + move * shift(shares, 1) + can_skip * shift(shares, 2)
 
     def emit(shares, emission):
         shares = shares * emission + least[:, tf.newaxis]
@@ -256,27 +260,29 @@ def scaled_scan(labels, y_pred):
     arrived = tf.reduce_sum(tf.where(ends[1], arrived, 0.0), axis=1)
     lower, upper = tf.split(tf.math.log(arrived) + scale, 2)
     there, back = apart(came)
-    occupied = there * back * emission
-    occupied /= tf.reduce_sum(occupied, axis=2, keepdims=True)
+    posterior = there * back * emission
+    posterior /= tf.reduce_sum(posterior, axis=2, keepdims=True)
     rounding = 1e-13 * (tf.cast(time, p.dtype) + tf.abs(upper))
     sound = upper - lower <= rounding
-    likelihood = lower - tolls + price(possible)
-    # Logs of scales and tolls cancel where a loss is almost 0.
+    likelihood = lower - total_reweight + infeasible_penalty(possible)
+    # Logs of scales and weights cancel where a loss is almost 0.
     digits = 1e-8 if y_pred.dtype == tf.float32 else 1e-14
     cancelled = 2.0**-52 * tf.cast(time, p.dtype)
     sound &= cancelled <= digits * tf.abs(likelihood)
     sound = tf.reduce_all(sound | ~known)
-    return result(-likelihood, occupied, labels, known, p, y_pred), sound
+    return result(-likelihood, posterior, labels, known, p, y_pred), sound
 
 
-def log_scan(labels, y_pred):
-    """(the value, its slope): as `scaled_scan`, slowly, but nothing is ever lost."""
+def forward_backward_log(labels, y_pred):
+    """(the value, its gradient): as `forward_backward_scaled`, but losing nothing."""
     labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
-    states, leap, last, possible = lattice(labels, length, tf.shape(y_pred)[1])
+    states, can_skip, last, possible = extended_labels(
+        labels, length, tf.shape(y_pred)[1]
+    )
     log_p = log_softmax(y_pred)
     inside = up_to(last, states)
-    emission = tf.where(inside, emitted(log_p, states), _LOG_ZERO)
-    leap = both_ways(leap, 2)
+    emission = tf.where(inside, emissions(log_p, states), _LOG_ZERO)
+    can_skip = both_ways(can_skip, 2)
     start, stop = both_ends(states, last, possible)
 
     def emit(logs, emission):
@@ -284,13 +290,13 @@ def log_scan(labels, y_pred):
 
     start = tf.where(start, tf.constant(0.0, log_p.dtype), _LOG_ZERO)
     came, arrived, _ = scan(
-        lambda logs: log_arriving(logs, leap), emit, start, emission
+        lambda logs: log_arriving(logs, can_skip), emit, start, emission
     )
     arrived = tf.reduce_logsumexp(tf.where(stop, arrived, _LOG_ZERO), axis=1)
     there, back = apart(came)
-    occupied = tf.nn.softmax(there + back + emission)
-    likelihood = tf.split(arrived, 2)[0] + price(possible)
-    return result(-likelihood, occupied, labels, known, tf.exp(log_p), y_pred)
+    posterior = tf.nn.softmax(there + back + emission)
+    likelihood = tf.split(arrived, 2)[0] + infeasible_penalty(possible)
+    return result(-likelihood, posterior, labels, known, tf.exp(log_p), y_pred)
 
 
 def scan(arriving, emit, start, emission):
@@ -350,10 +356,10 @@ def up_to(last, states):
     return tf.range(tf.shape(states)[1]) <= last
 
 
-def tolls_of(p, states, last, possible):
-    """What to charge for moving on to a state, and the log of what a path pays in all.
+def path_reweighting(p, states, last, possible):
+    """What moving on to a state is multiplied by, and the log of that for whole paths.
 
-    All paths that count pass the same states, by moves or leaps, and pay the same. So
+    All paths that count pass the same states, by moves or skips, and pay the same. So
     they keep their proportions, but others lose their advantage over them: those that
     move too fast or too slowly, and those that stay on a blank where labels are rare.
     """
@@ -362,25 +368,25 @@ def tolls_of(p, states, last, possible):
     odds = tf.clip_by_value(speed / (2.0 - speed), 2.0**-10, 2.0**10)
     often = tf.reduce_mean(p, axis=1)
     ratio = tf.gather(often, states, axis=1, batch_dims=1) / often[:, :1]
-    toll = odds / tf.clip_by_value(ratio, 2.0**-100, 2.0**100)
+    reweight = odds / tf.clip_by_value(ratio, 2.0**-100, 2.0**100)
     paid = (tf.range(tf.shape(states)[1]) > 0) & up_to(last, states) & possible
-    toll = tf.where(paid, toll, 1.0)
-    return toll, tf.reduce_sum(tf.math.log(toll), axis=1)
+    reweight = tf.where(paid, reweight, 1.0)
+    return reweight, tf.reduce_sum(tf.math.log(reweight), axis=1)
 
 
-def result(values, occupied, labels, known, p, y_pred):
-    """The loss, and its slope: p minus the share of the paths in a class."""
+def result(values, posterior, labels, known, p, y_pred):
+    """The loss, and its gradient: p minus the share of the paths in a class."""
     classes = tf.shape(p)[2]
-    blank = tf.transpose(tf.reduce_sum(occupied[:, :, ::2], axis=2))[:, :, tf.newaxis]
-    spelt = tf.transpose(occupied[:, :, 1::2], [1, 0, 2])
-    share = tf.matmul(spelt, tf.one_hot(labels, classes, dtype=p.dtype))
+    blank = tf.transpose(tf.reduce_sum(posterior[:, :, ::2], axis=2))[:, :, tf.newaxis]
+    label_share = tf.transpose(posterior[:, :, 1::2], [1, 0, 2])
+    share = tf.matmul(label_share, tf.one_hot(labels, classes, dtype=p.dtype))
     share += tf.pad(blank, [[0, 0], [0, 0], [0, classes - 1]])
-    slope = tf.where(known[:, tf.newaxis, tf.newaxis], p - share, 0.0)
+    grad = tf.where(known[:, tf.newaxis, tf.newaxis], p - share, 0.0)
     values = tf.where(known, values, tf.constant(float("nan"), values.dtype))
-    return tf.cast(values, y_pred.dtype), tf.cast(slope, y_pred.dtype)
+    return tf.cast(values, y_pred.dtype), tf.cast(grad, y_pred.dtype)
 
 
-@host.register
+@compat.register
 class CTC(Loss):
     __doc__ = ctc.__doc__
 
@@ -390,7 +396,7 @@ class CTC(Loss):
 
     def __init__(
         self,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="ctc",
         dtype=None,
         jit_compile="auto",

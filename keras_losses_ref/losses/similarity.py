@@ -2,16 +2,13 @@
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import fused, host
-from keras_losses_ref.losses.base import (
-    Loss,
-    check_number,
-    constant,
-    in_float64,
-    loss_function,
-    total,
-    written_out,
-)
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.inputs import constant
+from keras_losses_ref.losses.kernels import dispatch
+from keras_losses_ref.losses.kernels.autodiff import in_float64, with_gradient
+from keras_losses_ref.losses.kernels.sums import sum_float64
+from keras_losses_ref.losses.validation import check_number
 
 
 @loss_function(labels="indices")
@@ -111,13 +108,13 @@ def circle(
 
         return cost(exponent), gradient
 
-    if fused.in_kernel() and alone and y_pred.dtype != tf.float64:
-        values = written_out(terms, y_pred)
+    if dispatch.in_kernel() and alone and y_pred.dtype != tf.float64:
+        values = with_gradient(terms, y_pred)
     else:
         _, _, pull, push = pairs(y_pred, ref_embeddings)
         exponent = masked_logsumexp(pull, positive)
         values = cost(exponent + masked_logsumexp(push, negative))
-    host.set_mask(values, values > 0)
+    compat.set_mask(values, values > 0)
     return values
 
 
@@ -140,7 +137,7 @@ def kept(values, mask):
 def sum_over(values, mask):
     """The sum of each row over what `mask` keeps, in float64; 1 if it keeps nothing."""
     values = tf.where(mask, values, tf.zeros_like(values))
-    (sums,) = in_float64(total(values, axis=1, keepdims=True))
+    (sums,) = in_float64(sum_float64(values, axis=1, keepdims=True))
     return tf.where(tf.equal(sums, 0.0), tf.ones_like(sums), sums)
 
 
@@ -168,7 +165,7 @@ def one_per_row(name, labels_name, labels, rows_name, rows):
     return tf.cast(vector, tf.int64)
 
 
-@host.register
+@compat.register
 class Circle(Loss):
     __doc__ = circle.__doc__
 
@@ -180,7 +177,7 @@ class Circle(Loss):
         gamma=80.0,
         margin=0.4,
         remove_diagonal=True,
-        reduction=host.DEFAULT_REDUCTION,
+        reduction=compat.DEFAULT_REDUCTION,
         name="circle",
         dtype=None,
         jit_compile="auto",
@@ -193,5 +190,5 @@ class Circle(Loss):
     @staticmethod
     def with_mask(values, dtype):
         """A value that is 0 in the loss's dtype does not count in the mean."""
-        host.set_mask(values, tf.cast(values, dtype) > 0)
+        compat.set_mask(values, tf.cast(values, dtype) > 0)
         return values

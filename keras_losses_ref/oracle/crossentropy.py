@@ -8,10 +8,10 @@ definition is what comes out.
 
 import numpy as np
 
-from . import _common as c
+from . import _numerics as nx
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def binary_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, dtype="float32"
 ):
@@ -23,21 +23,23 @@ def binary_crossentropy(
     Gradient:  (p - y) / (p (1 - p)) / n inside the clip; from logits (p - y) / n
     """
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred, same=True)
+    y, p = nx.aligned(y_true, y_pred, same=True)
     y, not_y = _smooth_binary(y, label_smoothing)
-    x = c.wide(p)
+    x = nx.wide(p)
     if from_logits:
-        values = c.weighted(y, c.softplus(-x)) + c.weighted(not_y, c.softplus(x))
+        values = nx.mul_zero_inf_is_zero(y, nx.softplus(-x)) + nx.mul_zero_inf_is_zero(
+            not_y, nx.softplus(x)
+        )
         slope = _sigmoid_minus(x, y, not_y)
     else:
-        low, high = c.constants(dtype)
+        low, high = nx.constants(dtype)
         q = np.clip(x, low, high)
         values = -y * np.log(q) - not_y * np.log1p(-q)
         slope = np.where((x < low) | (x > high), 0, (q - y) / (q * (1 - q)))
-    return c.mean_of(values, slope, axis, p, shape)
+    return nx.mean_of(values, slope, axis, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def binary_focal_crossentropy(
     y_true,
     y_pred,
@@ -61,34 +63,34 @@ def binary_focal_crossentropy(
                there only because the clip keeps bce above 0, and without the clip its
                limit is 0
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred, same=True)
+    y, p = nx.aligned(y_true, y_pred, same=True)
     y, not_y = _smooth_binary(y, label_smoothing)
-    x, gamma = c.wide(p), c.WIDE(gamma)
+    x, gamma = nx.wide(p), nx.WIDE(gamma)
     if from_logits:
-        cost, cost_not = c.softplus(-x), c.softplus(x)
+        cost, cost_not = nx.softplus(-x), nx.softplus(x)
         inner = _sigmoid_minus(x, y, not_y)  # d(bce)/d(logit)
-        x, not_x = c.sigmoid(x), c.sigmoid(-x)
+        x, not_x = nx.sigmoid(x), nx.sigmoid(-x)
         chain = x * not_x
     else:
-        low, high = c.constants(dtype)
+        low, high = nx.constants(dtype)
         not_x = 1 - x
         q = np.clip(x, low, high)
         cost, cost_not = -np.log(q), -np.log1p(-q)
-        chain = c.wide(1)
+        chain = nx.wide(1)
         inner = np.where((x < low) | (x > high), 0, (q - y) / (q * (1 - q)))
-    cost = c.weighted(y, cost) + c.weighted(not_y, cost_not)
+    cost = nx.mul_zero_inf_is_zero(y, cost) + nx.mul_zero_inf_is_zero(not_y, cost_not)
     u = y * not_x + not_y * x
     power, slope_power = _power(u, gamma)
-    weight = y * alpha + not_y * (1 - c.WIDE(alpha)) if apply_class_balancing else 1
+    weight = y * alpha + not_y * (1 - nx.WIDE(alpha)) if apply_class_balancing else 1
     # A saturated sigmoid multiplies an infinite power by 0; the limit is 0.
     outer = np.where(chain == 0, 0, slope_power * chain) * (not_y - y) * cost
     slope = weight * (outer + power * inner)
-    return c.mean_of(weight * power * cost, slope, axis, p, shape)
+    return nx.mean_of(weight * power * cost, slope, axis, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def categorical_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, dtype="float32"
 ):
@@ -102,22 +104,22 @@ def categorical_crossentropy(
                kernel has it (the exact one would be sum(y) softmax - y)
     Edges:     classes are counted along `axis`; a row of zeros gives NaN
     """
-    low, high = c.constants(dtype)
+    low, high = nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred, same=True)
-    axis = c.normal_axis(axis, p.ndim)
-    y = _smooth_classes(c.wide(np.moveaxis(y, axis, -1)), label_smoothing)
-    x = c.wide(np.moveaxis(p, axis, -1))
+    y, p = nx.aligned(y_true, y_pred, same=True)
+    axis = nx.normal_axis(axis, p.ndim)
+    y = _smooth_classes(nx.wide(np.moveaxis(y, axis, -1)), label_smoothing)
+    x = nx.wide(np.moveaxis(p, axis, -1))
     if from_logits:
         q, not_q, cost = _softmax(x)
-        values = c.total(c.weighted(y, cost), -1)
+        values = nx.total(nx.mul_zero_inf_is_zero(y, cost), -1)
         slope = (1 - y) * q - y * not_q
     else:
         values, slope = _from_probabilities(y, x, low, high)
     return _per_row(values, slope, axis, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def categorical_focal_crossentropy(
     y_true,
     y_pred,
@@ -139,18 +141,18 @@ def categorical_focal_crossentropy(
     Edges:     a list of alphas runs along `axis`, as documented
     """
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred, same=True)
-    axis = c.normal_axis(axis, p.ndim)
-    y = _smooth_classes(c.wide(np.moveaxis(y, axis, -1)), label_smoothing)
-    x = c.wide(np.moveaxis(p, axis, -1))
-    alpha = c.wide(alpha)
+    y, p = nx.aligned(y_true, y_pred, same=True)
+    axis = nx.normal_axis(axis, p.ndim)
+    y = _smooth_classes(nx.wide(np.moveaxis(y, axis, -1)), label_smoothing)
+    x = nx.wide(np.moveaxis(p, axis, -1))
+    alpha = nx.wide(alpha)
     if alpha.ndim > 1 or (alpha.ndim and alpha.shape[0] not in (1, x.shape[-1])):
         raise ValueError("alpha must be a number or one number for each class")
     values, slope = _focal(x, alpha * y, gamma, from_logits, dtype)
-    return _per_row(c.total(values, -1), slope, axis, shape)
+    return _per_row(nx.total(values, -1), slope, axis, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def sparse_categorical_crossentropy(
     y_true,
     y_pred,
@@ -170,17 +172,17 @@ def sparse_categorical_crossentropy(
     Edges:     0 where y_true is ignore_class (see `valid_mask`); NaN where the label is
                not one of the classes; any axis
     """
-    low, high = c.constants(dtype)
+    low, high = nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.align(float64_labels(y_true), c.float64(y_pred))
+    y, p = nx.align(float64_labels(y_true), nx.float64(y_pred))
     labels, x, axis, valid, known, hot = _sparse(y, p, ignore_class, axis)
-    s = c.WIDE(label_smoothing)
-    n = c.WIDE(x.shape[-1])
+    s = nx.WIDE(label_smoothing)
+    n = nx.WIDE(x.shape[-1])
     if from_logits:
         q, not_q, cost = _softmax(x)
         values, slope = _pick(cost, labels), np.where(hot, -not_q, q)
         if label_smoothing:
-            values = (1 - s) * values + s * c.total(cost, -1) / n
+            values = (1 - s) * values + s * nx.total(cost, -1) / n
             y = (1 - s) * hot + s / n
             slope = (1 - y) * q - y * not_q
     else:
@@ -200,7 +202,7 @@ def sparse_categorical_crossentropy(
     return _per_row(values, slope, axis, shape, valid)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def sparse_categorical_focal_crossentropy(
     y_true,
     y_pred,
@@ -220,26 +222,26 @@ def sparse_categorical_focal_crossentropy(
     Edges:     0 where y_true is ignore_class (see `valid_mask`); NaN where the label is
                not one of the classes; no rank alignment but a class axis of 1
     """
-    y, p = float64_labels(y_true), c.float64(y_pred)
+    y, p = float64_labels(y_true), nx.float64(y_pred)
     shape = p.shape
     _, x, axis, valid, known, hot = _sparse(y, p, ignore_class, axis)
-    alpha = c.wide(alpha)
+    alpha = nx.wide(alpha)
     if alpha.ndim > 1 or (alpha.ndim and alpha.shape[0] != x.shape[-1]):
         raise ValueError("alpha must be a number or one number for each class")
     values, slope = _focal(x, np.where(hot, alpha, 0), gamma, from_logits, dtype)
-    values = np.where(known, c.total(values, -1), np.nan)
+    values = np.where(known, nx.total(values, -1), np.nan)
     slope = np.where(known[..., None], slope, np.nan)
     return _per_row(values, slope, axis, shape, valid)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def valid_mask(y_true, ignore_class, y_pred, axis=-1):
     """Which values of a sparse loss count: y_true != ignore_class, in their shape."""
-    y, p = c.align(float64_labels(y_true), c.float64(y_pred))
+    y, p = nx.align(float64_labels(y_true), nx.float64(y_pred))
     return _sparse(y, p, ignore_class, axis)[3]
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5, *, dtype="float32"):
     """Generalized cross entropy with integer labels.
 
@@ -249,13 +251,13 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5, *, dtype="float
                only; a label that is no class selects nothing: 1 / q, gradient 0
     Raises:    ValueError unless 0 < q < 1
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     if not 0 < q < 1:
         raise ValueError(f"q must be in the interval (0, 1), not {q!r}")
     shape = np.shape(y_pred)
-    y, p = c.align(float64_labels(y_true), c.float64(y_pred))
+    y, p = nx.align(float64_labels(y_true), nx.float64(y_pred))
     labels, x, axis, _, known, hot = _sparse(y, p, None, -1)
-    q = c.WIDE(q)
+    q = nx.WIDE(q)
     p_t = np.where(known, _pick(x, labels), 0)
     half = q * np.log(p_t) / 2
     # 1 - e^(2h) = -2 e^h sinh(h)
@@ -264,7 +266,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5, *, dtype="float
     return _per_row(values, slope, axis, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def kl_divergence(y_true, y_pred, *, dtype="float32"):
     """Kullback-Leibler divergence along the last axis.
 
@@ -272,13 +274,13 @@ def kl_divergence(y_true, y_pred, *, dtype="float32"):
                sum(Y log(Y / P))
     Gradient:  -Y / P where epsilon <= y_pred <= 1, else 0
     """
-    low, _ = c.constants(dtype)
+    low, _ = nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
+    y, p = nx.aligned(y_true, y_pred)
     if not max(y.ndim, p.ndim):
         raise ValueError("y_pred needs at least one axis to sum over")
     y, x = np.broadcast_arrays(y, p)
-    y, x = c.wide(y), c.wide(x)
+    y, x = nx.wide(y), nx.wide(x)
     big_y, big_p = np.clip(y, low, 1), np.clip(x, low, 1)
     # For P near Y the terms add up to far less than each of them. There they are taken
     # apart: Y log(Y / P) - Y + P, which is of second order and never negative, and
@@ -288,18 +290,18 @@ def kl_divergence(y_true, y_pred, *, dtype="float32"):
     second = (big_y + big_p) * (s * s + (1 + s) * _atanh_rest(s))
     terms = np.where(close, second, big_y * np.log(big_y / big_p))
     first = np.where(close, big_y, 0), np.where(close, -big_p, 0)
-    values = c.float64(c.total(np.concatenate([terms, *first], -1), -1))
+    values = nx.float64(nx.total(np.concatenate([terms, *first], -1), -1))
     slope = np.where((x < low) | (x > 1), 0, -big_y / big_p)
 
-    @c.quiet
+    @nx.ignore_fp_warnings
     def pullback(upstream):
-        g = c.upstream_array(upstream, values.shape)[..., None] * slope
-        return c.float64(c.unbroadcast(g, p.shape).reshape(shape))
+        g = nx.upstream_array(upstream, values.shape)[..., None] * slope
+        return nx.float64(nx.unbroadcast(g, p.shape).reshape(shape))
 
     return values, pullback
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def poisson(y_true, y_pred, *, dtype="float32"):
     """Poisson loss, mean over the last axis.
 
@@ -308,20 +310,20 @@ def poisson(y_true, y_pred, *, dtype="float32"):
     Edges:     y_pred + epsilon = 0 gives inf for y_true > 0, below it NaN, and y_true 0
                does not silence either
     """
-    epsilon, _ = c.constants(dtype)
+    epsilon, _ = nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    y, x = (c.wide(a) for a in np.broadcast_arrays(y, p))
+    y, p = nx.aligned(y_true, y_pred)
+    y, x = (nx.wide(a) for a in np.broadcast_arrays(y, p))
     near = np.log1p((x - 1) + epsilon)  # a sum near 1 would lose epsilon's digits
     log = np.where((x > 0.5) & (x < 2), near, np.log(x + epsilon))
-    top = c.total(np.stack([x, -y, np.full_like(x, epsilon)]), 0)
+    top = nx.total(np.stack([x, -y, np.full_like(x, epsilon)]), 0)
     if not x.ndim:
         raise ValueError("y_pred needs at least one axis to take the mean over")
     # Both parts of every element go into one sum: they may cancel.
-    a, b = c.two_product(-y, log)
-    n = c.WIDE(x.shape[-1])
-    values = c.float64(c.total(np.concatenate([x, a, b], -1), -1) / n)
-    _, pullback = c.mean_of(x, top / (x + epsilon), -1, p, shape)
+    a, b = nx.two_product(-y, log)
+    n = nx.WIDE(x.shape[-1])
+    values = nx.float64(nx.total(np.concatenate([x, a, b], -1), -1) / n)
+    _, pullback = nx.mean_of(x, top / (x + epsilon), -1, p, shape)
     return values, pullback
 
 
@@ -330,19 +332,19 @@ def poisson(y_true, y_pred, *, dtype="float32"):
 
 def _smooth_binary(y, s):
     """(y, 1 - y) smoothed; each for itself, as 1 - y would cancel."""
-    y, s = c.wide(y), c.WIDE(s)
+    y, s = nx.wide(y), nx.WIDE(s)
     return y * (1 - s) + s / 2, (1 - y) * (1 - s) + s / 2
 
 
 def _sigmoid_minus(x, y, not_y):
     """sigmoid(x) - y; for a small x beside y = 1/2 by what e^x lacks of 1."""
-    near = (not_y * np.expm1(np.clip(x, -1, 1)) + (not_y - y)) * c.sigmoid(-x)
-    far = not_y * c.sigmoid(x) - y * c.sigmoid(-x)
+    near = (not_y * np.expm1(np.clip(x, -1, 1)) + (not_y - y)) * nx.sigmoid(-x)
+    far = not_y * nx.sigmoid(x) - y * nx.sigmoid(-x)
     return np.where(np.abs(x) < 1, near, far)
 
 
 def _smooth_classes(y, s):
-    return y * (1 - c.WIDE(s)) + c.WIDE(s) / y.shape[-1] if s else y
+    return y * (1 - nx.WIDE(s)) + nx.WIDE(s) / y.shape[-1] if s else y
 
 
 def _power(u, gamma):
@@ -363,8 +365,8 @@ def _minus_log_share(part, rest, whole):
 
 def _normalise(x):
     """(q, 1 - q, -log(q), sum of the others, sum as a pair) along the last axis."""
-    size = c.exact_sum(x, -1)
-    rest, whole = c.leave_one_out(x)
+    size = nx.exact_sum(x, -1)
+    rest, whole = nx.leave_one_out(x)
     return x / whole, rest / whole, _minus_log_share(x, rest, whole), rest, size
 
 
@@ -373,10 +375,10 @@ def _softmax(x):
     if not x.shape[-1]:
         raise ValueError("no classes")
     top = np.max(x, axis=-1, keepdims=True)
-    d, error = c.below(x, top)
+    d, error = nx.shifted_with_error(x, top)
     e = np.exp(d)
     e = e + e * error
-    rest, whole = c.leave_one_out(e)
+    rest, whole = nx.leave_one_out(e)
     at = np.argmax(x, axis=-1)[..., None]
     log_whole = np.log1p(np.take_along_axis(rest, at, -1))
     # Two infinities of the maximum's sign have no limit.
@@ -391,26 +393,26 @@ def _from_probabilities(y, x, low, high):
     bounds = _beyond(x, size, low, high)
     q, _, cost, open_ = _clip(q, not_q, cost, low, high, bounds)
     z = np.where(open_, y, 0)
-    size, top = _column(size), _column(c.exact_sum(z, -1))
+    size, top = _column(size), _column(nx.exact_sum(z, -1))
     # sum(z) / S - z / x as one fraction, so that z = x / S leaves nothing
     slope = np.where(
-        open_, c.cross_difference(x, top, z, size) / (x * size[0]), top[0] / size[0]
+        open_, nx.cross_difference(x, top, z, size) / (x * size[0]), top[0] / size[0]
     )
-    values = c.total(c.weighted(y, cost), -1)
+    values = nx.total(nx.mul_zero_inf_is_zero(y, cost), -1)
     return values, np.where(np.isnan(q), np.nan, slope)
 
 
 def _beyond(x, size, low, high):
     """(x / sum(x) < low, x / sum(x) > high), decided without rounding the quotient."""
-    one, size = (c.WIDE(1), c.WIDE(0)), _column(size)
+    one, size = (nx.WIDE(1), nx.WIDE(0)), _column(size)
     sign = np.sign(size[0])
-    under = sign * c.cross_difference(x, one, c.WIDE(low), size) < 0
-    return under, sign * c.cross_difference(x, one, c.WIDE(high), size) > 0
+    under = sign * nx.cross_difference(x, one, nx.WIDE(low), size) < 0
+    return under, sign * nx.cross_difference(x, one, nx.WIDE(high), size) > 0
 
 
 def _clip(q, not_q, cost, low, high, bounds):
     """(q, 1 - q, -log(q)) clipped, and where they were not."""
-    low, high = c.WIDE(low), c.WIDE(high)
+    low, high = nx.WIDE(low), nx.WIDE(high)
     under, over = bounds
     not_q = np.where(under, 1 - low, np.where(over, 1 - high, not_q))
     cost = np.where(under, -np.log(low), np.where(over, -np.log1p(high - 1), cost))
@@ -420,8 +422,8 @@ def _clip(q, not_q, cost, low, high, bounds):
 
 def _focal(x, weights, gamma, from_logits, dtype):
     """Elements weights (1 - q)^gamma (-log(q)) and the gradient of their row sum."""
-    low, high = c.constants(dtype)
-    gamma = c.WIDE(gamma)
+    low, high = nx.constants(dtype)
+    gamma = nx.WIDE(gamma)
     if from_logits:
         raw, not_raw, cost = _softmax(x)
         bounds = raw < low, raw > high
@@ -433,13 +435,13 @@ def _focal(x, weights, gamma, from_logits, dtype):
     q, not_q, cost, open_ = _clip(raw, not_raw, cost, low, high, bounds)
     power, slope_power = _power(not_q, gamma)
     a = np.where(open_, -weights * (slope_power * cost + power / q), 0)
-    others, _ = c.leave_one_out(a * raw)
+    others, _ = nx.leave_one_out(a * raw)
     return weights * power * cost, factor * (a * not_raw - others)
 
 
 def float64_labels(y):
     """Labels as float64, cut to whole numbers as Keras's cast to an integer does."""
-    return np.trunc(c.float64(y))
+    return np.trunc(nx.float64(y))
 
 
 def _sparse(y, p, ignore_class, axis):
@@ -448,7 +450,7 @@ def _sparse(y, p, ignore_class, axis):
     Returns (labels that can be looked up, predictions, axis, not ignored,
     label is a class or ignored, one-hot of the label).
     """
-    axis = c.normal_axis(axis, p.ndim)
+    axis = nx.normal_axis(axis, p.ndim)
     if y.ndim == p.ndim and y.shape[axis] == 1:
         y = np.squeeze(y, axis)
     if y.shape != p.shape[:axis] + p.shape[axis + 1 :]:
@@ -456,7 +458,7 @@ def _sparse(y, p, ignore_class, axis):
             f"y_true must have the shape of y_pred without axis {axis}, "
             f"not {y.shape} and {p.shape}"
         )
-    x = c.wide(np.moveaxis(p, axis, -1))
+    x = nx.wide(np.moveaxis(p, axis, -1))
     n = x.shape[-1]
     valid = np.ones(y.shape, bool) if ignore_class is None else y != ignore_class
     known = (y >= 0) & (y < n)
@@ -475,13 +477,13 @@ def _per_row(values, slope, axis, shape, valid=True):
     A row that is not valid costs 0 and has no gradient, whatever the upstream one is:
     where all are ignored, Keras 2 divides by none of them, which is NaN.
     """
-    values = c.float64(np.where(valid, values, 0))
+    values = nx.float64(np.where(valid, values, 0))
 
-    @c.quiet
+    @nx.ignore_fp_warnings
     def pullback(upstream):
-        upstream = c.upstream_array(upstream, values.shape)
+        upstream = nx.upstream_array(upstream, values.shape)
         g = np.where(np.expand_dims(valid, -1), upstream[..., None] * slope, 0)
-        return c.float64(np.moveaxis(g, -1, axis).reshape(shape))
+        return nx.float64(np.moveaxis(g, -1, axis).reshape(shape))
 
     return values, pullback
 
@@ -489,7 +491,7 @@ def _per_row(values, slope, axis, shape, valid=True):
 def _atanh_rest(s):
     """atanh(s) - s = s^3/3 + s^5/5 + ...: enough terms for |s| < 1/4 in quad."""
     square = np.minimum(s * s, 0.0625)
-    series = c.wide(0)
+    series = nx.wide(0)
     for k in range(57, 1, -2):
-        series = series * square + c.WIDE(1) / k
+        series = series * square + nx.WIDE(1) / k
     return series * square * s

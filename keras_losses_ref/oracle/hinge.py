@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from . import _common as c
+from . import _numerics as nx
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def hinge(y_true, y_pred, *, dtype="float32"):
     """Hinge loss, mean over the last axis.
 
@@ -13,14 +13,14 @@ def hinge(y_true, y_pred, *, dtype="float32"):
     Gradient:  -y / n where 1 - y y_pred >= 0, else 0
     Edges:     labels that are all 0 or 1 in the whole batch become -1 and 1
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
     y, p, margin = _margin(y_true, y_pred)
     slope = np.where(np.isnan(margin), np.nan, np.where(margin < 0, 0, -y))
-    return c.mean_of(np.maximum(margin, 0), slope, -1, p, shape)
+    return nx.mean_of(np.maximum(margin, 0), slope, -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def squared_hinge(y_true, y_pred, *, dtype="float32"):
     """Squared hinge loss, mean over the last axis.
 
@@ -28,14 +28,14 @@ def squared_hinge(y_true, y_pred, *, dtype="float32"):
     Gradient:  -2 y max(1 - y y_pred, 0) / n
     Edges:     labels that are all 0 or 1 in the whole batch become -1 and 1
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
     y, p, margin = _margin(y_true, y_pred)
     margin = np.maximum(margin, 0)
-    return c.mean_of(margin * margin, -2 * y * margin, -1, p, shape)
+    return nx.mean_of(margin * margin, -2 * y * margin, -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def categorical_hinge(y_true, y_pred, *, dtype="float32"):
     """Margin between the true class and the best other one, along the last axis.
 
@@ -43,10 +43,10 @@ def categorical_hinge(y_true, y_pred, *, dtype="float32"):
     Gradient:  (1 - y) at the maximum, shared equally by ties, minus y; 0 where the
                margin is negative, and passing at 0
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    y, x = (c.wide(a) for a in np.broadcast_arrays(y, p))
+    y, p = nx.aligned(y_true, y_pred)
+    y, x = (nx.wide(a) for a in np.broadcast_arrays(y, p))
     if not x.ndim or not x.shape[-1]:
         raise ValueError(f"no classes in shape {x.shape}")
     others = (1 - y) * x
@@ -57,25 +57,25 @@ def categorical_hinge(y_true, y_pred, *, dtype="float32"):
     one = np.ones_like(best[0])
     left = np.concatenate([one, best[1], -y], -1)
     right = np.concatenate([one, best[0], x], -1)
-    margin = c.exact_dot(left, right, -1)[0]
-    values = c.float64(np.maximum(margin, 0))
+    margin = nx.exact_dot(left, right, -1)[0]
+    values = nx.float64(np.maximum(margin, 0))
     share = tie / np.sum(tie, axis=-1, keepdims=True)
     slope = np.where((margin < 0)[..., None], 0, share * (1 - y) - y)
     slope = np.where(np.isnan(margin)[..., None], np.nan, slope)
 
-    @c.quiet
+    @nx.ignore_fp_warnings
     def pullback(upstream):
-        g = c.upstream_array(upstream, values.shape)[..., None] * slope
-        return c.float64(c.unbroadcast(g, p.shape).reshape(shape))
+        g = nx.upstream_array(upstream, values.shape)[..., None] * slope
+        return nx.float64(nx.unbroadcast(g, p.shape).reshape(shape))
 
     return values, pullback
 
 
 def _margin(y_true, y_pred):
     """(labels as -1 and 1, predictions, 1 - y y_pred)"""
-    y, p = c.aligned(y_true, y_pred)
+    y, p = nx.aligned(y_true, y_pred)
     if np.all((y == 0) | (y == 1)):
         y = 2 * y - 1
-    y = c.wide(y)
-    product, rest = c.two_product(y, p)
+    y = nx.wide(y)
+    product, rest = nx.two_product(y, p)
     return y, p, (1 - product) - rest

@@ -5,7 +5,7 @@ Three generations of Keras have three sets of rules; `RULES` names them.
 
 import numpy as np
 
-from . import _common as c
+from . import _numerics as nx
 
 RULES = ("keras2", "keras3.0", "keras3.7", "keras3")
 
@@ -14,7 +14,7 @@ _REDUCTIONS = _MEANS + ("sum", "mean_with_sample_weight", "none", None)
 _EPSILON = 1e-7  # in the weight total / (valid + epsilon) of Keras 3.0 to 3.12
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def reduce(
     values, *, reduction, sample_weight=None, mask=None, rules="keras3", replicas=1
 ):
@@ -40,22 +40,22 @@ def reduce(
     """
     if rules not in RULES:
         raise ValueError(f"rules must be one of {RULES}, not {rules!r}")
-    values = c.float64(values)
-    weight = None if sample_weight is None else c.wide(c.float64(sample_weight))
-    mask = None if mask is None else c.wide(c.float64(mask))
+    values = nx.float64(values)
+    weight = None if sample_weight is None else nx.wide(nx.float64(sample_weight))
+    mask = None if mask is None else nx.wide(nx.float64(mask))
     one = _keras2 if rules == "keras2" else _keras3
-    result, upstream = one(c.wide(values), weight, mask, reduction, rules, replicas)
-    return c.float64(result), c.float64(upstream.reshape(values.shape))
+    result, upstream = one(nx.wide(values), weight, mask, reduction, rules, replicas)
+    return nx.float64(result), nx.float64(upstream.reshape(values.shape))
 
 
 def _mask_weight(mask, reduction, rules):
     if reduction not in _MEANS:
         return mask
-    count, valid = c.WIDE(mask.size), c.total(mask, None)
+    count, valid = nx.WIDE(mask.size), nx.total(mask, None)
     if rules == "keras2":
         return mask * (count / valid)
     if rules in ("keras3.0", "keras3.7"):
-        return mask * (count / (valid + c.WIDE(_EPSILON)))
+        return mask * (count / (valid + nx.WIDE(_EPSILON)))
     return np.where(mask != 0, _divide_no_nan(count, valid), 0)
 
 
@@ -71,19 +71,19 @@ def _keras3(values, weight, mask, reduction, rules, replicas):
         if weight is None:
             weight = mask
         else:
-            mask, weight = c.align(mask, weight)
+            mask, weight = nx.align(mask, weight)
             weight = weight * mask
     slope = np.ones_like(values)
     if weight is not None:
-        values, weight = c.align(values, weight)
+        values, weight = nx.align(values, weight)
         values, slope = _weigh(values, weight)
     if reduction in (None, "none") or values.shape in ((), (0,)):
         return values, slope
-    result, scale = c.total(values, None), c.WIDE(1)
+    result, scale = nx.total(values, None), nx.WIDE(1)
     if reduction != "sum":
-        count = c.WIDE(values.size)
+        count = nx.WIDE(values.size)
         if reduction == "mean_with_sample_weight" and weight is not None:
-            count = c.total(weight, None)
+            count = nx.total(weight, None)
         if rules == "keras3.0":
             result, scale = result / count, _divide_no_nan(1, count)
         else:
@@ -101,14 +101,14 @@ def _keras2(values, weight, mask, reduction, rules, replicas):
         mask = _mask_weight(mask, reduction, rules)
         weight = mask if weight is None else _keras2_align(mask, weight) * mask
     if weight is None:
-        weight = c.wide(1)
+        weight = nx.wide(1)
     weight = _keras2_align(values, weight)
     values, slope = _weigh(values, weight)
     if reduction == "none":
         return values, slope
-    result, scale = c.total(values, None), c.WIDE(1)
+    result, scale = nx.total(values, None), nx.WIDE(1)
     if reduction == "sum_over_batch_size":
-        count = c.WIDE(values.size)
+        count = nx.WIDE(values.size)
         result, scale = _divide_no_nan(result, count), _divide_no_nan(1, count)
     return result, slope * scale
 
@@ -116,7 +116,7 @@ def _keras2(values, weight, mask, reduction, rules, replicas):
 def _weigh(values, weight):
     """(values * weight, d(their sum)/d(values))"""
     product = values * weight
-    slope = c.unbroadcast(np.broadcast_to(weight, product.shape), values.shape)
+    slope = nx.unbroadcast(np.broadcast_to(weight, product.shape), values.shape)
     return product, slope
 
 

@@ -8,10 +8,10 @@ differ by a last axis of 1 are aligned, then NumPy's broadcasting applies.
 
 import numpy as np
 
-from . import _common as c
+from . import _numerics as nx
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def mean_squared_error(y_true, y_pred, *, dtype="float32"):
     """Mean of squared differences over the last axis.
 
@@ -19,14 +19,14 @@ def mean_squared_error(y_true, y_pred, *, dtype="float32"):
     Gradient:  2 (y_pred - y_true) / n
     Edges:     NaN propagates; equal infinities give NaN
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    e = c.wide(p) - c.wide(y)
-    return c.mean_of(e * e, 2 * e, -1, p, shape)
+    y, p = nx.aligned(y_true, y_pred)
+    e = nx.wide(p) - nx.wide(y)
+    return nx.mean_of(e * e, 2 * e, -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def mean_absolute_error(y_true, y_pred, *, dtype="float32"):
     """Mean of absolute differences over the last axis.
 
@@ -34,14 +34,14 @@ def mean_absolute_error(y_true, y_pred, *, dtype="float32"):
     Gradient:  sign(y_pred - y_true) / n
     Edges:     the gradient at equality is 0
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    e = c.wide(p) - c.wide(y)
-    return c.mean_of(np.abs(e), np.sign(e), -1, p, shape)
+    y, p = nx.aligned(y_true, y_pred)
+    e = nx.wide(p) - nx.wide(y)
+    return nx.mean_of(np.abs(e), np.sign(e), -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def mean_absolute_percentage_error(y_true, y_pred, *, dtype="float32"):
     """Mean of absolute differences in per cent of the truth.
 
@@ -49,16 +49,16 @@ def mean_absolute_percentage_error(y_true, y_pred, *, dtype="float32"):
     Gradient:  100 sign(y_pred - y_true) / max(|y_true|, epsilon) / n
     Edges:     the gradient at equality is 0
     """
-    epsilon, _ = c.constants(dtype)
+    epsilon, _ = nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    y, p = c.wide(y), c.wide(p)
+    y, p = nx.aligned(y_true, y_pred)
+    y, p = nx.wide(y), nx.wide(p)
     e = p - y
     base = np.maximum(np.abs(y), epsilon)
-    return c.mean_of(100 * np.abs(e) / base, 100 * np.sign(e) / base, -1, p, shape)
+    return nx.mean_of(100 * np.abs(e) / base, 100 * np.sign(e) / base, -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def mean_squared_logarithmic_error(y_true, y_pred, *, dtype="float32"):
     """Mean of squared differences of log(1 + .).
 
@@ -67,20 +67,20 @@ def mean_squared_logarithmic_error(y_true, y_pred, *, dtype="float32"):
     Gradient:  2 (log(1 + P) - log(1 + Y)) / (1 + P) / n where y_pred >= epsilon
     Edges:     epsilon is float32's 1e-7 in every dtype, as in Keras
     """
-    c.constants(dtype)
-    epsilon, _ = c.constants("float32")
+    nx.constants(dtype)
+    epsilon, _ = nx.constants("float32")
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    top, base = np.maximum(c.wide(p), epsilon), np.maximum(c.wide(y), epsilon)
+    y, p = nx.aligned(y_true, y_pred)
+    top, base = np.maximum(nx.wide(p), epsilon), np.maximum(nx.wide(y), epsilon)
     ratio = (1 + top) / (1 + base)
     # log(a / b) = 2 atanh((a - b) / (a + b)) keeps a tiny difference's digits.
     near = 2 * np.arctanh((top - base) / (2 + top + base))
     d = np.where((ratio > 0.5) & (ratio < 2), near, np.log(ratio))
     slope = np.where(p < epsilon, 0, 2 * d / (1 + top))
-    return c.mean_of(d * d, slope, -1, p, shape)
+    return nx.mean_of(d * d, slope, -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def huber(y_true, y_pred, delta=1.0, *, dtype="float32"):
     """Quadratic near zero, linear beyond `delta`.
 
@@ -90,39 +90,39 @@ def huber(y_true, y_pred, delta=1.0, *, dtype="float32"):
     Edges:     |e| = delta takes the quadratic branch
     Raises:    ValueError if delta <= 0
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     if not delta > 0:
         raise ValueError(f"delta must be greater than 0, not {delta!r}")
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    delta = c.WIDE(delta)
-    e = c.wide(p) - c.wide(y)
+    y, p = nx.aligned(y_true, y_pred)
+    delta = nx.WIDE(delta)
+    e = nx.wide(p) - nx.wide(y)
     size = np.abs(e)
     linear = size > delta
     values = np.where(linear, delta * (size - delta / 2), e * e / 2)
     slope = np.where(linear, delta * np.sign(e), e)
-    return c.mean_of(values, slope, -1, p, shape)
+    return nx.mean_of(values, slope, -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def log_cosh(y_true, y_pred, *, dtype="float32"):
     """Mean of the logarithm of the hyperbolic cosine of the difference.
 
     Formula:   mean(log(cosh(y_pred - y_true)))
     Gradient:  tanh(y_pred - y_true) / n
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
-    e = c.wide(p) - c.wide(y)
+    y, p = nx.aligned(y_true, y_pred)
+    e = nx.wide(p) - nx.wide(y)
     size = np.abs(e)
     # cosh^2 = 1 + sinh^2: exact in form near 0, where log(cosh) is e^2 / 2.
     near = np.log1p(np.sinh(np.minimum(size, 2)) ** 2) / 2
-    far = size - np.log(c.WIDE(2)) + np.log1p(np.exp(-2 * size))
-    return c.mean_of(np.where(size > 2, far, near), np.tanh(e), -1, p, shape)
+    far = size - np.log(nx.WIDE(2)) + np.log1p(np.exp(-2 * size))
+    return nx.mean_of(np.where(size > 2, far, near), np.tanh(e), -1, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def cosine_similarity(y_true, y_pred, axis=-1, *, dtype="float32"):
     """The negated cosine of the angle between y_true and y_pred along `axis`.
 
@@ -132,31 +132,33 @@ def cosine_similarity(y_true, y_pred, axis=-1, *, dtype="float32"):
     Edges:     a zero vector gives 0. The floor is Keras's 1 / epsilon, which is 1e7 in
                every dtype; |x| = 1e-7 counts as above it
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
+    y, p = nx.aligned(y_true, y_pred)
     ndim = max(y.ndim, p.ndim)
-    back = c.normal_axis(axis, ndim) - ndim  # counted from the end, as ranks may differ
+    back = (
+        nx.normal_axis(axis, ndim) - ndim
+    )  # counted from the end, as ranks may differ
     y, _, y_scale, _, _ = _unit(y, back)
     p, p_square, p_scale, p_factor, floored = _unit(p, back)
-    dot = c.exact_dot(y, p, back)
+    dot = nx.exact_dot(y, p, back)
     factor = y_scale * p_scale
-    values = c.float64(-dot[0] * np.squeeze(factor, back))
+    values = nx.float64(-dot[0] * np.squeeze(factor, back))
 
-    @c.quiet
+    @nx.ignore_fp_warnings
     def pullback(upstream):
-        upstream = np.expand_dims(c.upstream_array(upstream, values.shape), back)
+        upstream = np.expand_dims(nx.upstream_array(upstream, values.shape), back)
         if y.shape == p.shape:  # keep y exact: parallel vectors cancel to nothing
             v, after = y, upstream * y_scale
         else:
             both = np.broadcast_shapes(y.shape, p.shape)
             v = np.broadcast_to(upstream * y_scale * y, both)
-            v, after = c.unbroadcast(v, p.shape), c.WIDE(1)
-        across = c.exact_dot(v, p, back)
+            v, after = nx.unbroadcast(v, p.shape), nx.WIDE(1)
+        across = nx.exact_dot(v, p, back)
         across = tuple(np.expand_dims(part, back) for part in across)
-        across = c.cross_difference(v, p_square, p, across) / p_square[0]
+        across = nx.cross_difference(v, p_square, p, across) / p_square[0]
         g = -np.where(floored, v, across) * after * p_factor
-        return c.float64(g.reshape(shape))
+        return nx.float64(g.reshape(shape))
 
     return values, pullback
 
@@ -167,13 +169,13 @@ def _unit(x, axis):
     Returns (scaled x, its squared norm as a pair, u(x) / scaled x,
     u(x) / x, whether the floor of the norm is active).
     """
-    x = c.wide(x)
+    x = nx.wide(x)
     if -axis > x.ndim or not x.shape[axis]:
         raise ValueError(f"no elements along the axis in shape {x.shape}")
     _, exponent = np.frexp(np.max(np.abs(x), axis=axis, keepdims=True))
     x = np.ldexp(x, -exponent)
-    square = tuple(np.expand_dims(s, axis) for s in c.exact_dot(x, x, axis))
-    one = c.wide(1)
+    square = tuple(np.expand_dims(s, axis) for s in nx.exact_dot(x, x, axis))
+    one = nx.wide(1)
     inverse = 1 / np.sqrt(square[0])
     limit = np.ldexp(1e7 * one, exponent)
     floored = inverse > limit

@@ -5,10 +5,10 @@ Numerators are exact sums of exact products, so a nearly perfect mask keeps its 
 
 import numpy as np
 
-from . import _common as c
+from . import _numerics as nx
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def dice(y_true, y_pred, axis=None, *, dtype="float32"):
     """One minus the Dice coefficient over `axis` (None: over everything).
 
@@ -16,17 +16,17 @@ def dice(y_true, y_pred, axis=None, *, dtype="float32"):
     Gradient:  2 (sum(y p) - y D) / D^2, D the denominator
     Edges:     two empty masks give 1
     """
-    epsilon, _ = c.constants(dtype)
+    epsilon, _ = nx.constants(dtype)
     y, p, x, axes, shape = _masks(y_true, y_pred, axis)
-    both = c.exact_dot(y, x, axes)
-    size = _add(c.exact_sum(y, axes), c.exact_sum(x, axes), epsilon)
+    both = nx.exact_dot(y, x, axes)
+    size = _add(nx.exact_sum(y, axes), nx.exact_sum(x, axes), epsilon)
     off = _add(size, (-2 * both[0], -2 * both[1]))
     wide_both, wide_size = _kept(both, axes, x), _kept(size, axes, x)
-    slope = 2 * c.cross_difference(1, wide_both, y, wide_size) / wide_size[0] ** 2
+    slope = 2 * nx.cross_difference(1, wide_both, y, wide_size) / wide_size[0] ** 2
     return _values(off[0], size[0], slope, axes, p, shape)
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None, *, dtype="float32"):
     """One minus the Tversky index over `axis` (None: over everything).
 
@@ -37,13 +37,13 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None, *, dtype="float32"):
     Edges:     alpha weighs false positives and beta false negatives, as documented
                (Keras up to 3.15 has them swapped); two empty masks give 1
     """
-    epsilon, _ = c.constants(dtype)
+    epsilon, _ = nx.constants(dtype)
     y, p, x, axes, shape = _masks(y_true, y_pred, axis)
-    alpha, beta = c.WIDE(alpha), c.WIDE(beta)
-    both = c.exact_dot(y, x, axes)
+    alpha, beta = nx.WIDE(alpha), nx.WIDE(beta)
+    both = nx.exact_dot(y, x, axes)
     minus = -both[0], -both[1]
-    false_positive = _add(c.exact_sum(x, axes), minus)[0]
-    false_negative = _add(c.exact_sum(y, axes), minus)[0]
+    false_positive = _add(nx.exact_sum(x, axes), minus)[0]
+    false_negative = _add(nx.exact_sum(y, axes), minus)[0]
     off = alpha * false_positive + beta * false_negative + epsilon
     size = off + both[0]
     hit, wide_off, wide_size = (
@@ -55,22 +55,22 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None, *, dtype="float32"):
 
 def _masks(y_true, y_pred, axis):
     shape = np.shape(y_pred)
-    y, p = c.aligned(y_true, y_pred)
+    y, p = nx.aligned(y_true, y_pred)
     if y.shape != p.shape:
         # Keras sums each mask for itself, so a stretched mask would count once.
         raise ValueError(f"the masks differ in shape: {y.shape}, {p.shape}")
     axes = tuple(range(p.ndim)) if axis is None else axis
     axes = axes if isinstance(axes, (tuple, list)) else (axes,)
-    axes = tuple(c.normal_axis(a, p.ndim) for a in axes)
-    return c.wide(y), p, c.wide(p), axes, shape
+    axes = tuple(nx.normal_axis(a, p.ndim) for a in axes)
+    return nx.wide(y), p, nx.wide(p), axes, shape
 
 
 def _add(a, b, extra=0.0):
     """The sum of two (high, low) pairs and a number."""
-    high, error = c.two_sum(a[0], b[0])
-    high, error2 = c.two_sum(high, c.WIDE(extra))
+    high, error = nx.two_sum(a[0], b[0])
+    high, error2 = nx.two_sum(high, nx.WIDE(extra))
     low = (error + error2) + (a[1] + b[1])
-    s, rest = c.two_sum(high, low)
+    s, rest = nx.two_sum(high, low)
     fine = np.isfinite(s)
     return np.where(fine, s, high), np.where(fine, rest, 0)
 
@@ -82,12 +82,12 @@ def _kept(pair, axes, like):
 
 
 def _values(top, bottom, slope, axes, p, shape):
-    values = c.float64(top / bottom)
+    values = nx.float64(top / bottom)
 
-    @c.quiet
+    @nx.ignore_fp_warnings
     def pullback(upstream):
-        upstream = c.upstream_array(upstream, values.shape)
+        upstream = nx.upstream_array(upstream, values.shape)
         (upstream,) = _kept((upstream,), axes, p)
-        return c.float64((upstream * slope).reshape(shape))
+        return nx.float64((upstream * slope).reshape(shape))
 
     return values, pullback

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from . import _common as c
+from . import _numerics as nx
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def ctc(y_true, y_pred, *, impossible=np.inf, dtype="float32"):
     """-log of the probability of all alignments of a label sequence.
 
@@ -21,9 +21,9 @@ def ctc(y_true, y_pred, *, impossible=np.inf, dtype="float32"):
     Raises:    ValueError for a 0 before the end of a label and for labels that are no
                class
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    labels, x = c.align(np.trunc(c.float64(y_true)), c.float64(y_pred))
+    labels, x = nx.align(np.trunc(nx.float64(y_true)), nx.float64(y_pred))
     if labels.ndim != 2 or x.ndim != 3 or len(labels) != len(x):
         raise ValueError(
             "expected (batch, length) labels and (batch, time, classes) logits, "
@@ -36,17 +36,17 @@ def ctc(y_true, y_pred, *, impossible=np.inf, dtype="float32"):
         raise ValueError("0 is the blank and may stand only after the last label")
     if not classes or np.any((labels < 0) | (labels >= classes)):
         raise ValueError(f"labels must lie between 1 and {classes - 1}")
-    x = c.wide(x)
+    x = nx.wide(x)
     values = np.empty(len(x))
     slope = np.zeros_like(x)
     for i in range(len(x)):
         word = labels[i, : lengths[i]].astype(int)
         values[i], slope[i] = _one(word, x[i], impossible)
 
-    @c.quiet
+    @nx.ignore_fp_warnings
     def pullback(upstream):
-        g = c.upstream_array(upstream, values.shape)[:, None, None] * slope
-        return c.float64(g.reshape(shape))
+        g = nx.upstream_array(upstream, values.shape)[:, None, None] * slope
+        return nx.float64(g.reshape(shape))
 
     return values, pullback
 
@@ -64,10 +64,10 @@ def _one(word, x, impossible):
     if not time:
         return (np.inf if len(word) else 0.0), np.zeros_like(x)
     top = np.max(x, axis=1, keepdims=True)
-    d, error = c.below(x, top)
+    d, error = nx.shifted_with_error(x, top)
     e = np.exp(d)
     e = e + e * error
-    rest, whole = c.leave_one_out(e)
+    rest, whole = nx.leave_one_out(e)
     p, not_p = e / whole, rest / whole
     log_p = d + (error - np.log(whole))
     emit = log_p[:, extended]
@@ -97,7 +97,7 @@ def _one(word, x, impossible):
     taken = np.zeros_like(x)
     for s, k in enumerate(extended):
         taken[:, k] += share[:, s]
-    price = c.WIDE(impossible) if stops else 0
+    price = nx.WIDE(impossible) if stops else 0
     return float(price - log_total), p * (1 - taken) - taken * not_p
 
 
@@ -121,15 +121,15 @@ def _from_failure(extended, skip, p, not_p):
     fails = np.ones((time + 1, n + 2), dtype=p.dtype)
     fails[time, max(n - 1, 1) : n + 1] = 0
     for t in range(time - 1, -1, -1):
-        fails[t] = c.total(p[t] * fails[t + 1][after], -1)
+        fails[t] = nx.total(p[t] * fails[t + 1][after], -1)
     q = fails[0, 0]
     reached = np.zeros(n + 2, dtype=p.dtype)
     reached[0] = 1
     slope = np.empty_like(p)
     for t in range(time):
         # the chance to read each symbol here and to fail in the end
-        lost = p[t] * c.total(reached[:, None] * fails[t + 1][after], 0)
-        others, _ = c.leave_one_out(lost)
+        lost = p[t] * nx.total(reached[:, None] * fails[t + 1][after], 0)
+        others, _ = nx.leave_one_out(lost)
         slope[t] = (lost * not_p[t] - p[t] * others) / (1 - q)
         step = np.zeros_like(reached)
         np.add.at(step, after, reached[:, None] * p[t])

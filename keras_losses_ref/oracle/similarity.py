@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from . import _common as c
+from . import _numerics as nx
 
 
-@c.quiet
+@nx.ignore_fp_warnings
 def circle(
     y_true,
     y_pred,
@@ -31,26 +31,26 @@ def circle(
     Edges:     a query without a positive or without a negative gives 0, gradient 0.
                Embeddings are taken as they come, normalised or not
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     shape = np.shape(y_pred)
-    labels, p = c.align(np.trunc(c.float64(y_true)), c.float64(y_pred))
+    labels, p = nx.align(np.trunc(nx.float64(y_true)), nx.float64(y_pred))
     if p.ndim != 2:
         raise ValueError(f"y_pred must be (batch, embedding), not {p.shape}")
-    ref = p if ref_embeddings is None else c.float64(ref_embeddings)
+    ref = p if ref_embeddings is None else nx.float64(ref_embeddings)
     labels = labels.reshape(-1, 1)
     if ref_labels is None:
         ref_labels = labels
-    ref_labels = np.trunc(c.float64(ref_labels)).reshape(1, -1)
+    ref_labels = np.trunc(nx.float64(ref_labels)).reshape(1, -1)
     if len(labels) != len(p) or ref_labels.shape[1] != len(ref):
         raise ValueError("there must be one label for each embedding")
     if ref.ndim != 2 or ref.shape[1] != p.shape[1]:
         raise ValueError("queries and references differ in their embedding's size")
-    gamma, margin = c.WIDE(gamma), c.WIDE(margin)
+    gamma, margin = nx.WIDE(gamma), nx.WIDE(margin)
 
-    queries, keys = c.wide(p), c.wide(ref)
+    queries, keys = nx.wide(p), nx.wide(ref)
     distance = np.empty((len(p), len(ref)), queries.dtype)
     for i, query in enumerate(queries):
-        high, low = c.exact_dot(query, keys, -1)
+        high, low = nx.exact_dot(query, keys, -1)
         distance[i] = (1 - high) - low
     passes = distance >= 0  # NaN has no gradient
     d = np.maximum(distance, 0)
@@ -68,22 +68,22 @@ def circle(
     negative, far_share = _log_sum_exp(far, other)
     z = positive + negative
     alone = ~(same.any(axis=1) & other.any(axis=1)) & ~np.isnan(z)
-    values = c.float64(np.where(alone, 0, c.softplus(z)))
+    values = nx.float64(np.where(alone, 0, nx.softplus(z)))
     slope = near_share * near_slope + far_share * far_slope
-    slope = np.where(passes, slope * c.sigmoid(z)[:, None], 0)
+    slope = np.where(passes, slope * nx.sigmoid(z)[:, None], 0)
     slope = np.where(alone[:, None], 0, slope)
 
-    @c.quiet
+    @nx.ignore_fp_warnings
     def pullback(upstream):
-        weight = c.upstream_array(upstream, values.shape)[:, None] * slope
+        weight = nx.upstream_array(upstream, values.shape)[:, None] * slope
         g = np.empty_like(queries)
         for i in range(len(p)):
             row = [weight[i][:, None]], [keys]
             if ref_embeddings is None:  # the same embedding as a reference
                 row[0].append(weight[:, i][:, None])
                 row[1].append(queries)
-            g[i] = -c.exact_dot(np.concatenate(row[0]), np.concatenate(row[1]), 0)[0]
-        return c.float64(g.reshape(shape))
+            g[i] = -nx.exact_dot(np.concatenate(row[0]), np.concatenate(row[1]), 0)[0]
+        return nx.float64(g.reshape(shape))
 
     return values, pullback
 
@@ -94,7 +94,7 @@ def circle_mask(values, dtype="float64"):
     A value that is 0 only in the judged `dtype` does not count there: below 2^-126 in
     float32 and bfloat16, whose subnormals are flushed, up to 2^-25 in float16.
     """
-    c.constants(dtype)
+    nx.constants(dtype)
     name = getattr(dtype, "name", None) or str(getattr(dtype, "__name__", dtype))
     values = np.asarray(values)
     if name == "float16":
@@ -107,6 +107,6 @@ def _log_sum_exp(x, keep):
     x = np.where(keep, x, -np.inf)
     top = np.max(x, axis=1, keepdims=True, initial=-np.inf)
     e = np.where(keep, np.exp(x - np.where(np.isfinite(top), top, 0)), 0)
-    size = c.total(e, 1)[:, None]
+    size = nx.total(e, 1)[:, None]
     share = np.where(size == 0, 0, e / size)
     return (np.log(size) + np.where(np.isfinite(top), top, 0))[:, 0], share

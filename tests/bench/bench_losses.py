@@ -12,7 +12,7 @@ import pytest
 
 from keras_losses_ref import losses
 from keras_losses_ref.conformance import bench
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 PLACES = bench.places(paths=("eager", "graph", "xla", "small"), fast=True)
 
@@ -26,10 +26,10 @@ def name(place):
 @pytest.mark.parametrize("place", PLACES, ids=name)
 def test_a_step(place, who, benchmark):
     subject, path, shape = place
-    if who == "keras" and host.builtin(subject.loss) is None:
+    if who == "keras" and compat.builtin(subject.loss) is None:
         pytest.skip(f"this Keras has no {subject.loss}")
     benchmark.group = name(place)
-    module = losses if who == "ours" else host.keras.losses
+    module = losses if who == "ours" else compat.keras.losses
     loss = getattr(module, subject.loss)(**dict(subject.arguments))
     y_true, y_pred = bench.tensors(subject.draw, shape)
     run = bench.step(loss, path)

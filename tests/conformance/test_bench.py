@@ -6,41 +6,46 @@ import sys
 
 import numpy as np
 import pytest
+import speed_page
 import tensorflow as tf
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import bench, bench_page, cases
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance import bench, cases
+from keras_losses_ref.losses import compat
 
-SUBJECTS = {subject.name: subject for subject in bench.SUBJECTS}
+SPECS = {subject.name: subject for subject in bench.SPECS}
 
 
 def test_every_loss_that_the_newest_keras_has_is_measured():
-    measured = {subject.loss for subject in bench.SUBJECTS}
-    assert measured == set(cases.HAND) - {"SparseCategoricalFocalCrossentropy"}
-    both = {name.replace(" from logits", "") for name in SUBJECTS if "logits" in name}
+    measured = {subject.loss for subject in bench.SPECS}
+    assert measured == set(cases.HANDWRITTEN) - {"SparseCategoricalFocalCrossentropy"}
+    both = {name.replace(" from logits", "") for name in SPECS if "logits" in name}
     assert len(both) == 5
 
 
 def test_a_place_for_each_path_and_size():
-    mse, ctc = SUBJECTS["MeanSquaredError"], SUBJECTS["CTC"]
-    all_paths = bench.places([mse, ctc])
+    mse, ctc = SPECS["MeanSquaredError"], SPECS["CTC"]
+    all_paths = bench.cells_to_measure([mse, ctc])
     assert len(all_paths) == (3 * 3 + 2) + (3 + 2)
-    assert bench.places([mse], ["graph"], fast=True) == [(mse, "graph", (1024, 1000))]
-    circle = SUBJECTS["Circle"]
-    assert bench.places([circle], ["lengths"]) == []  # embeddings are no sequences
+    assert bench.cells_to_measure([mse], ["graph"], fast=True) == [
+        (mse, "graph", (1024, 1000))
+    ]
+    circle = SPECS["Circle"]
+    assert (
+        bench.cells_to_measure([circle], ["lengths"]) == []
+    )  # embeddings are no sequences
 
 
-@pytest.mark.parametrize("subject", bench.SUBJECTS, ids=lambda subject: subject.name)
+@pytest.mark.parametrize("subject", bench.SPECS, ids=lambda subject: subject.name)
 def test_inputs_are_those_of_the_loss(subject):
-    if host.builtin(subject.loss) is None:
+    if compat.builtin(subject.loss) is None:
         pytest.skip(f"this Keras has no {subject.loss}")
     y_true, y_pred = bench.tensors(subject.draw, subject.small)
     again = bench.tensors(subject.draw, subject.small)
     np.testing.assert_array_equal(y_true, again[0])
     np.testing.assert_array_equal(y_pred, again[1])
     assert tuple(y_pred.shape) == subject.small
-    loss = getattr(host.keras.losses, subject.loss)(**dict(subject.arguments))
+    loss = getattr(compat.keras.losses, subject.loss)(**dict(subject.arguments))
     value, gradient = bench.step(loss, "small")(y_true, y_pred)
     assert math.isfinite(value) and np.isfinite(gradient).all()
     assert np.any(gradient)
@@ -117,20 +122,20 @@ def test_pages_are_made_of_several_runs(tmp_path):
         (tmp_path / f"run{number}.json").write_text(text, "utf-8")
     memory = bench.render_memory([("Huber", "eager", 1.0, 4.0)], "json")
     (tmp_path / "memory.json").write_text(memory, "utf-8")
-    runs, memory = bench_page.load(tmp_path)
-    table = "\n".join(bench_page.by_loss(runs))
+    runs, memory = speed_page.load(tmp_path)
+    table = "\n".join(speed_page.by_loss(runs))
     assert "| `Huber` | 0.90 |" in table
     low, middle, high = ((r * 0.9) ** 0.5 for r in (1.8, 2.0, 2.6))
     assert f"**{middle:.2f}** ({low:.2f} to {high:.2f})" in table
     assert "of every size" not in table
     quick = {**runs[1], "cells": runs[1]["cells"][:1]}
-    rows = bench_page.by_loss([runs[0], quick])
+    rows = speed_page.by_loss([runs[0], quick])
     assert rows[-2].endswith("**1.90** (1.80 to 2.00) |")
     assert rows[-1] == f"| of every size, first run | **{low:.2f}** |"
-    count, names = bench_page.slower(runs)
+    count, names = speed_page.slower(runs)
     assert count == "Keras's is the faster one in 1 of 2 cells"
     assert names == ["- `eager`: Huber 4×5 0.90"]
-    page = bench_page.page(runs, memory)
+    page = speed_page.page(runs, memory)
     assert f"{count}:\n\n{names[0]}\n" in page
     assert "| Huber | eager | 2×3 | 2.00 | 1.80 2.00 2.60 | 1 | 2 |" in page
     assert "| Huber | eager | 1.0 | 4.0 |" in page
@@ -138,18 +143,18 @@ def test_pages_are_made_of_several_runs(tmp_path):
 
 def test_no_runs_and_another_schema_are_refused(tmp_path):
     with pytest.raises(ValueError, match="without a run"):
-        bench_page.load(tmp_path)
+        speed_page.load(tmp_path)
     (tmp_path / "run1.json").write_text('{"schema": 0}', "utf-8")
     with pytest.raises(ValueError, match="another schema. Received: 0"):
-        bench_page.load(tmp_path)
+        speed_page.load(tmp_path)
 
 
-def test_the_command_measures_what_it_is_asked_for(tmp_path):
+def test_bench_command_measures_the_losses_named(tmp_path):
     file = tmp_path / "run.json"
     options = ["--fast", "--path", "small", "--format", "json", "--output", str(file)]
     assert cli.main(["bench", "MeanSquaredError", "CTC", *options]) == 0
     document = json.loads(file.read_text("utf-8"))
-    absent = host.builtin("CTC") is None
+    absent = compat.builtin("CTC") is None
     assert [c["loss"] for c in document["cells"]] == ["MeanSquaredError", "CTC"][
         : 2 - absent
     ]
@@ -166,6 +171,6 @@ def test_an_unknown_loss_is_named(capsys):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_that_of_the_step():
     """A mean squared error of Keras holds a difference, its square, and gradients."""
-    ours, keras = bench.memory(SUBJECTS["MeanSquaredError"], "eager", (2048, 2048))
+    ours, keras = bench.memory(SPECS["MeanSquaredError"], "eager", (2048, 2048))
     assert 0.9 < ours < keras  # at the least a gradient
     assert 2.9 < keras < 6

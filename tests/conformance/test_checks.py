@@ -15,7 +15,7 @@ import keras_losses_ref as klr  # noqa: E402
 import keras_losses_ref.losses as ours  # noqa: E402
 from keras_losses_ref.conformance import checks  # noqa: E402
 from keras_losses_ref.conformance.checks import check as check_module  # noqa: E402
-from keras_losses_ref.losses import host  # noqa: E402
+from keras_losses_ref.losses import compat  # noqa: E402
 
 keras = tf.keras
 
@@ -49,7 +49,7 @@ def failing(report):
 
 @pytest.mark.parametrize("entry", ZOO, ids=repr)
 def test_broken_loss_is_caught_by_the_check_named_for_it(entry):
-    if entry.only_keras_3 and host.GENERATION == 2:
+    if entry.only_keras_3 and compat.GENERATION == 2:
         pytest.skip("a mistake that Keras 2 does not allow")
     loss_zoo._CALIBRATION["scale"] = 3.0  # what only this process knows
     report = checks.check_loss(
@@ -95,7 +95,7 @@ def test_laws_say_what_they_mean():
 @pytest.mark.parametrize("loss, how", SOUND, ids=lambda x: getattr(x, "__name__", ""))
 def test_sound_losses_pass(loss, how):
     how = dict(how)
-    if how.pop("only_keras_2", False) and host.GENERATION == 3:
+    if how.pop("only_keras_2", False) and compat.GENERATION == 3:
         pytest.skip("what only Keras 2 can do")
     report = checks.check_loss(loss, checks=QUICK, **how)
     assert report.ok, "\n".join(f.text() for f in report.failures)
@@ -118,7 +118,7 @@ def test_whole_check_of_one_loss():
     assert statuses(report)["enough_checks_ran"] == "passed"
     assert statuses(report)["non_negative_as_claimed"] == "passed"
     # Keras 3 up to 3.7 adds up the means of the replicas, whatever the loss.
-    adds_up = host.GENERATION == 3 and not host.SCALES_BY_REPLICAS
+    adds_up = compat.GENERATION == 3 and not compat.SCALES_BY_REPLICAS
     replicas = statuses(report)["replicas_update_as_one_device"]
     assert replicas == ("advice" if adds_up else "passed")
     assert statuses(report)["fresh_process_loads_keras_file"] == "passed"
@@ -153,7 +153,7 @@ DEVIATIONS_OF_KERAS_2 = {
         "float64_is_computed_in_float64": "computes in floatx",
     },
 }
-DEVIATIONS = DEVIATIONS_OF_KERAS_3 if host.GENERATION == 3 else DEVIATIONS_OF_KERAS_2
+DEVIATIONS = DEVIATIONS_OF_KERAS_3 if compat.GENERATION == 3 else DEVIATIONS_OF_KERAS_2
 #: What is so by definition, in the host and here.
 BY_DEFINITION = {
     "CategoricalGeneralizedCrossEntropy": {
@@ -168,9 +168,9 @@ def loss_classes(module):
     found = {}
     for name in dir(module):
         cls = getattr(module, name)
-        if inspect.isclass(cls) and issubclass(cls, host.Loss):
+        if inspect.isclass(cls) and issubclass(cls, compat.Loss):
             found.setdefault(cls, name)
-    bases = (host.Loss, ours.Loss)
+    bases = (compat.Loss, ours.Loss)
     return {
         name: cls
         for cls, name in found.items()
@@ -185,8 +185,8 @@ def declared(name):
 def test_huber_of_the_host_loses_its_argument():
     names = ["config_holds_every_argument", "config_round_trip_keeps_values"]
     report = checks.check_loss(keras.losses.Huber, checks=names)
-    if host.RELEASE != (3, 15):
-        pytest.skip(f"known of Keras 3.15, this is {host.VERSION}")
+    if compat.RELEASE != (3, 15):
+        pytest.skip(f"known of Keras 3.15, this is {compat.VERSION}")
     # One cause, one failure: the values are lost because the argument is.
     assert failing(report) == {"config_holds_every_argument"}
     assert report.failures[0].hides == ["config_round_trip_keeps_values"]
@@ -201,7 +201,7 @@ def test_host_losses_deviate_only_as_known(name, sweep):
     report = checks.check_loss(cls, declares=declared(name))
     found, known = failing(report), set(DEVIATIONS.get(name, ()))
     assert found <= known, "\n".join(f.text() for f in report.failures)
-    if host.RELEASE == (3, 15):
+    if compat.RELEASE == (3, 15):
         assert found == known  # the checks have not gone blind either
 
 

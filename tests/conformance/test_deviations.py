@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from keras_losses_ref.conformance import cases, check, compare, deviations
+from keras_losses_ref.conformance import cases, check, deviations, verdict
 from keras_losses_ref.conformance.cases import Case
 from keras_losses_ref.conformance.deviations import formulas
-from keras_losses_ref.conformance.evaluate import Outcome, consult
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance.evaluate import Outcome, evaluate_oracle
+from keras_losses_ref.losses import compat
 
 ENTRIES = [pytest.param(entry, id=entry.id) for entry in deviations.DEVIATIONS]
 
@@ -31,7 +31,7 @@ def release(version):
 
 def made_up(*versions):
     return deviations.Deviation(
-        "made-up", ("MeanSquaredError",), versions, "It.", "", bool, consult
+        "made-up", ("MeanSquaredError",), versions, "It.", "", bool, evaluate_oracle
     )
 
 
@@ -91,26 +91,26 @@ def shows(entry, case):
     """Whether the entry's definition differs from ours on a case."""
     if not entry.applies(case):
         return False
-    deviating, truth = entry.answer(case), consult(case)
-    if case.refused is not None:
+    deviating, truth = entry.answer(case), evaluate_oracle(case)
+    if case.expected_error is not None:
         truth = Outcome(error="ValueError")
     if deviating.error or truth.error:
         return bool(deviating.error) != bool(truth.error)
     # One that allows an error tells of rounding, and may have the definition's value.
-    return entry.outcome is consult or any(
-        compare.disagreement(case, deviating, truth, aspect)
-        for aspect in compare.aspects(case)
+    return entry.outcome is evaluate_oracle or any(
+        verdict.disagreement(case, deviating, truth, aspect)
+        for aspect in verdict.aspects(case)
         if getattr(deviating, aspect) is not None
     )
 
 
 @pytest.mark.parametrize(
-    "entry", [pytest.param(e, id=e.id) for e in deviations.ledger(host.VERSION)]
+    "entry", [pytest.param(e, id=e.id) for e in deviations.for_version(compat.VERSION)]
 )
 def test_some_case_shows_it(entry):
     """`check` fails an entry that does not show; this one that nothing asks for."""
     corpus = cases.corpus(entry.losses, full=True)
-    corpus = (case for case in corpus if case.reduction in host.REDUCTIONS)
+    corpus = (case for case in corpus if case.reduction in compat.REDUCTIONS)
     asked = (
         dataclasses.replace(case, device=device)
         for case in corpus
@@ -121,7 +121,7 @@ def test_some_case_shows_it(entry):
 
 def overlap(loss, y_true, y_pred):
     one = Case(loss, "any_name", "", np.ones(y_true), np.full(y_pred, 0.5))
-    return dataclasses.replace(one, refused="cannot be aligned")
+    return dataclasses.replace(one, expected_error="cannot be aligned")
 
 
 @pytest.mark.parametrize("loss", ["Dice", "Tversky"])
@@ -150,7 +150,7 @@ def test_circle_cancels_is_a_definition_and_no_allowance():
     chosen = check.select(patterns=["circle/tight_cluster[float32,*,eager]"])
     for case in chosen:
         assert entry.applies(case) and entry.allowed(case, "gradient") == 0.0
-        truth, deviating = consult(case), entry.answer(case)
+        truth, deviating = evaluate_oracle(case), entry.answer(case)
         error = np.max(np.abs(deviating.gradient - truth.gradient))
         assert error > 0.01 * np.max(np.abs(truth.gradient))
 
@@ -160,6 +160,6 @@ def test_circle_as_written_is_circle_where_nothing_cancels():
     (case,) = check.select(
         patterns=["circle/typical[float64,sum_over_batch_size,eager]"]
     )
-    written, truth = formulas.circle(case), consult(case)
+    written, truth = formulas.circle(case), evaluate_oracle(case)
     np.testing.assert_allclose(written.value, truth.value, rtol=1e-13)
     np.testing.assert_allclose(written.gradient, truth.gradient, rtol=1e-11, atol=1e-12)

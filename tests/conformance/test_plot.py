@@ -10,15 +10,15 @@ from keras_losses_ref.conformance import cases, plot
 
 
 def test_every_loss_has_a_picture():
-    assert set(plot.SWEEPS) == set(cases.HAND)
+    assert set(plot.CURVES) == set(cases.HANDWRITTEN)
 
 
-@pytest.mark.parametrize("loss", sorted(set(plot.SWEEPS) - {"Circle"}))
+@pytest.mark.parametrize("loss", sorted(set(plot.CURVES) - {"Circle"}))
 def test_the_curve_and_its_slope_are_the_definition(loss):
-    sweep = plot.SWEEPS[loss]
+    spec = plot.CURVES[loss]
     # Away from the kinks, which lie on round numbers.
-    x = np.linspace(sweep.low, sweep.high, 7)[1:-1] + 0.03 * (sweep.high - sweep.low)
-    for _, config, inputs in sweep.curves:
+    x = np.linspace(spec.low, spec.high, 7)[1:-1] + 0.03 * (spec.high - spec.low)
+    for _, config, inputs in spec.curves:
         values, slope = plot.curve(loss, config, inputs, x)
 
         def exact(x, config=config, inputs=inputs):

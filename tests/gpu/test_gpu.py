@@ -23,14 +23,14 @@ def test_a_gpu_is_among_the_devices():
     assert "GPU:0" in evaluate.devices()
 
 
-@pytest.mark.parametrize("loss", cases.HAND)
+@pytest.mark.parametrize("loss", cases.HANDWRITTEN)
 def test_a_loss_conforms_on_the_gpu(loss):
     result = check.check(check.select([loss], device="GPU:0"))
     assert result.ok, report.render(result)
     assert report.coverage(result)[loss]["devices"] == ["GPU:0"]
 
 
-@pytest.mark.parametrize("loss", cases.HAND)
+@pytest.mark.parametrize("loss", cases.HANDWRITTEN)
 def test_a_value_is_computed_on_the_gpu_itself(loss, monkeypatch):
     """TensorFlow would place on the CPU what has no kernel for the GPU, and not say."""
     placed = set()
@@ -42,7 +42,7 @@ def test_a_value_is_computed_on_the_gpu_itself(loss, monkeypatch):
 
     monkeypatch.setattr(evaluate, "_outcome", spy)
     chosen = check.select([loss], device="GPU:0", paths=["eager"], dtypes=["float32"])
-    accepted = [case for case in chosen if case.refused is None][:1]
+    accepted = [case for case in chosen if case.expected_error is None][:1]
     assert check.check(accepted).ok
     assert placed == {"GPU:0"}
 

@@ -38,7 +38,7 @@ from loss_rows import (
     sgd,
 )
 
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 #: Not the same number of samples on each replica.
 SHARDS = (slice(0, 5), slice(5, 8))
@@ -47,8 +47,8 @@ MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 #: What a step on a worker may reduce by: Keras 2 leaves its means to `fit`.
 SERVED = (
     ("sum", "none")
-    if host.GENERATION == 2
-    else tuple(reduction for reduction in host.REDUCTIONS if reduction is not None)
+    if compat.GENERATION == 2
+    else tuple(reduction for reduction in compat.REDUCTIONS if reduction is not None)
 )
 
 
@@ -87,12 +87,12 @@ def message(function, *args):
 
 def refused(reduction):
     """Keras 2 wants the user to say what a mean is a mean of."""
-    return host.GENERATION == 2 and reduction in ("auto", "sum_over_batch_size")
+    return compat.GENERATION == 2 and reduction in ("auto", "sum_over_batch_size")
 
 
 def reductions(row):
     """All that the host allows; for the second loss of a kind one mean and one sum."""
-    allowed = [each for each in host.REDUCTIONS if not refused(each)]
+    allowed = [each for each in compat.REDUCTIONS if not refused(each)]
     few = [each for each in allowed if each in ("sum_over_batch_size", "sum")]
     return allowed if row in one_per_kind() else few
 
@@ -100,7 +100,7 @@ def reductions(row):
 def expected_on_one_device(row, model, x, y, shards, reduction):
     """What each replica gives by the host's rules, from runs on one device."""
     loss = row.ours(reduction=reduction)
-    share = 1 / len(shards) if host.SCALES_BY_REPLICAS and reduction in MEANS else 1
+    share = 1 / len(shards) if compat.SCALES_BY_REPLICAS and reduction in MEANS else 1
     values = [loss_and_gradient(loss, model, x[s], y[s]).numpy() for s in shards]
     # Dice of the whole batch is no mean: nothing divides it.
     is_scalar = loss.call(tf.constant(y), model(x)).shape.rank == 0
@@ -160,7 +160,7 @@ def refusals(strategy, row):
     x, y = row.data()
     found = {}
     with strategy.scope():
-        for reduction in filter(refused, host.REDUCTIONS):
+        for reduction in filter(refused, compat.REDUCTIONS):
             for who, cls in both(row).items():
                 loss = cls(reduction=reduction)
                 y_pred = head_model(row)(x)
@@ -193,7 +193,7 @@ def fit_errors(strategy, row):
     """`fit` against Keras's own loss, and against one device."""
     errors = {}
 
-    def compare(name, ours, expected):
+    def add_errors(name, ours, expected):
         for part, a, b in zip(("history", "weights"), ours, expected):
             errors[f"{name}-{part}"] = relative_error(a, b)
 
@@ -203,14 +203,14 @@ def fit_errors(strategy, row):
         ours, theirs = (
             fit(strategy, row, cls, reduction, 75) for cls in both(row).values()
         )
-        compare(f"{reduction}-theirs", ours, theirs)
-    adds_up = host.GENERATION == 2 or host.SCALES_BY_REPLICAS
+        add_errors(f"{reduction}-theirs", ours, theirs)
+    adds_up = compat.GENERATION == 2 or compat.SCALES_BY_REPLICAS
     if adds_up and row.kind in ("reals", "binary", "onehot", "sequences"):
         # Means of even batches: one device does the same. Keras 3.0 to 3.7 does not
         # divide by the replicas (seen with 3.4.1, with Keras's own losses too).
         one_device = tf.distribute.get_strategy()
         ours = fit(strategy, row, row.ours, mean, 64)
-        compare("one-device", ours, fit(one_device, row, row.ours, mean, 64))
+        add_errors("one-device", ours, fit(one_device, row, row.ours, mean, 64))
     return errors
 
 
@@ -285,7 +285,7 @@ def parameter_server():
             ]
             errors = [relative_error(a, b) for a, b in zip(found, expected)]
             results[row.loss][str(reduction)] = errors
-        if host.GENERATION == 2:
+        if compat.GENERATION == 2:
             results[row.loss]["fit"] = [served_fit(strategy, row)]
     return results
 

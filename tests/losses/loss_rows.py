@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_losses_ref import losses
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
-keras = host.keras
+keras = compat.keras
 
 #: Batches of 32, 32 and 16: the last one is smaller.
 SAMPLES, BATCH, EPOCHS = 80, 32, 2

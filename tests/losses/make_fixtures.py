@@ -51,7 +51,7 @@ def values(losses, y_pred):
 def main():
     from loss_rows import keras, rows, sequential, sgd
 
-    from keras_losses_ref.losses import host
+    from keras_losses_ref.losses import compat
 
     losses = []
     for row in rows():
@@ -61,14 +61,14 @@ def main():
         config.update({k: v for k, v in INSTEAD.items() if k in config})
         losses.append(row.ours(**config, name=f"my_{row.function}", reduction="sum"))
     FOLDER.mkdir(exist_ok=True)
-    name = f"{host.PACKAGE}-{host.VERSION}"
+    name = f"{compat.PACKAGE}-{compat.VERSION}"
     inner = sequential((3,), [keras.layers.Dense(4, activation="softmax")])
     # The same output many times, once for each loss.
     model = keras.Model(inner.inputs, [inner.outputs[0]] * len(losses))
     model.compile(optimizer=sgd(), loss=losses, run_eagerly=True)
     y_pred = inner(inputs())
     model.save(FOLDER / f"{name}.keras")
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         model.save(FOLDER / f"{name}.h5")
     text = {
         "configs": {type(loss).__name__: loss.get_config() for loss in losses},

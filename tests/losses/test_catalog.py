@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.convert import LOSSES
 
-theirs = host.keras.losses
+theirs = compat.keras.losses
 
 #: What `tf.keras.losses` exports besides losses.
 NOT_A_LOSS = {"Loss", "Reduction", "deserialize", "get", "serialize"}
@@ -123,7 +123,7 @@ def test_arguments_and_their_defaults_are_the_hosts(name):
         if (name, argument) == ("CTC", "name"):
             assert ours[argument].default == "ctc"  # not the one of Keras 3.2
         elif argument == "reduction":
-            assert ours[argument].default == host.DEFAULT_REDUCTION
+            assert ours[argument].default == compat.DEFAULT_REDUCTION
         else:
             assert ours[argument].default == parameter.default, argument
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.convert import LOSSES
 
-theirs = host.keras.losses
+theirs = compat.keras.losses
 
 CLASSES = sorted(
     {value for value in LOSSES.values() if inspect.isclass(value)},
@@ -133,7 +133,7 @@ def test_get_of_keras_function(function):
     try:
         host_function = klr.to_keras(function)
     except ValueError:
-        pytest.skip(f"Keras {host.VERSION} has no {function.__name__}")
+        pytest.skip(f"Keras {compat.VERSION} has no {function.__name__}")
     assert klr.get(host_function) is function
 
 
@@ -161,10 +161,10 @@ def test_get_returns_other_callables_unchanged():
         assert klr.get(loss) is loss
 
 
-@pytest.mark.skipif(host.GENERATION == 2, reason="a dtype is Keras 3's")
+@pytest.mark.skipif(compat.GENERATION == 2, reason="a dtype is Keras 3's")
 def test_get_keeps_the_dtype():
     if "dtype" not in inspect.signature(theirs.Huber).parameters:
-        pytest.skip(f"the classes of Keras {host.VERSION} take no dtype")
+        pytest.skip(f"the classes of Keras {compat.VERSION} take no dtype")
     assert klr.get(theirs.Huber(dtype="float64")).dtype == "float64"
     policy = {"module": "keras", "class_name": "DTypePolicy"}
     policy["config"] = {"name": "float16"}
@@ -175,7 +175,7 @@ def test_get_keeps_the_dtype():
 @pytest.mark.parametrize("reduction", ["auto", "sum_over_batch_size", "none", None])
 def test_get_takes_the_reductions_of_both_generations(reduction):
     found = klr.get({"class_name": "Huber", "config": {"reduction": reduction}})
-    assert found.reduction in host.REDUCTIONS
+    assert found.reduction in compat.REDUCTIONS
     shape = found([[0.0], [1.0]], [[1.0], [3.0]]).shape
     assert shape == ((2,) if reduction in ("none", None) else ())
 
@@ -191,7 +191,7 @@ def test_get_ignores_the_function_in_keras_2_configs():
 
 
 def test_get_leaves_others_configs_to_keras():
-    @host.keras.utils.register_keras_serializable(package="test_convert")
+    @compat.keras.utils.register_keras_serializable(package="test_convert")
     class Mine(theirs.Loss):
         def call(self, y_true, y_pred):
             return y_pred

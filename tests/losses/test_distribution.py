@@ -21,7 +21,7 @@ import pytest
 from loss_rows import one_per_kind, rows
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 STEP, FIT = 2e-6, 2e-5
 SCRIPT = Path(__file__).parent / "distributed.py"
@@ -87,9 +87,9 @@ def check(errors, tolerance):
 def test_custom_loop_on_two_devices(loss):
     """Ours and Keras's own: the loss and its gradient on each replica, and summed."""
     errors = mirrored()["loop"][loss]
-    allowed = len(host.REDUCTIONS) - (2 if host.GENERATION == 2 else 0)
+    allowed = len(compat.REDUCTIONS) - (2 if compat.GENERATION == 2 else 0)
     if loss not in [row.loss for row in one_per_kind()]:
-        allowed = 2 if host.GENERATION == 3 else 1  # a mean and a sum
+        allowed = 2 if compat.GENERATION == 3 else 1  # a mean and a sum
     assert len(errors) == allowed * 2 * 3
     check(errors, STEP)
 
@@ -101,7 +101,7 @@ def test_fit_on_two_devices(loss):
 
 
 @pytest.mark.skipif(
-    host.GENERATION == 3, reason=f"Keras {host.VERSION} allows a mean in any loop"
+    compat.GENERATION == 3, reason=f"Keras {compat.VERSION} allows a mean in any loop"
 )
 @by_loss
 def test_a_mean_is_refused_outside_fit(loss):
@@ -132,7 +132,7 @@ def test_fit_on_two_workers():
         if isinstance(theirs, str):
             assert ours == theirs  # ours fails nowhere else than Keras's own
             pytest.skip(
-                f"{host.PACKAGE} {host.VERSION} cannot fit under "
+                f"{compat.PACKAGE} {compat.VERSION} cannot fit under "
                 f"MultiWorkerMirroredStrategy, with its own losses neither: "
                 f"{theirs[:40]}"
             )
@@ -146,7 +146,7 @@ def test_fit_on_two_workers():
 def test_custom_loop_on_a_parameter_server(loss):
     """The variables on a server, the loss on two workers; in Keras 2 also `fit`."""
     errors = dict(parameter_server()[loss])
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         check({"fit": errors.pop("fit")[0]}, STEP)
     assert {"sum", "none"} <= set(errors)
     for reduction, of_workers in errors.items():

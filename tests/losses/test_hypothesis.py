@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from keras_losses_ref.conformance import atlas
+from keras_losses_ref.conformance import accuracy
 from keras_losses_ref.conformance.cases.case import Case
-from keras_losses_ref.conformance.compare import FORMATS
-from keras_losses_ref.conformance.evaluate import consult, evaluate, round_to
+from keras_losses_ref.conformance.evaluate import evaluate, evaluate_oracle, round_to
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO
 
 ROWS = 4
 
@@ -24,7 +24,7 @@ def numbers(dtype, low=None, high=None, special=()):
     Up to the largest / 4096: beyond that the sum of a row, or the hundredfold or the
     logarithms in it, may leave the range though the mean does not.
     """
-    _, smallest, largest = FORMATS[dtype]
+    _, smallest, largest = FLOAT_INFO[dtype]
     largest /= 4096
     low, high = (-largest if low is None else low), (largest if high is None else high)
     # Subnormal inputs count as 0 in TensorFlow.
@@ -63,27 +63,27 @@ def inputs(subject, dtype):
     logit = numbers(dtype, special=(inf, -inf, 17.0, -17.0, 89.0, -89.0))
     positive = numbers(dtype, 0.0)
     signs = st.sampled_from([-1.0, 1.0])
-    if domain is atlas.EMBEDDINGS:
+    if domain is accuracy.EMBEDDINGS:
         rows = table(st.floats(-1, 1), ROWS, 3).map(
             lambda x: (x + 1e-3) / np.linalg.norm(x + 1e-3, axis=-1, keepdims=True)
         )
         return st.tuples(arrays(np.int64, ROWS, elements=st.integers(0, 1)), rows)
-    if domain is atlas.SEQUENCES:
+    if domain is accuracy.SEQUENCES:
         labels = arrays(np.int64, (ROWS, 2), elements=st.integers(1, 3))
         return st.tuples(labels, table(real, ROWS, 4, 4))
     pairs = {
-        atlas.REAL: (table(real, ROWS, 2), table(real, ROWS, 2)),
-        atlas.POSITIVE: (table(positive, ROWS, 2), table(positive, ROWS, 2)),
-        atlas.SIGNS: (table(signs, ROWS, 2), table(real, ROWS, 2)),
-        atlas.BINARY: (table(unit, ROWS, 2), table(unit, ROWS, 2)),
-        atlas.BINARY_LOGITS: (table(unit, ROWS, 2), table(logit, ROWS, 2)),
-        atlas.ONE_HOT: (st.one_of(hot(5), share), share),
-        atlas.INDICES: (indices, share),
-        atlas.ONE_HOT_LOGITS: (hot(5), table(logit, ROWS, 5)),
-        atlas.INDICES_LOGITS: (indices, table(logit, ROWS, 5)),
-        atlas.DISTRIBUTION: (share, share),
-        atlas.VECTORS: (table(real, ROWS, 3), table(real, ROWS, 3)),
-        atlas.MASKS: (table(unit, ROWS, 3), table(unit, ROWS, 3)),
+        accuracy.REAL: (table(real, ROWS, 2), table(real, ROWS, 2)),
+        accuracy.POSITIVE: (table(positive, ROWS, 2), table(positive, ROWS, 2)),
+        accuracy.SIGNS: (table(signs, ROWS, 2), table(real, ROWS, 2)),
+        accuracy.BINARY: (table(unit, ROWS, 2), table(unit, ROWS, 2)),
+        accuracy.BINARY_LOGITS: (table(unit, ROWS, 2), table(logit, ROWS, 2)),
+        accuracy.ONE_HOT: (st.one_of(hot(5), share), share),
+        accuracy.INDICES: (indices, share),
+        accuracy.ONE_HOT_LOGITS: (hot(5), table(logit, ROWS, 5)),
+        accuracy.INDICES_LOGITS: (indices, table(logit, ROWS, 5)),
+        accuracy.DISTRIBUTION: (share, share),
+        accuracy.VECTORS: (table(real, ROWS, 3), table(real, ROWS, 3)),
+        accuracy.MASKS: (table(unit, ROWS, 3), table(unit, ROWS, 3)),
     }
     return st.tuples(*pairs[domain])
 
@@ -91,9 +91,9 @@ def inputs(subject, dtype):
 def lost(case):
     """What is not finite in our answer and is in the definition's, in words."""
     ((_, ours),) = evaluate([case], "ours")
-    truth = consult(case)
+    truth = evaluate_oracle(case)
     assert not ours.error, ours.message
-    largest = FORMATS[case.dtype][2]
+    largest = FLOAT_INFO[case.dtype][2]
     found = []
     for aspect in ("value", "gradient"):
         got, want = (np.asarray(getattr(one, aspect)) for one in (ours, truth))
@@ -109,7 +109,7 @@ def lost(case):
 def check(subject, dtype, **options):
     @settings(deadline=None, suppress_health_check=list(HealthCheck), **options)
     @given(inputs(subject, dtype))
-    def finite(pair):
+    def assert_finite(pair):
         y_true, y_pred = pair
         case = Case(
             subject.loss,
@@ -123,13 +123,13 @@ def check(subject, dtype, **options):
         )
         assert lost(case) == []
 
-    finite()
+    assert_finite()
 
 
 every_subject = pytest.mark.parametrize(
-    "subject", atlas.SUBJECTS, ids=lambda subject: subject.name
+    "subject", accuracy.SPECS, ids=lambda subject: subject.name
 )
-every_dtype = pytest.mark.parametrize("dtype", atlas.DTYPES)
+every_dtype = pytest.mark.parametrize("dtype", accuracy.DTYPES)
 
 
 @every_dtype

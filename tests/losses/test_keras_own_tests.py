@@ -7,7 +7,7 @@ import unittest
 import pytest
 
 from keras_losses_ref import losses
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 #: The tests that ours must fail, and why: each asserts what the documentation does not
 #: say, or the contrary of it.
@@ -36,12 +36,12 @@ ON_PURPOSE = {
 
 
 def test_keras_own_tests_pass_on_ours(monkeypatch):
-    if host.GENERATION == 2:
+    if compat.GENERATION == 2:
         pytest.skip("Keras 2 does not ship its tests")
     try:
         theirs = importlib.import_module("keras.src.losses.losses_test")
     except ImportError:
-        pytest.skip(f"Keras {host.VERSION} was packed without its tests")
+        pytest.skip(f"Keras {compat.VERSION} was packed without its tests")
     ours = {name: getattr(losses, name) for name in losses.__all__}
     in_place = types.SimpleNamespace(**{**vars(theirs.losses), **ours})
     monkeypatch.setattr(theirs, "losses", in_place)
@@ -56,5 +56,5 @@ def test_keras_own_tests_pass_on_ours(monkeypatch):
     assert result.testsRun > 100
     unforeseen = {name: text for name, text in broken.items() if name not in ON_PURPOSE}
     assert not unforeseen
-    if host.RELEASE == (3, 15):
+    if compat.RELEASE == (3, 15):
         assert set(broken) == set(ON_PURPOSE)

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 
 import keras_losses_ref as klr
-from keras_losses_ref.conformance import atlas
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance import accuracy
+from keras_losses_ref.losses import compat
 
-NAMES = [subject.name for subject in atlas.SUBJECTS]
-each_subject = pytest.mark.parametrize("subject", atlas.SUBJECTS, ids=NAMES)
+NAMES = [subject.name for subject in accuracy.SPECS]
+each_subject = pytest.mark.parametrize("subject", accuracy.SPECS, ids=NAMES)
 EXTREME = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -20,22 +20,22 @@ EXTREME = ("float16", "bfloat16", "float32", "float64")
 def test_no_cell_breaks_a_rule(subject):
     """In float64 the last digits are a matter of luck; nothing is wider there."""
     dtypes = ("float16", "bfloat16", "float32")
-    cells = atlas.survey([subject], dtypes=dtypes, paths=["eager"], seed=1)
-    assert [cell for cell in cells if cell.broken] == []
+    cells = accuracy.measure([subject], dtypes=dtypes, paths=["eager"], seed=1)
+    assert [cell for cell in cells if cell.violations] == []
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("path", ["graph", "xla"])
 @each_subject
 def test_no_compiled_cell_breaks_a_rule(subject, path, sweep):
-    cells = atlas.survey([subject], dtypes=["bfloat16", "float32"], paths=[path])
-    assert [cell for cell in cells if cell.broken] == []
+    cells = accuracy.measure([subject], dtypes=["bfloat16", "float32"], paths=[path])
+    assert [cell for cell in cells if cell.violations] == []
 
 
 def test_the_same_seed_gives_the_same_errors():
-    subject = atlas.SUBJECTS[NAMES.index("LogCosh")]
+    subject = accuracy.SPECS[NAMES.index("LogCosh")]
     first, second, other = (
-        atlas.survey([subject], ["float32"], ["eager"], seed) for seed in (3, 3, 4)
+        accuracy.measure([subject], ["float32"], ["eager"], seed) for seed in (3, 3, 4)
     )
     assert all(np.array_equal(a.ours, b.ours) for a, b in zip(first, second))
     assert not all(np.array_equal(a.ours, b.ours) for a, b in zip(first, other))
@@ -43,11 +43,13 @@ def test_the_same_seed_gives_the_same_errors():
 
 def test_a_worse_loss_breaks_the_rules():
     errors = np.array([0.25, 6.0])
-    subject = atlas.SUBJECTS[0]
-    cell = atlas.Cell(subject, "float32", "eager", "", "value", errors, errors / 2, 0)
-    assert cell.broken == ["worse than Keras", "above 4 ulp"]
-    cell = atlas.Cell(subject, "float64", "eager", "", "value", errors, errors, 0)
-    assert cell.broken == []
+    subject = accuracy.SPECS[0]
+    cell = accuracy.Cell(
+        subject, "float32", "eager", "", "value", errors, errors / 2, 0
+    )
+    assert cell.violations == ["worse than Keras", "above 4 ulp"]
+    cell = accuracy.Cell(subject, "float64", "eager", "", "value", errors, errors, 0)
+    assert cell.violations == []
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_a_worse_loss_breaks_the_rules():
     ],
 )
 def test_ulp_errors(got, want, dtype, errors):
-    found = atlas.ulp_errors(np.array([got]), np.array([want]), dtype)
+    found = accuracy.ulp_errors(np.array([got]), np.array([want]), dtype)
     np.testing.assert_allclose(found, [errors])
 
 
@@ -77,8 +79,8 @@ def value_and_gradient(loss, y_true, y_pred, weight=None):
     return value, tape.gradient(value, y_pred)
 
 
-def finite(*tensors):
-    return all(bool(tf.reduce_all(tf.math.is_finite(t))) for t in tensors)
+def assert_finite(*tensors):
+    assert all(bool(tf.reduce_all(tf.math.is_finite(t))) for t in tensors)
 
 
 @pytest.mark.parametrize("gamma", [0, 0.1, 0.5, 1, 1.5, 2, 5.0])
@@ -92,16 +94,16 @@ def test_focal_gradients_are_finite_for_every_gamma(dtype, gamma):
     one = tf.constant([[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]], dtype)
     for sign in (1.0, -1.0):
         loss = klr.BinaryFocalCrossentropy(gamma=gamma, from_logits=True, dtype=dtype)
-        assert finite(*value_and_gradient(loss, y, sign * x))
+        assert_finite(*value_and_gradient(loss, y, sign * x))
         loss = klr.CategoricalFocalCrossentropy(
             gamma=gamma, from_logits=True, dtype=dtype
         )
-        assert finite(*value_and_gradient(loss, hot, sign * x))
+        assert_finite(*value_and_gradient(loss, hot, sign * x))
     loss = klr.BinaryFocalCrossentropy(gamma=gamma, dtype=dtype)
-    assert finite(*value_and_gradient(loss, y, p))
+    assert_finite(*value_and_gradient(loss, y, p))
     for label in ([1], [2]):
         loss = klr.SparseCategoricalFocalCrossentropy(gamma=gamma, dtype=dtype)
-        assert finite(*value_and_gradient(loss, label, one))
+        assert_finite(*value_and_gradient(loss, label, one))
 
 
 @pytest.mark.parametrize("dtype", EXTREME)
@@ -141,7 +143,7 @@ def test_nothing_left_is_zero_or_what_the_host_says(dtype):
     loss = klr.SparseCategoricalCrossentropy(ignore_class=-1, dtype=dtype)
     p = tf.constant([[0.25, 0.75], [0.5, 0.5]], dtype)
     value, gradient = value_and_gradient(loss, tf.constant([-1, -1]), p)
-    if host.GENERATION == 3:
+    if compat.GENERATION == 3:
         assert value == 0
         assert not tf.reduce_any(gradient != 0)
     else:  # Keras 2 divides by the none that are left
@@ -169,7 +171,7 @@ def test_a_nan_under_a_zero_weight_stays():
     """0 * NaN is NaN in the host's reduction, and so in ours."""
     y_true, y_pred = np.array([[0.0], [0.0]]), np.array([[np.nan], [1.0]])
     weight = np.array([0.0, 1.0])
-    for module in (klr, host.keras.losses):
+    for module in (klr, compat.keras.losses):
         value = module.MeanSquaredError()(y_true, y_pred, sample_weight=weight)
         assert np.isnan(value)
 
@@ -213,7 +215,7 @@ def test_300000_classes_in_bfloat16():
 
 def smooth_point(subject):
     """(loss per sample, y_true, y_pred): a few typical rows in float64."""
-    case = next(atlas.cases(subject, "float64", "eager", seed=5))
+    case = next(accuracy.cases(subject, "float64", "eager", seed=5))
     rows = 20 if subject.loss == "Circle" else 5
     loss = getattr(klr, subject.loss)(
         **subject.config, reduction="none", dtype="float64"
@@ -239,7 +241,7 @@ def direction(x):
     return tf.constant(np.random.RandomState(7).normal(size=x.shape), x.dtype)
 
 
-def close(got, want, tolerance=1e-7):
+def assert_close(got, want, tolerance=1e-7):
     """Within 1e-7 of the largest: a gradient is one vector."""
     size = max(1.0, float(np.max(np.abs(want))))
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * size)
@@ -260,7 +262,7 @@ def test_gradients_to_both_sides(subject):
     v = direction(y_pred)
     gradient = slope_of(loss, y_true, y_pred)
     value = along(lambda p: tf.reduce_sum(loss(y_true, p)), y_pred, v)
-    close(np.sum(gradient * v), value)
+    assert_close(np.sum(gradient * v), value)
     if not y_true.dtype.is_floating:
         return
     with tf.GradientTape() as tape:
@@ -268,7 +270,7 @@ def test_gradients_to_both_sides(subject):
         value = loss(y_true, y_pred)
     gradient, w = tape.gradient(value, y_true), direction(y_true)
     value = along(lambda y: tf.reduce_sum(loss(y, y_pred)), y_true, w)
-    close(np.sum(gradient * w), value)
+    assert_close(np.sum(gradient * w), value)
 
 
 @each_subject
@@ -296,8 +298,8 @@ def test_second_derivatives(subject, compiled):
     for product in products:
         product = tf.function(product) if compiled else product
         got = product(y_pred)
-        close(got, want)
-        close(got, product(y_pred), 1e-14)
+        assert_close(got, want)
+        assert_close(got, product(y_pred), 1e-14)
 
 
 @each_subject
@@ -312,7 +314,7 @@ def test_mixed_second_derivatives(subject):
         product = tf.reduce_sum(slope_of(loss, y_true, y_pred) * v)
     got = tape.gradient(product, y_true, unconnected_gradients="zero")
     want = along(lambda y: slope_of(loss, y, y_pred), y_true, w)
-    close(np.sum(got * w), np.sum(want * v))
+    assert_close(np.sum(got * w), np.sum(want * v))
 
 
 @each_subject
@@ -327,7 +329,7 @@ def test_forward_mode(subject, compiled):
         return accumulator.jvp(value)
 
     forward = tf.function(forward) if compiled else forward
-    close(forward(y_pred), along(lambda p: loss(y_true, p), y_pred, v))
+    assert_close(forward(y_pred), along(lambda p: loss(y_true, p), y_pred, v))
 
 
 @each_subject
@@ -338,11 +340,11 @@ def test_jacobian(subject):
         tape.watch(y_pred)
         value = loss(y_true, y_pred)
     jacobian = tape.jacobian(value, y_pred)
-    close(tf.reduce_sum(jacobian, axis=0), slope_of(loss, y_true, y_pred), 1e-13)
+    assert_close(tf.reduce_sum(jacobian, axis=0), slope_of(loss, y_true, y_pred), 1e-13)
     v = direction(y_pred)
     axes = list(range(1, len(jacobian.shape)))
     want = along(lambda p: loss(y_true, p), y_pred, v)
-    close(tf.reduce_sum(jacobian * v, axis=axes), want)
+    assert_close(tf.reduce_sum(jacobian * v, axis=axes), want)
 
 
 @each_subject
@@ -353,8 +355,8 @@ def test_vectorized_map(subject):
     mapped = tf.vectorized_map(lambda p: loss(y_true, p), many)
     gradients = tf.vectorized_map(lambda p: slope_of(loss, y_true, p), many)
     for p, value, gradient in zip(many, mapped, gradients):
-        close(value, loss(y_true, p), 1e-13)
-        close(gradient, slope_of(loss, y_true, p), 1e-13)
+        assert_close(value, loss(y_true, p), 1e-13)
+        assert_close(gradient, slope_of(loss, y_true, p), 1e-13)
 
 
 @each_subject

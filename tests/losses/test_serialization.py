@@ -30,17 +30,17 @@ from loss_rows import (
 )
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 HERE = Path(__file__).parent
-FORMATS = ["keras", "h5"] + (["tf"] if host.GENERATION == 2 else [])
+FORMATS = ["keras", "h5"] + (["tf"] if compat.GENERATION == 2 else [])
 EXPORTS = hasattr(keras.Model, "export")
 
 #: Keras's word for a function is its bare name in these, so that it comes back as the
 #: function of that name in `keras.losses`, or not at all. Save the class.
 FORGETS_WHOSE_FUNCTION = {
-    "h5": host.GENERATION == 3,
-    "keras": (2, 13) <= host.RELEASE < (2, 16) or (3, 0) <= host.RELEASE < (3, 7),
+    "h5": compat.GENERATION == 3,
+    "keras": (2, 13) <= compat.RELEASE < (2, 16) or (3, 0) <= compat.RELEASE < (3, 7),
     "tf": False,
 }
 
@@ -206,7 +206,7 @@ def test_saved_module_in_a_fresh_process(saved, row):
         assert found[row.loss] == values[row.loss]
 
 
-@pytest.mark.skipif(not EXPORTS, reason=f"Keras {host.VERSION} has no Model.export")
+@pytest.mark.skipif(not EXPORTS, reason=f"Keras {compat.VERSION} has no Model.export")
 def test_exported_model_in_a_fresh_process(saved):
     folder, values = saved
     file = "BinaryCrossentropy-export"
@@ -222,11 +222,11 @@ def test_without_the_import(saved, row, kind):
     folder, values = saved
     file = f"{row.loss}-class.{kind}"
     found = fresh_process("none", folder)[file]
-    if host.RELEASE >= (2, 13) and "error" not in found:
+    if compat.RELEASE >= (2, 13) and "error" not in found:
         # Some Kerases import the module that a file names: nothing is missing then.
         check_class(found, row)
         assert found["value"] == values[file]
-    elif host.GENERATION == 3 and kind == "h5":
+    elif compat.GENERATION == 3 and kind == "h5":
         assert f"my_{row.function}" in found["error"]  # the file has no other name
     else:
         assert row.loss in found["error"]
@@ -330,14 +330,14 @@ def test_file_of_another_version(file):
     """What old and new Kerases saved loads, if Keras can read the format at all."""
     saved_by = release(file)
     if file.suffix == ".keras":
-        if saved_by[0] != host.GENERATION:
+        if saved_by[0] != compat.GENERATION:
             pytest.skip(
-                f"Keras {host.VERSION} reads no model in the .keras format of "
+                f"Keras {compat.VERSION} reads no model in the .keras format of "
                 f"Keras {saved_by[0]}"
             )
-        if saved_by > host.RELEASE and not same_model_config(file):
+        if saved_by > compat.RELEASE and not same_model_config(file):
             pytest.skip(
-                f"Keras {host.VERSION} reads no such model of Keras "
+                f"Keras {compat.VERSION} reads no such model of Keras "
                 f"{'.'.join(map(str, saved_by))}"
             )
     model = keras.models.load_model(file)
@@ -362,8 +362,8 @@ def test_losses_of_another_version(file):
     """Also where the model around them cannot be read: each config makes its loss."""
     if file.suffix == ".h5":
         pytest.skip("an .h5 file loads everywhere, see the test above")
-    if host.RELEASE < (2, 13):
-        pytest.skip(f"Keras {host.VERSION} reads the class's name, not its package")
+    if compat.RELEASE < (2, 13):
+        pytest.skip(f"Keras {compat.VERSION} reads the class's name, not its package")
     with zipfile.ZipFile(file) as archive:
         config = json.loads(archive.read("config.json"))["compile_config"]["loss"]
     found = [keras.losses.deserialize(each) for each in config]

@@ -25,7 +25,7 @@ from loss_rows import (
 )
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 MODES = ("eager", "graph", "xla")
 
@@ -86,8 +86,10 @@ def assert_same(ours, theirs, tolerance=FLOAT32, learns=True):
     return errors
 
 
-def compare(row, model, data, config=None, mode="graph", tolerance=FLOAT32, **fit):
-    """Train `model()` with our loss and with Keras's, compare, and return our run.
+def assert_trains_like_keras(
+    row, model, data, config=None, mode="graph", tolerance=FLOAT32, **fit
+):
+    """Train `model()` with our loss and with Keras's; return our run if they agree.
 
     Where the host has no such loss, with ours eagerly: then the modes must agree.
     """
@@ -131,13 +133,13 @@ FITS = [
 
 @pytest.mark.parametrize(("row", "mode"), FITS)
 def test_fit(row, mode):
-    compare(row, row.model, row.data(), {}, mode)
+    assert_trains_like_keras(row, row.model, row.data(), {}, mode)
 
 
 @by_loss([row for row in rows() if row.config])
 def test_fit_with_arguments(row):
     config = row.host_config()
-    compare(row, lambda: row.model(config), row.data(), config)
+    assert_trains_like_keras(row, lambda: row.model(config), row.data(), config)
 
 
 @by_loss_slowly(rows())
@@ -153,26 +155,26 @@ def test_sample_weight(row):
     x, y = row.data()
     weights = np.random.default_rng(1).uniform(0, 2, len(x)).astype("float32")
     weights[::4] = 0
-    compare(row, row.model, (x, y), {}, sample_weight=weights)
+    assert_trains_like_keras(row, row.model, (x, y), {}, sample_weight=weights)
 
 
 @by_loss(rows("binary", "onehot", "indices"))
 def test_class_weight(row):
     classes = {i: 0.5 + 0.25 * i for i in range(10)}
-    compare(row, row.model, row.data(), {}, class_weight=classes)
+    assert_trains_like_keras(row, row.model, row.data(), {}, class_weight=classes)
 
 
 @by_loss(rows("reals", "binary", "signs"))
 def test_targets_without_their_last_axis(row):
     x, y = row.data()
-    compare(row, row.model, (x, y[:, 0]), {})
+    assert_trains_like_keras(row, row.model, (x, y[:, 0]), {})
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
 def test_dtype_of_class_indices(dtype):
     row = ROWS["SparseCategoricalCrossentropy"]
     x, y = row.data()
-    compare(row, row.model, (x, y.astype(dtype)), {})
+    assert_trains_like_keras(row, row.model, (x, y.astype(dtype)), {})
 
 
 def _steps(kind, n=48, steps=5):
@@ -204,7 +206,7 @@ PER_STEP += rows("indices")
 @by_loss_slowly(PER_STEP)
 def test_mask_of_an_embedding(row):
     if row.loss == "CategoricalGeneralizedCrossEntropy" and row.keras is None:
-        pytest.skip(f"{host.PACKAGE} {host.VERSION} has no {row.loss}")
+        pytest.skip(f"{compat.PACKAGE} {compat.VERSION} has no {row.loss}")
     x, y = _steps(row.kind)
 
     def model():
@@ -212,9 +214,9 @@ def test_mask_of_an_embedding(row):
         return sequential((5,), [embedding, *row.head()])
 
     if row in one_per_kind():
-        compare(row, model, (x, y), {})
+        assert_trains_like_keras(row, model, (x, y), {})
     weights = np.random.default_rng(3).uniform(0, 2, x.shape).astype("float32")
-    compare(row, model, (x, y), {}, sample_weight=weights)
+    assert_trains_like_keras(row, model, (x, y), {}, sample_weight=weights)
 
 
 MASKING = ("MeanSquaredError", "BinaryCrossentropy", "SparseCategoricalCrossentropy")
@@ -230,7 +232,7 @@ def test_mask_of_a_masking_layer(row, mode):
         layers = [keras.layers.Masking(), dense(6, "tanh"), *row.head()]
         return sequential((5, 9), layers)
 
-    compare(row, model, (x, y), {}, mode)
+    assert_trains_like_keras(row, model, (x, y), {}, mode)
 
 
 @pytest.fixture
@@ -263,7 +265,9 @@ def small_loss(row):
     indirect=["policy"],
 )
 def test_mixed_precision(row, policy):
-    compare(row, row.model, row.data(), {}, "eager", HALF[policy], **small_loss(row))
+    assert_trains_like_keras(
+        row, row.model, row.data(), {}, "eager", HALF[policy], **small_loss(row)
+    )
     assert row.model()(row.data()[0][:1]).dtype == policy
 
 
@@ -282,7 +286,9 @@ def test_mixed_precision_in_a_graph(row, policy):
         last = type(last).from_config({**last.get_config(), "dtype": "float32"})
         return sequential(x.shape[1:], [dense(8, "tanh"), *layers, last])
 
-    compare(row, model, (x, y), {}, "graph", HALF[policy], **small_loss(row))
+    assert_trains_like_keras(
+        row, model, (x, y), {}, "graph", HALF[policy], **small_loss(row)
+    )
 
 
 OUTPUTS = {
@@ -330,7 +336,7 @@ def test_several_outputs(as_dict, mode):
         model = _outputs_model(as_dict)
         histories.append(train(model, losses, (x, y), mode, loss_weights=weights))
     assert_same(*histories)
-    if host.GENERATION == 2 or host.RELEASE >= (3, 7):  # the sum, and each part
+    if compat.GENERATION == 2 or compat.RELEASE >= (3, 7):  # the sum, and each part
         assert len(histories[0][0]) == 4
 
 
@@ -419,7 +425,7 @@ def test_gradient_through_a_frozen_layer(row):
             layer.trainable = False
         return sequential(x.shape[1:], [dense(8, "tanh"), *head])
 
-    _, start, end = compare(row, model, (x, y), {})
+    _, start, end = assert_trains_like_keras(row, model, (x, y), {})
     moved = [not np.array_equal(a, b) for a, b in zip(start, end)]
     assert moved[0]
     assert not any(moved[2:])
@@ -464,7 +470,7 @@ def test_logits_are_not_recovered_behind_a_cast(row, mode):
     x, y = row.data()
     ours = train(_saturated(row, "float64"), row.ours(), (x, y), mode)
     assert ours[0]["loss"][0] < 16.2
-    if host.GENERATION == 2 and row.loss == "BinaryCrossentropy":
+    if compat.GENERATION == 2 and row.loss == "BinaryCrossentropy":
         return  # Keras 2 adds 1e-7 within the logarithm: another value at 0 and 1
     theirs = train(_saturated(row, "float64"), row.keras(), (x, y), mode)
     assert_same(ours, theirs, learns=False)
@@ -480,6 +486,6 @@ def test_the_rows_are_the_host_s_losses_too():
     theirs = {
         name
         for name, value in vars(keras.losses).items()
-        if isinstance(value, type) and issubclass(value, host.Loss)
+        if isinstance(value, type) and issubclass(value, compat.Loss)
     }
     assert theirs - {"Loss", "LossFunctionWrapper"} <= set(ROWS)

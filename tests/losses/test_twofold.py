@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import twofold
-from keras_losses_ref.losses.twofold import Twofold
+from keras_losses_ref.losses.kernels import twofold
+from keras_losses_ref.losses.kernels.twofold import Twofold
 
 mp = pytest.importorskip("mpmath")
 

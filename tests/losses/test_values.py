@@ -9,7 +9,7 @@ import tensorflow as tf
 from loss_values import VALUES
 
 import keras_losses_ref as klr
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 #: Machine epsilons of what a loss is returned in.
 EPSILON = {
@@ -144,16 +144,16 @@ def test_gradient_to_y_true(row):
 @every_row
 def test_parity_with_the_host(row):
     name, y_true, y_pred, arguments, _, _ = row
-    if name == "tversky" and host.RELEASE < (3, 16):
+    if name == "tversky" and compat.RELEASE < (3, 16):
         pytest.skip("alpha and beta are swapped in Keras up to 3.15")
-    if name == "ctc" and host.RELEASE < (3, 4):
+    if name == "ctc" and compat.RELEASE < (3, 4):
         pytest.skip("the padding counts as labels in Keras up to 3.3")
     try:
         theirs = klr.to_keras(getattr(klr, name))
     except ValueError:
-        pytest.skip(f"Keras {host.VERSION} has no {name}")
+        pytest.skip(f"Keras {compat.VERSION} has no {name}")
     if not set(arguments) <= set(inspect.signature(theirs).parameters):
-        pytest.skip(f"the {name} of Keras {host.VERSION} lacks an argument")
+        pytest.skip(f"the {name} of Keras {compat.VERSION} lacks an argument")
     if name == "categorical_generalized_cross_entropy":
         arguments = {"q": 0.5, **arguments}  # Keras has no default
     y_true, y_pred = tensors(name, y_true, y_pred, "float32")
@@ -599,7 +599,7 @@ def test_circle_without_a_positive_or_a_negative():
 def test_circle_leaves_zeros_out_of_the_mean():
     points = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]
     values = klr.circle([0, 0, 1], points)
-    np.testing.assert_array_equal(host.get_mask(values), [True, True, False])
+    np.testing.assert_array_equal(compat.get_mask(values), [True, True, False])
     np.testing.assert_allclose(
         klr.Circle()([0, 0, 1], points), np.sum(values) / 2, rtol=1e-6
     )
@@ -737,7 +737,7 @@ def ragged_rows():
     return y_true, y_pred
 
 
-keras_2 = pytest.mark.skipif(host.GENERATION == 3, reason="Keras 3 has none of it")
+keras_2 = pytest.mark.skipif(compat.GENERATION == 3, reason="Keras 3 has none of it")
 
 
 @pytest.mark.parametrize("name", RAGGED)
@@ -754,7 +754,7 @@ def test_ragged_rows(name):
     )
     in_graph = tf.function(function)(y_true, y_pred)
     np.testing.assert_allclose(in_graph.flat_values, value.flat_values, rtol=1e-6)
-    theirs = klr.to_keras(function) if hasattr(host.keras.losses, name) else None
+    theirs = klr.to_keras(function) if hasattr(compat.keras.losses, name) else None
     if theirs is not None:
         np.testing.assert_allclose(
             theirs(y_true, y_pred).flat_values, value.flat_values, rtol=1e-5, atol=1e-6
@@ -765,7 +765,7 @@ def test_ragged_rows(name):
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 3.0]])
 def test_ragged_rows_reduced(weights):
     y_true, y_pred = ragged_rows()
-    ours, theirs = klr.MeanSquaredError(), host.keras.losses.MeanSquaredError()
+    ours, theirs = klr.MeanSquaredError(), compat.keras.losses.MeanSquaredError()
     np.testing.assert_allclose(
         ours(y_true, y_pred, weights), theirs(y_true, y_pred, weights), rtol=1e-6
     )
@@ -789,6 +789,6 @@ def test_ragged_inputs_are_refused_where_the_host_has_none():
     y_true, y_pred = ragged_rows()
     with pytest.raises(ValueError, match="ragged inputs are not supported"):
         klr.huber(y_true, y_pred)
-    if host.GENERATION == 3:
+    if compat.GENERATION == 3:
         with pytest.raises(ValueError, match="ragged inputs are not supported"):
             klr.MeanSquaredError()(y_true, y_pred)

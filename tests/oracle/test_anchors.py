@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_losses_ref.oracle as oracle
-from keras_losses_ref.oracle import _common
+from keras_losses_ref.oracle import _numerics
 
 HERE = pathlib.Path(__file__).parent
 WIDER = np.finfo(np.longdouble).nmant > 60
@@ -109,7 +109,7 @@ def test_the_oracle_meets_the_exact_values(name):
 
 @pytest.mark.parametrize("name", sorted(anchors()))
 def test_it_stays_close_where_long_double_is_double(name, monkeypatch):
-    monkeypatch.setattr(_common, "WIDE", np.float64)
+    monkeypatch.setattr(_numerics, "WIDE", np.float64)
     bounds = NARROW.get(name, NARROW_OTHERS)
     lines = misses(name, getattr(oracle, name), bounds, parts=2.0**-49)
     assert not lines, "\n".join(lines)
@@ -216,7 +216,7 @@ USE_EPSILON = [
 @pytest.mark.parametrize("wrong", [(1.1e-7, 1 - 1.1e-7), (1e-7, 1 - 1e-7)])
 def test_another_epsilon_is_caught(name, wrong, monkeypatch):
     """Off by a tenth; and float64's epsilon for every dtype."""
-    monkeypatch.setattr(_common, "constants", lambda dtype: wrong)
+    monkeypatch.setattr(_numerics, "constants", lambda dtype: wrong)
     bounds = NARROW.get(name, NARROW_OTHERS)
     assert misses(name, getattr(oracle, name), bounds, parts=2.0**-49)
 

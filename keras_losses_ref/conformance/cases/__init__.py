@@ -27,19 +27,19 @@ from keras_losses_ref.conformance.cases.case import (
     snake,
     table,
 )
-from keras_losses_ref.conformance.cases.sweeps import SWEEPS
+from keras_losses_ref.conformance.cases.magnitudes import MAGNITUDE_CASES
 
 __all__ = [
-    "CROSSED",
+    "REDUCTION_BATCHES",
     "Case",
     "DEFAULT",
     "DEVICES",
     "DTYPES",
-    "HAND",
+    "HANDWRITTEN",
     "MASKS",
     "PATHS",
     "REDUCTIONS",
-    "SWEEPS",
+    "MAGNITUDE_CASES",
     "WEIGHTS",
     "corpus",
     "snake",
@@ -49,13 +49,17 @@ __all__ = [
 _FAMILIES = (regression, crossentropy, hinge, segmentation, similarity, sequence)
 
 #: What each loss is asked, by hand.
-HAND = {loss: cases for family in _FAMILIES for loss, cases in family.HAND.items()}
+HANDWRITTEN = {
+    loss: cases for family in _FAMILIES for loss, cases in family.HANDWRITTEN.items()
+}
 
 #: The batch that the crossing of reductions, weights and masks is asked of, and its
 #: config: three samples of two steps, so that every shape of weight differs from every
 #: other; of three samples where a loss has one value a row.
-CROSSED = {
-    loss: batch for family in _FAMILIES for loss, batch in family.CROSSED.items()
+REDUCTION_BATCHES = {
+    loss: batch
+    for family in _FAMILIES
+    for loss, batch in family.REDUCTION_BATCHES.items()
 }
 
 WEIGHTS = {
@@ -103,9 +107,9 @@ def corpus(losses=None, full=False):
     all in every dtype. Under XLA: one of each kind in float32, or each kind in every
     dtype and all in float32. Nested and inside `fit`: a few, or one of each kind.
     """
-    for loss in losses if losses is not None else HAND:
-        kinds = [case.name for case in _kinds(HAND[loss])]
-        for case in HAND[loss]:
+    for loss in losses if losses is not None else HANDWRITTEN:
+        kinds = [case.name for case in _kinds(HANDWRITTEN[loss])]
+        for case in HANDWRITTEN[loss]:
             kind, one = case.name in kinds, case.dtypes[:1]
             few = case.name in kinds[:_COMPILED_KINDS]
             if full:
@@ -114,7 +118,7 @@ def corpus(losses=None, full=False):
                     "xla": case.dtypes if kind else one,
                     "nested": one if kind else (),
                 }
-            elif case.refused or "float32" not in case.dtypes:
+            elif case.expected_error or "float32" not in case.dtypes:
                 compiled = {}
             else:
                 compiled = {
@@ -127,11 +131,11 @@ def corpus(losses=None, full=False):
             yield from _cross_dtype_and_path(case, compiled)
             if _fits(case) and (_always_fits(case) or (full and kind)):
                 yield dataclasses.replace(case, path="fit")
-        for case in SWEEPS.get(loss, ()):
+        for case in MAGNITUDE_CASES.get(loss, ()):
             compiled = {"graph": case.dtypes, "xla": case.dtypes} if full else {}
             yield from _cross_dtype_and_path(case, compiled)
-        yield from _reloaded(HAND[loss])
-        if loss in CROSSED:
+        yield from _reloaded(HANDWRITTEN[loss])
+        if loss in REDUCTION_BATCHES:
             yield from _cross_reduction(loss, full)
             yield from _second_order(loss)
 
@@ -140,7 +144,9 @@ def _kinds(cases):
     """The first case of each kind: rank, arguments, activation, weights."""
     kinds = {}
     for case in cases:
-        if case.refused is None and {"xla", "graph", "nested"} <= set(case.paths):
+        if case.expected_error is None and {"xla", "graph", "nested"} <= set(
+            case.paths
+        ):
             weighted = case.sample_weight is not None
             arguments = tuple(sorted(case.config))
             kind = case.y_pred.ndim, arguments, case.activation, weighted
@@ -151,7 +157,7 @@ def _kinds(cases):
 def _cross_dtype_and_path(case, compiled):
     """Every dtype eagerly, and those that `compiled` names on other paths."""
     if "eager" in case.paths:
-        if case.refused is None:
+        if case.expected_error is None:
             # The value of each sample, which a mean could hide.
             yield dataclasses.replace(case, dtype=case.dtypes[0], reduction="none")
         for dtype in case.dtypes:
@@ -167,7 +173,7 @@ def _reloaded(cases):
     seen = set()
     for case in cases:
         configured = repr(sorted(case.config.items()))
-        plain = case.refused is None and case.activation is None
+        plain = case.expected_error is None and case.activation is None
         if plain and "float32" in case.dtypes and configured not in seen:
             seen.add(configured)
             for dtype in ("float32",) if case.config else case.dtypes:
@@ -176,9 +182,9 @@ def _reloaded(cases):
 
 def _second_order(loss):
     """The derivative of the gradient, in float64: differences need its digits."""
-    if any(case.second for case in HAND[loss]):
+    if any(case.check_hessian for case in HANDWRITTEN[loss]):
         return
-    y_true, y_pred, *config = CROSSED[loss]
+    y_true, y_pred, *config = REDUCTION_BATCHES[loss]
     case = Case(
         loss,
         "second_order",
@@ -186,19 +192,19 @@ def _second_order(loss):
         data(y_true),
         data(y_pred, float),
         dict(*config),
-        second=True,
+        check_hessian=True,
         dtype="float64",
         reduction="sum",
     )
     yield case
-    if any(hand.config.get("from_logits") for hand in HAND[loss]):
+    if any(hand.config.get("from_logits") for hand in HANDWRITTEN[loss]):
         config = dict(case.config, from_logits=True)
         yield dataclasses.replace(case, name="second_order_from_logits", config=config)
 
 
 def _fits(case):
     """Whether a case can be trained on: one batch, float32, accepted input."""
-    if "fit" not in case.paths or "float32" not in case.dtypes or case.refused:
+    if "fit" not in case.paths or "float32" not in case.dtypes or case.expected_error:
         return False
     if case.y_pred.ndim < 2 or case.y_pred.shape[0] == 0 or case.y_true.ndim == 0:
         return False
@@ -212,8 +218,8 @@ def _always_fits(case):
 
 def _cross_reduction(loss, full):
     """Reductions under weights and masks; the paths on a part of them."""
-    y_true, y_pred, *config = CROSSED[loss]
-    one_a_row = loss in similarity.HAND or loss in sequence.HAND
+    y_true, y_pred, *config = REDUCTION_BATCHES[loss]
+    one_a_row = loss in similarity.HANDWRITTEN or loss in sequence.HANDWRITTEN
     masks = _ROW_MASKS if one_a_row else MASKS
     weights = _ROW_WEIGHTS if one_a_row else WEIGHTS
     pairs = itertools.product(masks.items(), weights.items())

@@ -25,30 +25,30 @@ class Case:
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     sample_weight: Any = None
     mask: Any = None
-    #: An activation between y_pred and the loss, for what a loss recovers from a graph.
+    #: An activation between y_pred and the loss, for what a loss recovers_logits from a graph.
     activation: Optional[str] = None
     #: For input that must be refused: a fragment of our message.
-    refused: Optional[str] = None
+    expected_error: Optional[str] = None
     dtype: str = "float32"
     reduction: Optional[str] = DEFAULT
     path: str = "eager"
     device: str = "CPU:0"
     #: Whether the second derivative is asked for as well.
-    second: bool = False
+    check_hessian: bool = False
     #: Where the question makes sense at all; everywhere unless named.
     dtypes: tuple[str, ...] = DTYPES
     paths: tuple[str, ...] = PATHS
     devices: tuple[str, ...] = DEVICES
 
     @property
-    def base(self):
+    def stem(self):
         return f"{snake(self.loss)}/{self.name}"
 
     @property
     def id(self):
         """Unique; the device is named where it is not the CPU."""
         where = "" if self.device == "CPU:0" else f",{self.device}"
-        return f"{self.base}[{self.dtype},{self.reduction},{self.path}{where}]"
+        return f"{self.stem}[{self.dtype},{self.reduction},{self.path}{where}]"
 
 
 def snake(name):
@@ -137,14 +137,14 @@ def shapes(y_true, y_pred, extra=None):
             "three labels cannot meet four predictions",
             t(25, 3),
             p(26, 2, 2),
-            {**extra, "refused": "cannot be aligned"},
+            {**extra, "expected_error": "cannot be aligned"},
         ),
         (
             "rows_differ",
             "a missing row is not broadcast",
             t(27, 3, 2),
             p(28, 2, 2),
-            {**extra, "refused": "cannot be aligned"},
+            {**extra, "expected_error": "cannot be aligned"},
         ),
     )
 

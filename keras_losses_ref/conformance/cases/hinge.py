@@ -93,13 +93,13 @@ _CATEGORICAL = table(
     ("sweep", "magnitudes from 1e-6 to 1e4", one_hot(335, 6, 4), magnitudes(336, 6, 4, low=-6, high=4), {"dtypes": ("float32", "float64")}),
 )  # fmt: skip
 
-HAND = {
+HANDWRITTEN = {
     "Hinge": _hinge("Hinge"),
     "SquaredHinge": _hinge("SquaredHinge"),
     "CategoricalHinge": _CATEGORICAL,
 }
 
-CROSSED = {
+REDUCTION_BATCHES = {
     "Hinge": (_signs(337, 3, 2, 4), real(338, 3, 2, 4)),
     "SquaredHinge": (_signs(337, 3, 2, 4), real(338, 3, 2, 4)),
     "CategoricalHinge": (one_hot(339, 3, 2, 4), real(340, 3, 2, 4)),

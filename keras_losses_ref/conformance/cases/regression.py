@@ -92,8 +92,8 @@ _HUBER = _regression(
     ("at_small_delta", "an exact hit on a corner that is no power of two", [[0.0]], [[0.375]], {"delta": 0.375}),
     ("delta_thousand", "a delta whose square is no float16", [[0.0, 0.0]], [[3.0, -2.0]], {"delta": 1000.0}),
     ("delta_infinite", "no linear branch at all", [[0.0, 0.0]], [[3.0, -2.0]], {"delta": INF}),
-    ("delta_zero", "delta = 0 is no loss", [[0.0, 1.0]], [[0.5, 0.5]], {"delta": 0.0, "refused": "delta"}),
-    ("delta_negative", "nor a negative one", [[0.0, 1.0]], [[0.5, 0.5]], {"delta": -1.0, "refused": "delta"}),
+    ("delta_zero", "delta = 0 is no loss", [[0.0, 1.0]], [[0.5, 0.5]], {"delta": 0.0, "expected_error": "delta"}),
+    ("delta_negative", "nor a negative one", [[0.0, 1.0]], [[0.5, 0.5]], {"delta": -1.0, "expected_error": "delta"}),
     ("far_out", "the unused square overflows float32, its gradient must not", [[0.0, 0.0]], [[1e25, -1e25]], {"dtypes": ("float32",)}),
     ("half_far_out", "the unused square overflows float16", [[0.0, 0.0]], [[300.0, 1.0]], {"dtypes": ("float16",)}),
     ("half_overflow_linear", "delta and error above 256: their squares are no float16", [[0.0, 0.0, 0.0, 0.0]], [[310.0, 1.0, 1.0, 1.0]], {"delta": 300.0, "dtypes": ("float16",)}),
@@ -144,7 +144,7 @@ _COSINE = table(
     ("axis_1", "vectors along the middle axis", real(303, 2, 3, 4), real(304, 2, 3, 4), {"axis": 1}),
     ("axis_last_positive", "the last axis by its positive name", real(305, 2, 3), real(306, 2, 3), {"axis": 1}),
     ("axis_minus_2", "the middle axis from the end", real(307, 2, 3, 4), real(308, 2, 3, 4), {"axis": -2}),
-    ("axis_out_of_range", "there is no axis 5", real(309, 2, 3), real(310, 2, 3), {"axis": 5, "refused": "axis"}),
+    ("axis_out_of_range", "there is no axis 5", real(309, 2, 3), real(310, 2, 3), {"axis": 5, "expected_error": "axis"}),
     ("integer_labels", "integers are values here", np.array([[1, 2], [3, 4]]), [[1.5, 2.5], [2.0, -4.0]]),
     ("large_labels", "integers beyond float16's exact ones", np.array([[2049, 4097]]), [[1.0, 2.0]]),
     ("boolean_labels", "0 and 1 from a comparison", np.array([[True, False]]), [[0.75, 0.25]]),
@@ -156,7 +156,7 @@ _COSINE = table(
     ("sweep", "magnitudes from 1e-3 to 1e3", magnitudes(311, 6, 4, low=-3, high=3), magnitudes(312, 6, 4, low=-3, high=3), _WIDE),
 )  # fmt: skip
 
-HAND = {
+HANDWRITTEN = {
     "MeanSquaredError": _regression("MeanSquaredError"),
     "MeanAbsoluteError": _regression("MeanAbsoluteError"),
     "MeanAbsolutePercentageError": _MAPE,
@@ -167,4 +167,4 @@ HAND = {
 }
 
 _BATCH = (real(201, 3, 2, 4), real(202, 3, 2, 4))
-CROSSED = dict.fromkeys(HAND, _BATCH)
+REDUCTION_BATCHES = dict.fromkeys(HANDWRITTEN, _BATCH)

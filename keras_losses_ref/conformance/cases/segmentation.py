@@ -23,7 +23,7 @@ def _overlap(loss, *more):
         ("axis_0", "the batch axis alone", bits(365, 4, 3), unit(366, 4, 3), {"axis": 0}),
         ("axis_list", "axes as a list", bits(367, 2, 3, 4), unit(368, 2, 3, 4), {"axis": [1, 2]}),
         ("axis_negative", "axes from the end", bits(369, 2, 3, 4), unit(370, 2, 3, 4), {"axis": (-2, -1)}),
-        ("axis_out_of_range", "there is no axis 5", bits(371, 2, 3), unit(372, 2, 3), {"axis": 5, "refused": "axis"}),
+        ("axis_out_of_range", "there is no axis 5", bits(371, 2, 3), unit(372, 2, 3), {"axis": 5, "expected_error": "axis"}),
         ("none_is_no_mean", "samples of unequal size: axis=None is not the mean over samples", [[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0]], [[0.9, 0.9, 0.9, 0.9], [0.1, 0.0, 0.0, 0.0]]),
         ("mean_of_samples", "the same per sample", [[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0]], [[0.9, 0.9, 0.9, 0.9], [0.1, 0.0, 0.0, 0.0]], {"axis": -1}),
         ("perfect", "full overlap: no loss but epsilon", [[0.0, 1.0, 1.0]], [[0.0, 1.0, 1.0]]),
@@ -47,8 +47,8 @@ def _overlap(loss, *more):
         ("vector_against_column", "(N,) against (N, 1) is N values, never (N, N)", bits(373, 5), unit(374, 5, 1)),
         ("column_against_vector", "(N, 1) against (N,) too", bits(375, 5, 1), unit(376, 5)),
         ("trailing_one", "masks without a channel axis", bits(377, 2, 3), unit(378, 2, 3, 1)),
-        ("shapes_differ", "a mask is not stretched", bits(379, 3), unit(380, 2, 2), {"refused": "cannot be aligned"}),
-        ("broadcast_refused", "one column would count once in the size", bits(381, 2, 1), unit(382, 2, 3), {"refused": "cannot be aligned"}),
+        ("shapes_differ", "a mask is not stretched", bits(379, 3), unit(380, 2, 2), {"expected_error": "cannot be aligned"}),
+        ("broadcast_refused", "one column would count once in the size", bits(381, 2, 1), unit(382, 2, 3), {"expected_error": "cannot be aligned"}),
         ("one_sample", "a batch of one", bits(383, 1, 4), unit(384, 1, 4)),
         ("empty_batch", "no sample at all", bits(385, 0, 3), unit(386, 0, 3), {"axis": -1}),
         ("large_mask", "4,096 pixels: float16 sums lose their ones", bits(387, 64, 64), unit(388, 64, 64)),
@@ -79,9 +79,9 @@ _TVERSKY = _overlap(
     ("swapped_weights_and_sample_weight", "alpha != beta under weights", bits(407, 3, 4), unit(408, 3, 4), {"alpha": 0.3, "beta": 0.7, "axis": -1, "sample_weight": [0.5, 0.0, 2.0]}),
 )  # fmt: skip
 
-HAND = {"Dice": _overlap("Dice"), "Tversky": _TVERSKY}
+HANDWRITTEN = {"Dice": _overlap("Dice"), "Tversky": _TVERSKY}
 
-CROSSED = {
+REDUCTION_BATCHES = {
     "Dice": (bits(409, 3, 2, 4), unit(410, 3, 2, 4), {"axis": -1}),
     "Tversky": (bits(409, 3, 2, 4), unit(410, 3, 2, 4), {"axis": -1}),
 }

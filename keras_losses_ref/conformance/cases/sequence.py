@@ -56,15 +56,15 @@ _CTC = table(
     ("weighted", "a weight for each row", _i([1, 2], [2, 2], [1, 0]), logits(459, 3, 5, 3), {"sample_weight": [0.5, 0.0, 2.0]}),
     ("weighted_column", "a weight of shape (N, 1)", _i([1, 2], [2, 2], [1, 0]), logits(459, 3, 5, 3), {"sample_weight": [[0.5], [0.0], [2.0]]}),
     ("nan_logit", "NaN must not vanish", _i([1], [1]), [[[NAN, 0.5], [0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5]]]),
-    ("zero_inside", "a blank before a label is refused", _i([1, 0, 2]), logits(463, 1, 5, 3), {"refused": "padding", "paths": ("eager",)}),
-    ("label_too_high", "class 3 of 3 is refused", _i([1, 3]), _STEPS, {"refused": "classes", "paths": ("eager",)}),
-    ("label_negative", "class -1 too", _i([1, -1]), _STEPS, {"refused": "classes", "paths": ("eager",)}),
-    ("labels_of_rank_1", "one row of labels is no batch", np.array([1, 2]), _STEPS, {"refused": "one row of labels"}),
-    ("logits_of_rank_2", "one row of steps is no batch", _i([1, 2]), _STEPS[0], {"refused": "one row of labels"}),
-    ("second_order", "the second derivative, along one direction", _i([2, 2]), logits(467, 1, 4, 3), {"second": True, "dtypes": ("float64",), "paths": ("eager",)}),
+    ("zero_inside", "a blank before a label is refused", _i([1, 0, 2]), logits(463, 1, 5, 3), {"expected_error": "padding", "paths": ("eager",)}),
+    ("label_too_high", "class 3 of 3 is refused", _i([1, 3]), _STEPS, {"expected_error": "classes", "paths": ("eager",)}),
+    ("label_negative", "class -1 too", _i([1, -1]), _STEPS, {"expected_error": "classes", "paths": ("eager",)}),
+    ("labels_of_rank_1", "one row of labels is no batch", np.array([1, 2]), _STEPS, {"expected_error": "one row of labels"}),
+    ("logits_of_rank_2", "one row of steps is no batch", _i([1, 2]), _STEPS[0], {"expected_error": "one row of labels"}),
+    ("second_order", "the second derivative, along one direction", _i([2, 2]), logits(467, 1, 4, 3), {"check_hessian": True, "dtypes": ("float64",), "paths": ("eager",)}),
     ("sweep", "logits of magnitude 1e-3 to 1e2", _i([1, 2], [2, 1], [3, 3]), magnitudes(465, 3, 6, 4, low=-3, high=2), {"dtypes": ("float32", "float64")}),
 )  # fmt: skip
 
-HAND = {"CTC": _CTC}
+HANDWRITTEN = {"CTC": _CTC}
 
-CROSSED = {"CTC": (_i([1, 2], [2, 2], [1, 0]), logits(467, 3, 4, 3))}
+REDUCTION_BATCHES = {"CTC": (_i([1, 2], [2, 2], [1, 0]), logits(467, 3, 4, 3))}

@@ -67,11 +67,13 @@ _CIRCLE = table(
     ("weighted", "a weight for each row", _PAIRS, _CORNERS, {"sample_weight": [0.5, 0.0, 2.0, 1.0]}),
     ("weighted_unpaired", "a weight on a row that counts in no mean", np.array([0, 0, 1]), [[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]], {"sample_weight": [1.0, 2.0, 5.0]}),
     ("nan_embedding", "NaN must not vanish", _PAIRS, [[NAN, 0.0], [0.6, 0.8], [0.0, 1.0], [-0.6, 0.8]]),
-    ("labels_too_few", "three labels for four rows", np.array([0, 0, 1]), _CORNERS, {"refused": "one label for each"}),
-    ("rank_3", "embeddings of rank 3 have no pairs", np.array([[0, 1], [0, 1]]), real(425, 2, 2, 3), {"refused": "one label for each"}),
+    ("labels_too_few", "three labels for four rows", np.array([0, 0, 1]), _CORNERS, {"expected_error": "one label for each"}),
+    ("rank_3", "embeddings of rank 3 have no pairs", np.array([[0, 1], [0, 1]]), real(425, 2, 2, 3), {"expected_error": "one label for each"}),
     ("sums_over_pairs", "many positives and negatives for one row", np.array([0, 0, 0, 0, 1, 1, 1, 1]), _normal(426, 8, 3), {"gamma": 2.0}),
 )  # fmt: skip
 
-HAND = {"Circle": _CIRCLE}
+HANDWRITTEN = {"Circle": _CIRCLE}
 
-CROSSED = {"Circle": (np.array([0, 0, 1]), [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])}
+REDUCTION_BATCHES = {
+    "Circle": (np.array([0, 0, 1]), [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+}

@@ -31,12 +31,12 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
     to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 def trace(function, **how):
     """A `tf.function` as the host's `fit` traces: Keras 2 with autograph, 3 without."""
-    return tf.function(function, autograph=host.GENERATION == 2, **how)
+    return tf.function(function, autograph=compat.GENERATION == 2, **how)
 
 
 def _compare(subject, got, where, rtol):
@@ -229,7 +229,7 @@ def fit_reports_the_same_loss(subject):
     """`fit` and `evaluate` report the loss that a direct call gives."""
     y_true, y_pred = tensors(*subject.sample)
     given = _as_given(subject)
-    how = {"jit_compile": "auto"} if host.GENERATION == 3 else {}
+    how = {"jit_compile": "auto"} if compat.GENERATION == 3 else {}
     model = identity_model(subject, given, **how)
     want = subject.values(y_true, y_pred, reduction=...)
     if want.ndim:

@@ -21,9 +21,9 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
     to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
-KERAS_3 = host.GENERATION == 3
+KERAS_3 = compat.GENERATION == 3
 
 
 @check(
@@ -388,7 +388,7 @@ def _stays_finite(subject, y_true, y_pred, weight=None, mask=None):
         seen = y_pred
         if mask is not None:
             seen = tf.identity(y_pred)
-            host.set_mask(seen, tf.constant(subject.weights(mask, none).astype(bool)))
+            compat.set_mask(seen, tf.constant(subject.weights(mask, none).astype(bool)))
         total = tf.reduce_sum(loss(y_true, seen, **how))
     return to_numpy(total), gradient_to_numpy(tape.gradient(total, y_pred))
 

@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from keras_losses_ref.conformance.checks import domains, structures
 from keras_losses_ref.conformance.checks.check import CHECKS, CheckSkipped, describe
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
-keras = host.keras
+keras = compat.keras
 
 #: What a loss may declare about itself, in the class attribute (or the attribute of
 #: the function) `_klr_declares`, a dict with any of these keys.
@@ -97,7 +97,7 @@ class LossUnderTest:
         if self.kind == "function":
             return self._wrapped(self.given, self._function_name())
         made = self.given()
-        if callable(made) and not isinstance(made, host.Loss):
+        if callable(made) and not isinstance(made, compat.Loss):
             made = self._wrapped(made, getattr(made, "__name__", None))
         return made
 
@@ -469,7 +469,7 @@ class LossUnderTest:
         forgets is a check of its own, and must not disturb all others.
         """
         loss = self.loss if loss is None else loss
-        if not isinstance(loss, host.Loss):  # what a saved model gives for a function
+        if not isinstance(loss, compat.Loss):  # what a saved model gives for a function
             loss = FunctionLoss(loss, name="loss")
         twin = object.__new__(type(loss))
         twin.__dict__.update(vars(loss))
@@ -688,13 +688,13 @@ def _differ(values, others):
 
 def _kind(given):
     if inspect.isclass(given):
-        if not issubclass(given, host.Loss):
+        if not issubclass(given, compat.Loss):
             raise TypeError(
                 f"{given.__name__} is no loss: it does not derive from "
-                f"{host.PACKAGE}.losses.Loss, the Loss of the Keras in use."
+                f"{compat.PACKAGE}.losses.Loss, the Loss of the Keras in use."
             )
         return "class"
-    if isinstance(given, host.Loss):
+    if isinstance(given, compat.Loss):
         return "instance"
     if not callable(given):
         raise TypeError(
@@ -747,7 +747,7 @@ def _set_dtype(loss, dtype):
     if "_dtype_policy" in vars(loss):
         loss._dtype_policy = keras.dtype_policies.get(dtype)
         loss._dtype = loss._dtype_policy.compute_dtype
-    elif host.GENERATION == 3 or "dtype" in vars(loss):
+    elif compat.GENERATION == 3 or "dtype" in vars(loss):
         loss.dtype = dtype
 
 

@@ -17,7 +17,7 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
     tensors,
     to_numpy,
 )
-from keras_losses_ref.losses import host
+from keras_losses_ref.losses import compat
 
 
 @check("error", "Look for a log or a division of something that can be zero.")
@@ -125,7 +125,7 @@ def mean_is_mean_of_none(subject):
 def own_mask(subject):
     """The mask that `call` hangs on its values, as for an ignored class, or None."""
     call = getattr(subject.variant(), "call", None)
-    return None if call is None else host.get_mask(call(*tensors(*subject.sample)))
+    return None if call is None else compat.get_mask(call(*tensors(*subject.sample)))
 
 
 def _weighted_sum(subject, weight):
@@ -224,7 +224,7 @@ def _blame(hides, subject):
             hides(host_loss("MeanSquaredError"))
         except CheckFailed:
             raise CheckFailed(
-                f"{failure}; so does {host.PACKAGE} {host.VERSION}'s own reduction",
+                f"{failure}; so does {compat.PACKAGE} {compat.VERSION}'s own reduction",
                 severity="advice",
             ) from None
         raise
@@ -262,7 +262,7 @@ def masked(subject, y_true, y_pred, keep, **variant):
     y_true, y_pred = tensors(y_true, y_pred)
     y_pred = tf.identity(y_pred)
     keep = subject.weights(keep, none).astype(bool)
-    host.set_mask(y_pred, tf.constant(keep))
+    compat.set_mask(y_pred, tf.constant(keep))
     return subject.values(y_true, y_pred, **variant)
 
 
@@ -500,7 +500,7 @@ def labels_stay_exact(subject):
     try:
         _labels_exact(subject, 257, 300, "bfloat16")
     except CheckFailed as failure:
-        if host.GENERATION == 2:
+        if compat.GENERATION == 2:
             raise
         try:
             _labels_exact(
@@ -508,7 +508,7 @@ def labels_stay_exact(subject):
             )
         except CheckFailed:
             raise CheckFailed(
-                f"{failure}; Keras {host.VERSION}'s Loss.__call__ rounds labels to "
+                f"{failure}; Keras {compat.VERSION}'s Loss.__call__ rounds labels to "
                 "the dtype of the loss",
                 severity="advice",
             ) from None

@@ -18,7 +18,7 @@ from keras_losses_ref.conformance.checks import (
 )
 from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
 from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
-from keras_losses_ref.conformance.evaluate import environment
+from keras_losses_ref.conformance.evaluate import runtime_info
 from keras_losses_ref.conformance.report import Report
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
@@ -209,7 +209,7 @@ def _enough(subject, results):
 
 def _environment(subject):
     return {
-        **environment(),
+        **runtime_info(),
         "subject": subject.name,
         "domain": None if subject.problem else subject.domain.name,
         "domain_chosen": None if subject.problem else subject.domain_reason,

@@ -20,7 +20,7 @@ from keras_losses_ref.conformance.deviations import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 
-__all__ = ["DEVIATIONS", "Deviation", "ledger"]
+__all__ = ["DEVIATIONS", "Deviation", "for_version"]
 
 DEVIATIONS = (
     *labels.DEVIATIONS,
@@ -36,7 +36,7 @@ DEVIATIONS = (
 )
 
 
-def ledger(version, losses=None):
+def for_version(version, losses=None):
     """The entries that hold for Keras `version`, and for any of `losses`."""
     return [
         entry

@@ -4,7 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from keras_losses_ref.conformance.evaluate import Outcome, consult, recovers, rounded
+from keras_losses_ref.conformance.evaluate import (
+    Outcome,
+    evaluate_oracle,
+    recovers_logits,
+    rounded,
+)
 
 #: Every release of the second generation, tf.keras and tf_keras.
 KERAS_2 = ("2.12.0", None)
@@ -17,13 +22,13 @@ def half(case):
     return case.dtype in ("float16", "bfloat16")
 
 
-def given(case, **changes):
+def oracle_with(case, **changes):
     """The definition's answer to a changed question."""
-    return consult(dataclasses.replace(case, **changes))
+    return evaluate_oracle(dataclasses.replace(case, **changes))
 
 
 def accepted(case):
-    return case.refused is None
+    return case.expected_error is None
 
 
 def rounded_labels(case):
@@ -33,7 +38,7 @@ def rounded_labels(case):
 
 
 def labels_change(case):
-    if case.y_true.dtype.kind != "i" or case.refused:
+    if case.y_true.dtype.kind != "i" or case.expected_error:
         return False
     return not np.array_equal(rounded_labels(case), case.y_true)
 
@@ -44,10 +49,10 @@ def with_rounded_labels(case):
     classes = case.y_pred.shape[case.config.get("axis", -1)]
     beyond = labels >= classes  # 2999 became 3000, of 3000
     if case.loss != "SparseCategoricalCrossentropy" or not beyond.any():
-        return given(case, y_true=labels)
+        return oracle_with(case, y_true=labels)
     if case.path not in ("xla", "nested"):
         return Outcome(error="InvalidArgumentError")
-    found = given(case, y_true=np.where(beyond, 0, labels))  # XLA cannot refuse
+    found = oracle_with(case, y_true=np.where(beyond, 0, labels))  # XLA cannot refuse
     rows = beyond.reshape(case.y_pred.shape[:-1])
     return dataclasses.replace(
         found,
@@ -65,7 +70,7 @@ def smoothed(case, classes):
     smoothing = smoothing_of(case)
     y_true = case.y_true * (1.0 - smoothing) + smoothing / classes
     config = {k: v for k, v in case.config.items() if k != "label_smoothing"}
-    return given(case, y_true=y_true, config=config, refused=None)
+    return oracle_with(case, y_true=y_true, config=config, expected_error=None)
 
 
 def class_axis_is_not_last(case):
@@ -75,7 +80,7 @@ def class_axis_is_not_last(case):
 def from_probabilities(case):
     if case.config.get("from_logits"):
         return False
-    return case.activation is None or not recovers(case)
+    return case.activation is None or not recovers_logits(case)
 
 
 def half_bounds(dtype):

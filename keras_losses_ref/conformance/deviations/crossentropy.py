@@ -12,18 +12,23 @@ from keras_losses_ref.conformance.deviations._common import (
     accepted,
     class_axis_is_not_last,
     from_probabilities,
-    given,
     half,
     half_bounds,
     labels_change,
     machine_epsilon,
+    oracle_with,
     rounded_labels,
     smoothing_of,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import reduced, same_rank
-from keras_losses_ref.conformance.evaluate import Outcome, activate, consult, rounded
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance.evaluate import (
+    Outcome,
+    activate,
+    evaluate_oracle,
+    rounded,
+)
+from keras_losses_ref.losses import compat
 
 
 def _binary_with(case, low, high, inside=0.0, inside_other=0.0):
@@ -131,7 +136,7 @@ def _tiny_row_under_xla(case):
 
 
 def _nan_for_tiny_rows(case):
-    truth = consult(case)
+    truth = evaluate_oracle(case)
     gradient = np.where(_sum_squared_is_zero(case), np.nan, truth.gradient)
     return dataclasses.replace(truth, gradient=gradient)
 
@@ -158,7 +163,7 @@ def _alpha_list_in_float64(case):
 
 def _alpha_in_float32(case):
     alpha = np.float32(case.config["alpha"]).astype(float).tolist()
-    return given(case, config={**case.config, "alpha": alpha})
+    return oracle_with(case, config={**case.config, "alpha": alpha})
 
 
 def _generalized_labels(case):
@@ -229,7 +234,9 @@ DEVIATIONS = (
         "nothing: a certain prediction gives NaN or infinity, or a gradient where "
         "the clip should have stopped it.",
         f"{KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
-        lambda case: half(case) and not case.refused and from_probabilities(case),
+        lambda case: (
+            half(case) and not case.expected_error and from_probabilities(case)
+        ),
         lambda case: {
             "CategoricalCrossentropy": _categorical_half_clip,
             "SparseCategoricalCrossentropy": _sparse_half_clip,
@@ -241,7 +248,9 @@ DEVIATIONS = (
         (("3.0.0", None),),
         "The same in the binary form: y = p = 1 gives NaN, y = 0 and p = 1 infinity.",
         f"{KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
-        lambda case: half(case) and not case.refused and from_probabilities(case),
+        lambda case: (
+            half(case) and not case.expected_error and from_probabilities(case)
+        ),
         lambda case: _binary_with(case, *half_bounds(case.dtype)),
     ),
     Deviation(
@@ -253,7 +262,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/issues/15249",
         lambda case: (
             case.path in ("eager", "xla")
-            and not case.refused
+            and not case.expected_error
             and from_probabilities(case)
         ),
         binary_with_epsilon_in_log,
@@ -266,7 +275,9 @@ DEVIATIONS = (
         "rounds to 1.00000012 in float32, so a graph and an eager loss differ.",
         "https://github.com/keras-team/keras/issues/15249",
         lambda case: (
-            case.path != "eager" and not case.refused and from_probabilities(case)
+            case.path != "eager"
+            and not case.expected_error
+            and from_probabilities(case)
         ),
         lambda case: binary_with_epsilon_in_log(case, folded=True),
     ),
@@ -301,8 +312,8 @@ DEVIATIONS = (
         (("3.16.0", None),),
         "A label that is no class is taken, and makes the loss NaN.",
         f"{KERAS}/master/keras/src/losses/losses.py",
-        lambda case: case.refused == "no class",
-        lambda case: given(case, refused=None),
+        lambda case: case.expected_error == "no class",
+        lambda case: oracle_with(case, expected_error=None),
     ),
     Deviation(
         "sparse-focal-half-precision-clip",
@@ -340,7 +351,7 @@ DEVIATIONS = (
         lambda case: (
             accepted(case)
             and _gamma(case) < 1
-            and (host.GENERATION == 3 or not from_probabilities(case))
+            and (compat.GENERATION == 3 or not from_probabilities(case))
         ),
         formulas.binary_focal,
     ),
@@ -422,7 +433,7 @@ DEVIATIONS = (
         (("3.10.0", None),),
         "A label that is no class is taken: it costs 1 / q, whatever the prediction.",
         LOSSES_3,
-        lambda case: case.refused == "no class",
+        lambda case: case.expected_error == "no class",
         _generalized,
     ),
     Deviation(
@@ -432,7 +443,7 @@ DEVIATIONS = (
         "1 - p^q loses its digits where q is small: with q = 1e-3 three of them.",
         LOSSES_3,
         lambda case: accepted(case) and case.config.get("q", 0.5) < 0.1,
-        consult,
+        evaluate_oracle,
         _power_rounding,
     ),
     Deviation(

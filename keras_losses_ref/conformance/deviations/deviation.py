@@ -33,7 +33,7 @@ class Deviation:
     def answer(self, case):
         """`outcome`, with the second derivative where the case asks for it."""
         outcome = self.outcome(case)
-        if not case.second or outcome.error or outcome.second is not None:
+        if not case.check_hessian or outcome.error or outcome.second is not None:
             return outcome
         return with_second(outcome, case, self.outcome)
 

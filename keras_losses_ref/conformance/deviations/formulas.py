@@ -1,13 +1,14 @@
 """Losses as a released Keras writes them, step by step: what its deviations come to.
 
-Each function takes a case and gives the Outcome of such a Keras, out of `tape.Number`.
+Each function takes a case and gives the Outcome of such a Keras, out of
+`rounded_autodiff.Number`.
 """
 
 import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref import oracle
-from keras_losses_ref.conformance.deviations.tape import (
+from keras_losses_ref.conformance.deviations.rounded_autodiff import (
     Number,
     binary_crossentropy_with_logits,
     gradient,

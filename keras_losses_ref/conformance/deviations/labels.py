@@ -7,8 +7,8 @@ import numpy as np
 from keras_losses_ref.conformance.deviations._common import (
     KERAS_2,
     class_axis_is_not_last,
-    given,
     labels_change,
+    oracle_with,
     smoothed,
     smoothing_of,
     with_rounded_labels,
@@ -31,13 +31,13 @@ def _unchecked_sparse_smoothing(case):
     """(1 - s) times the plain loss, plus s times the loss against all classes alike."""
     smoothing, classes = smoothing_of(case), case.y_pred.shape[-1]
     plain = {k: v for k, v in case.config.items() if k != "label_smoothing"}
-    hit = given(case, config=plain, refused=None)
-    uniform = given(
+    hit = oracle_with(case, config=plain, expected_error=None)
+    uniform = oracle_with(
         case,
         loss="CategoricalCrossentropy",
         y_true=np.full(case.y_pred.shape, 1.0 / classes),
         config=plain,
-        refused=None,
+        expected_error=None,
     )
     return dataclasses.replace(
         hit,
@@ -146,7 +146,7 @@ DEVIATIONS = (
         "`axis` is an argument of the sparse cross-entropy, but on TensorFlow any "
         "other than the last is refused.",
         "https://github.com/keras-team/keras/pull/22140",
-        lambda case: not case.refused and class_axis_is_not_last(case),
+        lambda case: not case.expected_error and class_axis_is_not_last(case),
         lambda case: Outcome(error="ValueError"),
     ),
     Deviation(
@@ -156,7 +156,9 @@ DEVIATIONS = (
         "On a GPU a label that is no class is taken, and makes the loss NaN.",
         "https://github.com/tensorflow/tensorflow/blob/v2.16.1/tensorflow/python/ops/"
         "nn_ops.py",
-        lambda case: case.refused == "no class" and case.device.startswith("GPU"),
-        lambda case: given(case, refused=None),
+        lambda case: (
+            case.expected_error == "no class" and case.device.startswith("GPU")
+        ),
+        lambda case: oracle_with(case, expected_error=None),
     ),
 )

@@ -16,15 +16,15 @@ from keras_losses_ref.conformance.deviations.crossentropy import (
     focal_with_epsilon_in_log,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import consult, merged_mask, rounded
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance.evaluate import evaluate_oracle, merged_mask, rounded
+from keras_losses_ref.losses import compat
 
 
 def _column_against_vector(case):
     """(N,) against (N, 1), either way round."""
     ranks = sorted((case.y_true.ndim, case.y_pred.ndim))
     last = max((case.y_true, case.y_pred), key=np.ndim).shape[-1]
-    return not case.refused and ranks == [1, 2] and last == 1
+    return not case.expected_error and ranks == [1, 2] and last == 1
 
 
 def _squeezed_to_scalar(case):
@@ -38,22 +38,22 @@ def _squeezed_to_scalar(case):
 
 def _of_vectors(case):
     """A loss of two vectors, as Keras 2 or the first Keras 3 has it."""
-    if host.GENERATION == 2 and case.loss == "CosineSimilarity":
+    if compat.GENERATION == 2 and case.loss == "CosineSimilarity":
         return formulas.cosine_similarity_keras_2(case)
-    if host.GENERATION == 2 and from_probabilities(case):
+    if compat.GENERATION == 2 and from_probabilities(case):
         if case.loss == "BinaryCrossentropy":
             return binary_with_epsilon_in_log(case)
         if case.loss == "BinaryFocalCrossentropy":
             return focal_with_epsilon_in_log(case)
-    return consult(case)
+    return evaluate_oracle(case)
 
 
 def _nothing_valid(case):
-    if case.refused or case.reduction not in ("sum_over_batch_size", "mean"):
+    if case.expected_error or case.reduction not in ("sum_over_batch_size", "mean"):
         return False
     case = _as_cast(case)
     y_true, y_pred = rounded(case)
-    truth = consult(dataclasses.replace(case, reduction="none"))
+    truth = evaluate_oracle(dataclasses.replace(case, reduction="none"))
     mask = merged_mask(case, truth.value, y_true, y_pred)
     return mask is not None and mask.size and not mask.any()
 
@@ -71,7 +71,7 @@ def _as_cast(case):
 
 
 def _nan(case):
-    truth = consult(_as_cast(case))
+    truth = evaluate_oracle(_as_cast(case))
     if truth.error:
         return truth
     gradient = np.full_like(truth.gradient, np.nan)

@@ -15,11 +15,11 @@ from keras_losses_ref.conformance.deviations._common import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import altered, same_rank
-from keras_losses_ref.conformance.evaluate import Outcome, consult, rounded
+from keras_losses_ref.conformance.evaluate import Outcome, evaluate_oracle, rounded
 
 
 def _squares_overflow(case):
-    if case.refused is not None:
+    if case.expected_error is not None:
         return False
     y_true, y_pred = same_rank(*rounded(case))
     with np.errstate(all="ignore"):
@@ -28,7 +28,7 @@ def _squares_overflow(case):
 
 
 def _infinite_value(case):
-    truth = consult(case)
+    truth = evaluate_oracle(case)
     return dataclasses.replace(truth, value=np.full_like(truth.value, np.inf))
 
 
@@ -70,8 +70,8 @@ def _in_float32(case):
     if _huber_infinite(narrow):  # beyond float32, where another entry takes over
         return formulas.huber(narrow)
     # Differences of rounded gradients are no second derivative.
-    second = consult(case).second if case.second else None
-    return dataclasses.replace(consult(narrow), second=second)
+    second = evaluate_oracle(case).second if case.check_hessian else None
+    return dataclasses.replace(evaluate_oracle(narrow), second=second)
 
 
 def _float32_rounding(case, aspect):
@@ -134,7 +134,7 @@ def _compiled_without_norm(case):
 
 
 def _nan_without_norm(case):
-    truth = consult(case)
+    truth = evaluate_oracle(case)
     nowhere = np.broadcast_to(_no_norm(case), case.y_pred.shape)
     gradient = np.where(nowhere, np.nan, truth.gradient)
     return dataclasses.replace(truth, gradient=gradient)
@@ -206,7 +206,7 @@ DEVIATIONS = (
         (KERAS_2, ("3.0.0", "3.15.1")),
         "A delta of 0 or below is taken, and the loss is no loss.",
         "https://github.com/keras-team/keras/pull/23573",
-        lambda case: case.refused is not None and _delta(case) <= 0,
+        lambda case: case.expected_error is not None and _delta(case) <= 0,
         formulas.huber,
     ),
     Deviation(
@@ -309,7 +309,7 @@ DEVIATIONS = (
         "1 / |y_pred|: what normalising takes away is subtracted in the dtype.",
         f"{KERAS}/v3.12.0/keras/src/ops/nn.py",
         accepted,
-        consult,
+        evaluate_oracle,
         _cosine_rounding,
     ),
 )

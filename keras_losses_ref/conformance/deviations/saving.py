@@ -4,18 +4,18 @@ import dataclasses
 
 import numpy as np
 
-from keras_losses_ref.conformance.cases import HAND
-from keras_losses_ref.conformance.deviations._common import KERAS, given
+from keras_losses_ref.conformance.cases import HANDWRITTEN
+from keras_losses_ref.conformance.deviations._common import KERAS, oracle_with
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import Outcome, asked, rounded
-from keras_losses_ref.losses import host
+from keras_losses_ref.conformance.evaluate import Outcome, expected_config, rounded
+from keras_losses_ref.losses import compat
 
 _SOURCE = f"{KERAS}/v3.15.1/keras/src/losses/losses.py"
 
 
 def _reloaded_with(*names):
     def condition(case):
-        return case.path == "reloaded" and bool(set(names) & set(asked(case)))
+        return case.path == "reloaded" and bool(set(names) & set(expected_config(case)))
 
     return condition
 
@@ -25,20 +25,20 @@ def _without(name):
 
     def outcome(case):
         config = {key: value for key, value in case.config.items() if key != name}
-        return _forgotten(given(case, config=config), case, name)
+        return _forgotten(oracle_with(case, config=config), case, name)
 
     return outcome
 
 
 def _forgotten(outcome, case, name):
-    kept = {key: value for key, value in asked(case).items() if key != name}
+    kept = {key: value for key, value in expected_config(case).items() if key != name}
     return dataclasses.replace(outcome, config=kept)
 
 
 def _in_floatx(case):
     """The same numbers, asked of a loss in Keras's default dtype."""
     y_true, y_pred = rounded(case)
-    wide = given(case, y_true=y_true, y_pred=y_pred, dtype=host.floatx())
+    wide = oracle_with(case, y_true=y_true, y_pred=y_pred, dtype=compat.floatx())
     return _forgotten(wide, case, "dtype")
 
 
@@ -56,7 +56,7 @@ def _unloadable(case):
 DEVIATIONS = (
     Deviation(
         "config-forgets-dtype",
-        tuple(HAND),
+        tuple(HANDWRITTEN),
         (("3.0.0", None),),
         "The config has no dtype: a loss that was saved in half or double precision "
         "is a float32 one when it is loaded.",

@@ -5,7 +5,11 @@ import dataclasses
 import numpy as np
 
 from keras_losses_ref.conformance.deviations import formulas
-from keras_losses_ref.conformance.deviations._common import LOSSES_3, accepted, given
+from keras_losses_ref.conformance.deviations._common import (
+    LOSSES_3,
+    accepted,
+    oracle_with,
+)
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import same_rank
 from keras_losses_ref.conformance.evaluate import rounded
@@ -21,7 +25,7 @@ def _stretches(case):
 
 def _as_written(case):
     one = {"Dice": formulas.dice, "Tversky": formulas.tversky}[case.loss]
-    return one(dataclasses.replace(case, refused=None))
+    return one(dataclasses.replace(case, expected_error=None))
 
 
 def _equal_weights(case):
@@ -42,7 +46,7 @@ def _mask_leaves_range(case):
 def _swapped(case):
     config = dict(case.config)
     alpha, beta = config.get("alpha", 0.5), config.get("beta", 0.5)
-    return given(case, config={**config, "alpha": beta, "beta": alpha})
+    return oracle_with(case, config={**config, "alpha": beta, "beta": alpha})
 
 
 DEVIATIONS = (

@@ -13,7 +13,7 @@ from keras_losses_ref.conformance.deviations._common import (
     rounded_labels,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import IMPOSSIBLE, consult
+from keras_losses_ref.conformance.evaluate import IMPOSSIBLE, evaluate_oracle
 
 
 def _ctc_in_float32(case, aspect):
@@ -22,7 +22,7 @@ def _ctc_in_float32(case, aspect):
         return 0.0
     if aspect == "gradient":
         return 16 * 2.0**-23
-    truth = consult(dataclasses.replace(case, refused=None))
+    truth = evaluate_oracle(dataclasses.replace(case, expected_error=None))
     if truth.error:
         return 8 * 2.0**-23
     return 8 * 2.0**-23 * max(1.0, float(np.max(np.abs(truth.value), initial=0)))
@@ -52,7 +52,11 @@ def _ctc_impossible(case):
 
 
 def _ctc_unusable(case):
-    return case.refused is not None and case.y_true.ndim == 2 and case.y_pred.ndim == 3
+    return (
+        case.expected_error is not None
+        and case.y_true.ndim == 2
+        and case.y_pred.ndim == 3
+    )
 
 
 def _ctc_padded(case):
@@ -117,7 +121,7 @@ DEVIATIONS = (
         "A float64 loss is computed in float32: TensorFlow's op knows nothing wider.",
         f"{KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
         lambda case: case.dtype == "float64" and accepted(case),
-        consult,
+        evaluate_oracle,
         _ctc_in_float32,
     ),
 )

@@ -4,7 +4,13 @@
 with one function, `render(report, everything)`, which returns a string.
 """
 
-from keras_losses_ref.conformance.report import document, junit, markdown, page, text
+from keras_losses_ref.conformance.report import (
+    html_page,
+    json_document,
+    junit,
+    markdown,
+    text,
+)
 from keras_losses_ref.conformance.report.extras import require
 from keras_losses_ref.conformance.report.result import (
     Report,
@@ -29,9 +35,9 @@ __all__ = [
 
 STYLES = {
     "text": text.render,
-    "json": document.render,
+    "json": json_document.render,
     "md": markdown.render,
-    "html": page.render,
+    "html": html_page.render,
     "junit": junit.render,
 }
 

@@ -90,7 +90,7 @@ def skips(report):
     """
     found = collections.defaultdict(list)
     for result in report.results:
-        absent = getattr(getattr(result, "keras", None), "absent", None)
+        absent = getattr(getattr(result, "keras", None), "unsupported", None)
         reason = None
         if result.skipped:
             reason = result.reason
@@ -106,7 +106,7 @@ def skips(report):
 
 def known(report):
     """{entry of the ledger: how often its deviation was seen}, for this Keras."""
-    seen = collections.Counter(getattr(r, "ledger", None) for r in report.results)
+    seen = collections.Counter(getattr(r, "deviation", None) for r in report.results)
     seen.pop(None, None)
     if not seen:
         return {}

@@ -1,0 +1,564 @@
+"""How far ours and Keras's are from the exact value, over the range of inputs.
+
+Every loss is asked in every dtype, on every path, about six families of inputs drawn
+from a seed; the answers of ours and of the host's Keras are measured in ulp against the
+oracle, which works in NumPy's longest float and is itself pinned by mpmath. A cell of
+the atlas is one (loss, dtype, path, family, aspect).
+
+    values      each against itself; a cosine against the size of what its sum adds up,
+                as the cosine of nearly orthogonal vectors has no digits of its own
+    gradients   of an elementwise loss each against itself; of a loss of whole rows
+                against the largest of its row, as a gradient is one vector
+
+An exact value below the smallest normal number is met by anything below it, but in
+float16: TensorFlow flushes the subnormals of the other dtypes. A float64 truth is
+itself rounded to float64, so that half an ulp is the least that can be told there.
+
+Two rules a cell may break. Dominance: the worst of ours is neither above Keras's worst
+nor above what `AccuracySpec.bound` allows (where this Keras lacks the loss, there is
+nothing to dominate). Absolute: `AccuracySpec.limit`, whatever Keras does.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+import zlib
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from keras_losses_ref.conformance.cases.case import Case
+from keras_losses_ref.conformance.evaluate import (
+    evaluate,
+    evaluate_oracle,
+    round_to,
+    rounded,
+)
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO
+
+FAMILIES = ("typical", "near 0", "near 1", "tiny difference", "saturated", "huge")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+PATHS = ("eager", "graph", "xla")
+ASPECTS = ("value", "gradient")
+#: Elements of y_pred in a cell.
+SIZE = 2000
+
+
+# --- inputs: (random numbers, family, dtype) -> (y_true, y_pred), or None ------------
+
+
+class Draw:
+    """Random numbers for one family of inputs, within the range of one dtype."""
+
+    def __init__(self, seed, family, dtype):
+        self.epsilon, self.smallest, self.largest = FLOAT_INFO[dtype]
+        self.family, self.dtype = family, dtype
+        self.random = np.random.RandomState(seed)
+
+    def normal(self, *shape, scale=1.0):
+        return self.random.normal(0.0, scale, shape)
+
+    def uniform(self, low, high, *shape):
+        return self.random.uniform(low, high, shape)
+
+    def sign(self, *shape):
+        return self.random.choice([-1.0, 1.0], shape)
+
+    def spread(self, low, high, *shape):
+        """Positive numbers whose exponents are spread evenly."""
+        return np.exp(self.random.uniform(np.log(low), np.log(high), shape))
+
+    def tiny(self, *shape):
+        """From one unit in the last place of 1 to a hundredth."""
+        return self.spread(self.epsilon, 1e-2, *shape)
+
+    def small(self, *shape):
+        """From the least whose differences are normal numbers to a hundredth."""
+        return self.spread(self.smallest / self.epsilon, 1e-2, *shape)
+
+    def large(self, *shape):
+        """From a thousand to a quarter of the largest number."""
+        return self.spread(1e3, self.largest / 4, *shape)
+
+    def classes(self, rows, count):
+        return self.random.randint(0, count, rows)
+
+
+def real(draw, n=SIZE):
+    shape, family = (n, 1), draw.family
+    y = draw.normal(*shape)
+    if family == "typical":
+        return y, draw.normal(*shape)
+    if family == "near 0":
+        return draw.sign(*shape) * draw.small(*shape), (
+            draw.sign(*shape) * draw.small(*shape)
+        )
+    if family == "near 1":
+        return np.ones(shape), 1 + draw.sign(*shape) * draw.tiny(*shape)
+    if family == "tiny difference":
+        return y, round_to(y, draw.dtype) * (1 + draw.sign(*shape) * draw.tiny(*shape))
+    if family == "saturated":
+        return y, draw.sign(*shape) * draw.uniform(15, 75, *shape)
+    return y, draw.sign(*shape) * draw.large(*shape)
+
+
+def positive(draw):
+    return tuple(np.abs(array) for array in real(draw))
+
+
+def signs(draw):
+    """Labels -1 and 1, and a margin."""
+    y, p = draw.sign(SIZE, 1), real(draw)[1]
+    if draw.family in ("near 1", "tiny difference"):
+        p = y * (1 + draw.sign(SIZE, 1) * draw.tiny(SIZE, 1))
+    return y, p
+
+
+def binary(draw):
+    shape, family = (SIZE, 1), draw.family
+    y = (draw.uniform(0, 1, *shape) < 0.5).astype(float)
+    y[::3] = draw.uniform(0.05, 0.95, *y[::3].shape)  # a third of them soft
+    if family == "typical":
+        return y, draw.uniform(0.01, 0.99, *shape)
+    if family == "near 0":
+        return y, draw.small(*shape)
+    if family == "near 1":
+        return y, 1 - draw.tiny(*shape)
+    if family == "tiny difference":
+        y = draw.uniform(0.05, 0.95, *shape)
+        p = round_to(y, draw.dtype) * (1 + draw.sign(*shape) * draw.tiny(*shape))
+        return y, p
+    if family == "saturated":
+        return y, (draw.uniform(0, 1, *shape) < 0.5).astype(float)
+    return None
+
+
+def binary_logits(draw):
+    shape, family = (SIZE, 1), draw.family
+    y, _ = binary(Draw(draw.random.randint(2**31), "typical", draw.dtype))
+    if family == "typical":
+        return y, draw.normal(*shape, scale=2)
+    if family == "near 0":
+        return y, draw.sign(*shape) * draw.small(*shape)
+    if family == "tiny difference":
+        y = round_to(draw.uniform(0.05, 0.95, *shape), draw.dtype)
+        return y, np.log(y / (1 - y)) * (1 + draw.sign(*shape) * draw.tiny(*shape))
+    if family == "saturated":
+        return y, draw.sign(*shape) * draw.uniform(15, 75, *shape)
+    if family == "huge":
+        return y, draw.sign(*shape) * draw.large(*shape)
+    return None
+
+
+CLASSES = 5
+ROWS = SIZE // CLASSES
+
+
+def _hot(index, count=CLASSES):
+    return np.eye(count)[index]
+
+
+def one_hot(draw):
+    """One-hot labels and probabilities; for "tiny difference" the labels are soft."""
+    family, shape = draw.family, (ROWS, CLASSES)
+    index = draw.classes(ROWS, CLASSES)
+    y = _hot(index)
+    p = np.exp(draw.normal(*shape, scale=2))
+    p /= p.sum(-1, keepdims=True)
+    if family == "typical":
+        return y, p
+    if family == "near 0":
+        p = np.where(y == 1, draw.small(ROWS, 1), p)
+        return y, p
+    if family == "near 1":
+        rest = draw.tiny(ROWS, 1) * p
+        return y, np.where(y == 1, 1 - (rest * (1 - y)).sum(-1, keepdims=True), rest)
+    if family == "tiny difference":
+        q = round_to(p, draw.dtype)
+        return p, q * (1 + draw.sign(*shape) * draw.tiny(ROWS, 1))
+    if family == "saturated":
+        other = draw.classes(ROWS, CLASSES)
+        return y, _hot(np.where(np.arange(ROWS) % 2, index, other))
+    return y, p * draw.spread(1e3, draw.largest / CLASSES / 2, ROWS, 1)
+
+
+def one_hot_logits(draw):
+    family, shape = draw.family, (ROWS, CLASSES)
+    y = _hot(draw.classes(ROWS, CLASSES))
+    x = draw.normal(*shape, scale=2)
+    if family == "typical":
+        return y, x
+    if family == "near 0":
+        return y, draw.sign(*shape) * draw.small(*shape)
+    if family == "near 1":
+        return y, x + y * draw.uniform(5, 20, ROWS, 1)
+    if family == "tiny difference":
+        return y, draw.normal(ROWS, 1) * (1 + draw.sign(*shape) * draw.tiny(*shape))
+    if family == "saturated":
+        return y, x + y * draw.sign(ROWS, 1) * draw.uniform(15, 75, ROWS, 1)
+    return y, draw.sign(*shape) * draw.large(*shape)
+
+
+def _indexed(sample):
+    def indices(draw):
+        # Soft labels have no index: hard ones, next to the same predictions.
+        y, p = sample(draw)
+        return np.argmax(y, axis=-1), p
+
+    return indices
+
+
+def distribution(draw):
+    if draw.family == "huge":
+        return None
+    y, p = one_hot(draw)
+    if draw.family in ("typical", "near 0"):
+        y = np.exp(draw.normal(*p.shape))
+        y /= y.sum(-1, keepdims=True)
+    return y, p
+
+
+def vectors(draw, n=8):
+    family, shape = draw.family, (SIZE // n, n)
+    y, p = draw.normal(*shape), draw.normal(*shape)
+    scale = 1.0
+    if family == "near 0":
+        p, scale = p * draw.spread(draw.smallest, 1e-2, len(p), 1), 1.0
+    if family == "near 1":
+        p = 3 * y + 0.03 * p
+    if family == "tiny difference":
+        p = round_to(y, draw.dtype) * (1 + draw.sign(*shape) * draw.tiny(len(p), 1))
+    if family == "saturated":
+        p = round_to(y, draw.dtype) * draw.sign(len(p), 1) * 2
+    if family == "huge":
+        scale = draw.spread(1e3, draw.largest / 16, len(p), 1)
+        p = p * scale
+    return y, p
+
+
+def masks(draw, n=8):
+    if draw.family == "huge":
+        return None
+    if draw.family == "near 0":
+        y = (draw.uniform(0, 1, SIZE // n, n) < 0.2).astype(float)
+        return y, draw.small(SIZE // n, n)
+    if draw.family == "near 1":
+        y = (draw.uniform(0, 1, SIZE // n, n) < 0.5).astype(float)
+        return y, np.abs(y - draw.tiny(SIZE // n, 1) * draw.uniform(0, 1, *y.shape))
+    y, p = binary(draw)
+    if draw.family != "tiny difference":
+        y = np.round(y)
+    return y.reshape(-1, n), p.reshape(-1, n)
+
+
+def embeddings(draw, n=60, size=8):
+    """Rows of norm 1 in ten classes."""
+    family = draw.family
+    if family in ("near 0", "huge"):
+        return None
+    labels = np.arange(n) % 10
+    x = draw.normal(n, size)
+    centres = draw.normal(10, size)[labels]
+    if family == "near 1":  # every class around one direction
+        x = 0.3 * x + 3 * np.ones(size)
+    if family == "tiny difference":
+        x = centres * (1 + draw.sign(n, size) * draw.tiny(n, 1))
+    if family == "saturated":
+        x = centres
+    return labels, x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def sequences(draw, n=10, time=10, classes=4, length=3):
+    """Labels shorter than the time, and logits."""
+    family, shape = draw.family, (n, time, classes)
+    labels = draw.random.randint(1, classes, (n, length))
+    x = draw.normal(*shape, scale=2)
+    if family == "near 0":
+        x = draw.sign(*shape) * draw.small(*shape)
+    if family == "near 1":  # sure of a path that spells the labels
+        path = np.zeros((n, time), int)
+        path[:, 1 : 2 * length : 2] = labels
+        x = x + _hot(path, classes) * draw.uniform(5, 20, n, 1, 1)
+    if family == "tiny difference":
+        x = draw.normal(n, 1, 1) * (1 + draw.sign(*shape) * draw.tiny(*shape))
+    if family == "saturated":
+        x = draw.sign(*shape) * draw.uniform(15, 75, *shape)
+    if family == "huge":
+        x = draw.sign(*shape) * draw.spread(1e3, 1e4, *shape)
+    return labels, x
+
+
+# --- what the pictures have on their axis ----------------------------------------
+
+
+def _share(y, p):
+    """The share of the label, as it is among all of the row."""
+    total = p.sum(-1)
+    hot = _hot(y, p.shape[-1]) if y.ndim < p.ndim else y
+    return (hot * p).sum(-1) / np.where(total == 0, 1, total)
+
+
+def _lead(y, x):
+    """The lead of the label over the best other class."""
+    hot = _hot(y, x.shape[-1]) if y.ndim < x.ndim else y
+    with np.errstate(all="ignore"):
+        others = np.where(hot == hot.max(-1, keepdims=True), -np.inf, x)
+        return (hot * x).sum(-1) - others.max(-1)
+
+
+def _angle(y, p):
+    y, p = _unit(y), _unit(p)
+    apart, along = (np.linalg.norm(a, axis=-1) for a in (y - p, y + p))
+    return 2 * np.arctan2(apart, along)
+
+
+def _unit(x):
+    x = x / np.max(np.abs(x), -1, keepdims=True)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputKind:
+    """A kind of inputs, and how results on them are looked at."""
+
+    sample: Callable
+    #: (y_true, y_pred, the exact value) -> what is drawn on the axis, and its name.
+    axis: Callable
+    label: str
+    #: Of matplotlib: "log", "logit" or "symlog".
+    scale: str = "log"
+    #: Whether a gradient is one vector for a row.
+    rowwise: bool = True
+
+
+_error = "|y_pred − y_true|"
+REAL = InputKind(real, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
+POSITIVE = InputKind(positive, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
+SIGNS = InputKind(
+    signs, lambda y, p, v: np.abs(1 - y * p), "|1 − y_true y_pred|", rowwise=False
+)
+BINARY = InputKind(binary, lambda y, p, v: p, "y_pred", "logit", rowwise=False)
+BINARY_LOGITS = InputKind(
+    binary_logits, lambda y, x, v: x, "y_pred (logit)", "symlog", rowwise=False
+)
+ONE_HOT = InputKind(
+    one_hot, lambda y, p, v: _share(y, p), "probability of the label", "logit"
+)
+INDICES = dataclasses.replace(ONE_HOT, sample=_indexed(one_hot))
+ONE_HOT_LOGITS = InputKind(
+    one_hot_logits, lambda y, x, v: _lead(y, x), "lead of the label's logit", "symlog"
+)
+INDICES_LOGITS = dataclasses.replace(ONE_HOT_LOGITS, sample=_indexed(one_hot_logits))
+DISTRIBUTION = InputKind(
+    distribution, lambda y, p, v: np.abs(p - y).max(-1), "largest " + _error
+)
+VECTORS = InputKind(vectors, lambda y, p, v: _angle(y, p), "angle between the vectors")
+MASKS = InputKind(masks, lambda y, p, v: np.abs(p - y).mean(-1), "mean " + _error)
+EMBEDDINGS = InputKind(embeddings, lambda y, p, v: v, "loss")
+SEQUENCES = InputKind(sequences, lambda y, p, v: v, "loss")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AccuracySpec:
+    """One loss in one configuration."""
+
+    loss: str
+    domain: InputKind
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    #: Whether a log-softmax or a focal power is inside: 8 ulp are allowed, not 4.
+    deep: bool = False
+
+    @property
+    def name(self):
+        words = [self.loss]
+        for key, value in self.config.items():
+            words += ["from logits" if key == "from_logits" else f"{key}={value}"]
+        return ", ".join(word for word in words if not word.startswith("axis"))
+
+    @property
+    def slug(self):
+        return "".join(c if c.isalnum() else "_" for c in self.name).lower()
+
+    def bound(self, dtype):
+        """The ulp up to which ours may be worse than Keras's."""
+        if dtype in ("float16", "bfloat16"):
+            return 1.0
+        return 8.0 if self.deep else 4.0
+
+    def limit(self, dtype):
+        """The ulp that ours must keep; none in float64, which has nothing wider."""
+        if dtype in ("float16", "bfloat16"):
+            return 2.0 if self.domain.rowwise else 1.0
+        return math.inf if dtype == "float64" else self.bound(dtype)
+
+
+_LOGITS = {"from_logits": True}
+SPECS = (
+    AccuracySpec("MeanSquaredError", REAL),
+    AccuracySpec("MeanAbsoluteError", REAL),
+    AccuracySpec("MeanAbsolutePercentageError", REAL),
+    AccuracySpec("MeanSquaredLogarithmicError", POSITIVE),
+    AccuracySpec("Huber", REAL),
+    AccuracySpec("LogCosh", REAL),
+    AccuracySpec("CosineSimilarity", VECTORS),
+    AccuracySpec("BinaryCrossentropy", BINARY),
+    AccuracySpec("BinaryCrossentropy", BINARY_LOGITS, _LOGITS),
+    AccuracySpec("BinaryFocalCrossentropy", BINARY, deep=True),
+    AccuracySpec("BinaryFocalCrossentropy", BINARY_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("CategoricalCrossentropy", ONE_HOT),
+    AccuracySpec("CategoricalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT, deep=True),
+    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("SparseCategoricalCrossentropy", INDICES),
+    AccuracySpec("SparseCategoricalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True),
+    AccuracySpec("SparseCategoricalFocalCrossentropy", INDICES, deep=True),
+    AccuracySpec(
+        "SparseCategoricalFocalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True
+    ),
+    AccuracySpec("CategoricalGeneralizedCrossEntropy", INDICES),
+    AccuracySpec("KLDivergence", DISTRIBUTION),
+    AccuracySpec("Poisson", POSITIVE),
+    AccuracySpec("Hinge", SIGNS),
+    AccuracySpec("SquaredHinge", SIGNS),
+    AccuracySpec("CategoricalHinge", ONE_HOT_LOGITS),
+    AccuracySpec("Dice", MASKS, {"axis": -1}),
+    AccuracySpec("Tversky", MASKS, {"axis": -1}),
+    AccuracySpec("Circle", EMBEDDINGS),
+    AccuracySpec("CTC", SEQUENCES, deep=True),
+)
+
+
+# --- measuring -------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """The errors of ours and Keras's on one family of inputs, in ulp."""
+
+    spec: AccuracySpec
+    dtype: str
+    path: str
+    family: str
+    aspect: str
+    ours: Any
+    #: None where this Keras lacks the loss, or refuses the inputs.
+    keras: Optional[Any]
+    #: What the picture has on its axis, for each error.
+    axis: Any
+
+    @property
+    def violations(self):
+        """The rules that this cell breaks, in words."""
+        worst, rules = np.max(self.ours, initial=0.0), []
+        if self.keras is not None and worst > max(
+            self.spec.bound(self.dtype), np.max(self.keras, initial=0.0)
+        ):
+            rules.append("worse than Keras")
+        if worst > self.spec.limit(self.dtype):
+            rules.append(f"above {self.spec.limit(self.dtype):g} ulp")
+        return rules
+
+    def statistics(self, who):
+        """(max, 99th percentile, median) of "ours" or "keras"; None if absent."""
+        errors = getattr(self, who)
+        if errors is None or not errors.size:
+            return None
+        ordered = np.sort(errors, axis=None)
+        at = (len(ordered) - 1, math.ceil(0.99 * (len(ordered) - 1)), len(ordered) // 2)
+        return tuple(float(ordered[i]) for i in at)
+
+
+def cases(spec, dtype, path, seed=0):
+    """One Case for each family that the spec has inputs for, in order."""
+    for family in FAMILIES:
+        key = f"{spec.name} {dtype} {family} {seed}"
+        inputs = spec.domain.sample(Draw(zlib.crc32(key.encode()), family, dtype))
+        if inputs is None:
+            continue
+        y_true, y_pred = inputs
+        yield Case(
+            spec.loss,
+            family,
+            f"atlas of {spec.name}",
+            round_to(y_true, dtype) if y_true.dtype.kind == "f" else y_true,
+            round_to(y_pred, dtype),
+            dict(spec.config),
+            dtype=dtype,
+            reduction="none",
+            path=path,
+        )
+
+
+def measure(specs=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
+    """Every Cell, in the order of the arguments. `progress(done, what)` is called."""
+    cells = []
+    for done, (spec, dtype) in enumerate(itertools.product(specs, dtypes), 1):
+        truths = {}
+        for path in paths:
+            asked = list(cases(spec, dtype, path, seed))
+            answers = (evaluate(asked, who) for who in ("ours", "keras"))
+            for (case, ours), (_, keras) in zip(*answers):
+                if case.name not in truths:
+                    truths[case.name] = evaluate_oracle(case)
+                for aspect in ASPECTS:
+                    cells.append(
+                        _cell(spec, case, aspect, ours, keras, truths[case.name])
+                    )
+        if progress is not None:
+            progress(done, f"{spec.name} {dtype}")
+    return cells
+
+
+def _cell(spec, case, aspect, ours, keras, truth):
+    if truth.error or ours.error:
+        raise RuntimeError(f"{case.id}: {truth.message or ours.message}")
+    y_true, y_pred = rounded(case)
+    want = getattr(truth, aspect)
+    scale = _scale(spec, case, aspect, want)
+    scale = np.broadcast_to(scale, want.shape)
+    errors = functools.partial(ulp_errors, want=want, dtype=case.dtype, scale=scale)
+    axis = spec.domain.axis(y_true, y_pred, truth.value)
+    if axis.ndim < want.ndim:
+        axis = axis.reshape(axis.shape + (1,) * (want.ndim - axis.ndim))
+    elif axis.ndim > want.ndim:
+        axis = axis[..., 0]  # rows of one element
+    theirs = None
+    if not (keras.error or keras.unsupported):
+        theirs = errors(getattr(keras, aspect))
+    return Cell(
+        spec,
+        case.dtype,
+        case.path,
+        case.name,
+        aspect,
+        errors(getattr(ours, aspect)),
+        theirs,
+        np.broadcast_to(axis, want.shape),
+    )
+
+
+def _scale(spec, case, aspect, want):
+    """What an error is measured in the ulp of."""
+    if aspect == "gradient" and spec.domain.rowwise and want.ndim > 1:
+        finite = np.where(np.isfinite(want), np.abs(want), 0)
+        return np.max(finite, axis=tuple(range(1, want.ndim)), keepdims=True)
+    if aspect == "value" and spec.loss == "CosineSimilarity":
+        y, p = (_unit(a) for a in rounded(case))
+        return np.abs(y * p).sum(-1)
+    return np.abs(want)
+
+
+def ulp_errors(got, want, dtype, scale=None):
+    """|got - want| in ulp of `scale` in `dtype`; inf where one is not finite."""
+    epsilon, smallest, largest = FLOAT_INFO[dtype]
+    scale = np.abs(want) if scale is None else np.maximum(scale, np.abs(want))
+    with np.errstate(all="ignore"):
+        limit = largest * (1 + epsilon / 4)  # rounds to infinity in this dtype
+        want = np.where(np.abs(want) >= limit, np.sign(want) * np.inf, want)
+        spacing = epsilon * 2.0 ** np.floor(np.log2(np.clip(scale, smallest, largest)))
+        errors = np.abs(got - want) / spacing
+    same = (got == want) | (np.isnan(got) & np.isnan(want))
+    if dtype != "float16":
+        same |= (np.abs(want) < smallest) & (np.abs(got) <= smallest)
+    return np.where(same, 0.0, np.where(np.isfinite(errors), errors, np.inf))

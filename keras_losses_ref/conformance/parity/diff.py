@@ -1,0 +1,497 @@
+"""What changed between two records, and what explains it. No TensorFlow.
+
+A change is `semantic` where a program sees another answer, `rounding` where both
+answers are within the tolerance of one truth, `added` or `removed` where a public name,
+an argument or a way to call it is in one environment only. A question that only one of
+the environments could be asked is no change: the missing name or argument is.
+
+Which component of the environment changed it, Keras or TensorFlow? Where only one of
+them was replaced, that one. Where both were: what a deviation explains is Keras's;
+where ours changed likewise it is TensorFlow's, for ours runs on TensorFlow's kernels
+and on none of Keras's code. A third record, of the new TensorFlow under the old Keras,
+tells without inference.
+"""
+
+import collections
+import dataclasses
+import fnmatch
+from typing import Any, Optional
+
+import numpy as np
+
+from keras_losses_ref.conformance import tolerance
+from keras_losses_ref.conformance.parity import record_file
+
+SEMANTIC, REMOVED, ADDED, ROUNDING = "semantic", "removed", "added", "rounding"
+#: Worst first.
+KINDS = (SEMANTIC, REMOVED, ADDED, ROUNDING)
+
+#: Both sides may be off by the tolerance; in a training the errors of all steps add up.
+_SLACK = {None: 2.0, "training": 128.0}
+
+_ARRAYS = ("value", "gradient", "second")
+
+#: What stands for a ledger entry where both sides follow the definition.
+HOST_RULES = "host-rules"
+_HOST_RULES = {
+    "sentence": "Both follow the definition, which leaves reductions, masks, weights, "
+    "dtypes and the recovery of logits to the Keras in use, and that is another one.",
+    "thread": "https://github.com/keras-team/keras/blob/master/keras/src/losses/loss.py",
+}
+
+#: What an answer says about itself, and not about the loss.
+_ABOUT = ("loss", "matches", "kind", "is_class", "absent", "dtype")
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One aspect of one answer that is not what it was."""
+
+    id: str
+    loss: str
+    aspect: str
+    kind: str
+    old: Any
+    new: Any
+    ulp: float = float("nan")
+    #: Where in the array `old` and `new` stand: its worst element.
+    at: Optional[list] = None
+    #: The ledger entries that one side matches and the other does not.
+    explained_by: Optional[str] = None
+    #: "Keras", "TensorFlow" or, where nothing tells, "Keras or TensorFlow".
+    component: str = ""
+
+    @property
+    def implementation(self):
+        return self.id.partition(":")[0]
+
+    @property
+    def question(self):
+        return self.id.partition(":")[2]
+
+    @property
+    def full_id(self):
+        """What `--accept` takes: the answer and the aspect."""
+        return f"{self.id} {self.aspect}"
+
+    @property
+    def is_api_change(self):
+        """Whether it is about names, arguments, defaults or types of exceptions.
+
+        The ledger has no entry for these: no definition says what a default must be.
+        """
+        return "[" not in self.id or self.aspect == "error type"
+
+    @property
+    def is_breaking(self):
+        """Whether a program that ran before may now do something else."""
+        return self.kind in (SEMANTIC, REMOVED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two records, side by side."""
+
+    old: dict
+    new: dict
+    changes: list
+    same: int
+    #: Questions that only one of the environments could answer.
+    alone: int
+    #: What the ledger says about the entries that explain something.
+    deviations: dict
+    accepted: tuple = ()
+    #: Patterns that were accepted and match no change.
+    stale: tuple = ()
+
+    @property
+    def counts(self):
+        found = collections.Counter(change.kind for change in self.changes)
+        return {
+            "same": self.same,
+            "rounding": found[ROUNDING],
+            "changed": found[SEMANTIC],
+            "added": found[ADDED],
+            "removed": found[REMOVED],
+        }
+
+    @property
+    def pending(self):
+        """The changes that matter and that nobody has accepted."""
+        return [
+            change
+            for change in self.changes
+            if change.is_breaking and not is_accepted(change, self.accepted)
+        ]
+
+    @property
+    def ok(self):
+        return not self.pending and not self.stale
+
+
+def compare(old, new, accepted=(), intermediate=None):
+    """The `Comparison` of two records.
+
+    accepted      patterns over `Change.full_id`: changes that a person has looked at
+    intermediate  a record of the new TensorFlow under the old Keras, if there is one
+    """
+    changes, same, alone = _changes(old, new)
+    if not _replaced(old, new, "Keras"):  # one Keras has one ledger and one definition
+        changes = [dataclasses.replace(c, explained_by=None) for c in changes]
+    changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
+    changes = [_explained_by_the_config(change, old, new) for change in changes]
+    changes = [
+        dataclasses.replace(change, component=component)
+        for change, component in zip(
+            changes, _components(changes, old, new, intermediate)
+        )
+    ]
+    changes.sort(key=_rank)
+    used = {
+        name
+        for change in changes
+        if change.explained_by
+        for name in change.explained_by.split(", ")
+    }
+    known = {**old.deviations, **new.deviations, HOST_RULES: _HOST_RULES}
+    stale = [
+        pattern
+        for pattern in accepted
+        if not any(
+            change.is_breaking and is_accepted(change, [pattern]) for change in changes
+        )
+    ]
+    return Comparison(
+        old.environment,
+        new.environment,
+        changes,
+        same,
+        alone,
+        {name: known[name] for name in sorted(used) if name in known},
+        tuple(accepted),
+        tuple(stale),
+    )
+
+
+def is_accepted(change, patterns):
+    """Whether any of the patterns names the change; brackets belong to ids."""
+    return any(
+        fnmatch.fnmatchcase(change.full_id, pattern.replace("[", "[[]"))
+        for pattern in patterns
+    )
+
+
+def read_accepted(path):
+    """The patterns in a file: one a line, `#` begins a comment."""
+    with open(path, encoding="utf-8") as file:
+        lines = [line.partition("#")[0].strip() for line in file]
+    return [line for line in lines if line]
+
+
+def _rank(change):
+    """Worst first: answers, unexplained ones, then by how far they moved."""
+    ulp = np.inf if np.isnan(change.ulp) else change.ulp
+    return (
+        KINDS.index(change.kind),
+        change.is_api_change,
+        change.explained_by is not None,
+        -ulp,
+        change.full_id,
+    )
+
+
+def _changes(old, new):
+    changes, same, alone = [], 0, 0
+    for identifier in sorted({*old.answers, *new.answers}):
+        a, b = old.answers.get(identifier), new.answers.get(identifier)
+        if a is None or b is None:
+            only = a or b
+            if "is_class" not in only and "alias_of" not in only:
+                alone += 1
+                continue
+            kind = ADDED if a is None else REMOVED
+            said = "class" if only.get("is_class") else "function"
+            said = f"alias of {only['alias_of']}" if "alias_of" in only else said
+            before, after = (None, said) if a is None else (said, None)
+            changes.append(
+                Change(identifier, only["loss"], "public name", kind, before, after)
+            )
+            continue
+        if "absent" in a or "absent" in b:
+            same += "absent" in a and "absent" in b
+            alone += ("absent" in a) != ("absent" in b)
+            continue
+        found = list(_of_answer(identifier, a, b))
+        changes += found
+        same += not found
+    names = {change.question for change in changes if change.aspect == "public name"}
+    return [c for c in changes if _is_news(c, names)], same, alone
+
+
+def _is_news(change, names):
+    """Not that a new name can be asked for by name too."""
+    asked = change.question.startswith("get(")
+    return not (asked and change.question[len("get('") : -len("')")] in names)
+
+
+def _of_answer(identifier, a, b):
+    """The changes between two answers to one question."""
+    loss = b["loss"]
+
+    def change(aspect, kind, old, new, **more):
+        return Change(identifier, loss, aspect, kind, old, new, **more)
+
+    if a.get("error") != b.get("error"):
+        old, new = (x.get("error", "an answer") for x in (a, b))
+        explained = _explanation(a, b, "error")
+        if "/" not in identifier and "[" not in identifier:  # a name or an argument
+            kind = ADDED if "error" in a else REMOVED
+            kind = SEMANTIC if "error" in a and "error" in b else kind
+            yield change("accepts", kind, old, new)
+        elif "error" in a and "error" in b:  # no definition says which
+            yield change("error type", SEMANTIC, old, new)
+        else:
+            yield change("error", SEMANTIC, old, new, explained_by=explained)
+        return
+    for aspect in sorted({*a, *b} - {*_ABOUT}):
+        old, new = a.get(aspect), b.get(aspect)
+        if old == new:
+            continue
+        if aspect == "arguments":
+            yield from _of_arguments(change, old or [], new or [])
+        elif aspect == "config" and "arguments" in a and "arguments" in b:
+            named = {name for name, _ in _news(a.get("arguments"), b.get("arguments"))}
+            yield from _of_config(change, old or {}, new or {}, named)
+        elif aspect not in _ARRAYS or old is None or new is None:
+            explained = _explanation(a, b, aspect)
+            yield change(aspect, SEMANTIC, old, new, explained_by=explained)
+        else:
+            yield _of_array(change, aspect, a, b)
+    if a.get("dtype") != b.get("dtype"):
+        explained = _explanation(a, b, "dtype")
+        yield change(
+            "dtype", SEMANTIC, a.get("dtype"), b.get("dtype"), explained_by=explained
+        )
+
+
+def _of_arguments(change, old, new):
+    before, after = dict(old), dict(new)
+    names = list(after)
+    for name in sorted({*before, *after}):
+        if name not in before:
+            said = f"{name}={after[name]}"
+            behind = [n for n in names[names.index(name) + 1 :] if n in before]
+            if behind:  # who names no arguments meets it
+                said += f", before {', '.join(behind)}"
+            yield change(f"argument {name}", ADDED, None, said)
+        elif name not in after:
+            yield change(f"argument {name}", REMOVED, before[name], None)
+        elif before[name] != after[name]:
+            yield change(f"default of {name}", SEMANTIC, before[name], after[name])
+    orders = [[n for n, _ in x if n in before and n in after] for x in (old, new)]
+    if orders[0] != orders[1]:
+        old, new = map(", ".join, orders)
+        yield change("order of arguments", SEMANTIC, old, new)
+
+
+def _news(old, new):
+    """The arguments that came, went or got another default."""
+    return {tuple(x) for x in old or []} ^ {tuple(x) for x in new or []}
+
+
+def _of_config(change, old, new, named):
+    """Per key; an argument that came, went or has another default was named already."""
+    for key in sorted({*old, *new} - named):
+        if key not in old:
+            yield change(f"config {key}", ADDED, None, new[key])
+        elif key not in new:
+            yield change(f"config {key}", REMOVED, old[key], None)
+        elif old[key] != new[key]:
+            yield change(f"config {key}", SEMANTIC, old[key], new[key])
+
+
+def _of_array(change, aspect, a, b):
+    old, new = record_file.array(a[aspect]), record_file.array(b[aspect])
+    shapes = record_file.shape(a[aspect]), record_file.shape(b[aspect])
+    explained = _explanation(a, b, aspect)
+    if shapes[0] != shapes[1]:
+        return change(
+            aspect, SEMANTIC, f"shape {list(shapes[0])}", f"shape {list(shapes[1])}",
+            explained_by=explained,
+        )  # fmt: skip
+    # The coarser of the two, where even the dtype is another.
+    dtypes = {x.get("dtype", "float32") for x in (a, b)} & set(tolerance.FLOAT_INFO)
+    dtype = max(dtypes or {"float32"}, key=lambda name: tolerance.FLOAT_INFO[name][0])
+    far = tolerance.difference(
+        new, old, dtype, aspect, loss=b["loss"], slack=_SLACK[b.get("kind")]
+    )
+    distance = _ulps(new, old, dtype, one_vector=aspect != "value")
+    at = np.unravel_index(np.argmax(distance), distance.shape)
+    return change(
+        aspect,
+        ROUNDING if far is None else SEMANTIC,
+        record_file.plain(old[at], dtype),
+        record_file.plain(new[at], dtype),
+        ulp=float(distance[at]),
+        at=[int(i) for i in at],
+        explained_by=None if far is None else explained,
+    )
+
+
+def _ulps(new, old, dtype, one_vector):
+    """How far the elements moved, in units in the last place of `old`.
+
+    Of an element below 1/4 in that of 1/4, where the absolute part of the tolerance
+    takes over: the ulp of what ought to be 0 says nothing. A gradient is one vector.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.maximum(np.abs(old), 0.25)
+        if one_vector:
+            finite = size[np.isfinite(size)]
+            size = np.full_like(old, finite.max() if finite.size else 0.25)
+        moved = tolerance.ulps(size + np.abs(new - old), size, dtype)
+    same = (new == old) | (np.isnan(new) & np.isnan(old))
+    return np.where(same, 0.0, np.where(np.isnan(moved), np.inf, moved))
+
+
+def _explanation(a, b, aspect):
+    """The ledger entries that one side matches and the other does not, or None.
+
+    Where both sides match one definition, or one entry, and differ, it is these that
+    differ, by what they leave to the Keras in use.
+    """
+    if "matches" not in a or "matches" not in b:
+        return None
+    whose = [x["matches"].get(aspect, "definition") for x in (a, b)]
+    if None in whose:
+        return None
+    if whose[0] == whose[1]:
+        return HOST_RULES if whose[0] == "definition" else whose[0]
+    return ", ".join(name for name in whose if name != "definition")
+
+
+def _seen_in_other_dtypes(changes):
+    """A change in float64 is the same change in bfloat16, where it passes as rounding.
+
+    The tolerance of 16 bit is wide enough to hide a change of a few percent; that the
+    other dtypes show the change tells it from rounding, if it is more than an ulp.
+    """
+
+    def question(change):
+        name, _, rest = change.id.partition("[")
+        return name, rest.partition(",")[2], change.aspect
+
+    seen = {
+        question(change): change.explained_by
+        for change in changes
+        if change.kind == SEMANTIC and change.aspect in _ARRAYS and "/" in change.id
+    }
+    for change in changes:
+        if change.kind == ROUNDING and change.ulp > 1 and question(change) in seen:
+            explained = seen[question(change)]
+            change = dataclasses.replace(change, kind=SEMANTIC, explained_by=explained)
+        yield change
+
+
+def _explained_by_the_corpus(changes):
+    """What the cases of a loss say holds for the same loss saved or in training too.
+
+    The ledger judges cases of the corpus. An answer beside it is explained by the entry
+    that most of the explained cases of that loss name, saved ones apart from others.
+    """
+    changes, known = list(changes), collections.defaultdict(list)
+
+    def kind(change):
+        saved = ",reloaded]" in change.id
+        saved |= change.id.endswith(("[config]", "[.keras]", "[pickle]"))
+        return change.implementation, change.loss, saved
+
+    for change in changes:
+        if change.explained_by and "/" in change.id:
+            known[kind(change)].append(set(change.explained_by.split(", ")))
+    for change in changes:
+        beside = "[" in change.id and "/" not in change.id
+        entries = known[kind(change)]
+        if beside and change.kind == SEMANTIC and entries:
+            counted = collections.Counter(name for names in entries for name in names)
+            name, times = counted.most_common(1)[0]
+            if times > len(entries) / 2:
+                change = dataclasses.replace(change, explained_by=name)
+        yield change
+
+
+def _explained_by_the_config(change, old, new):
+    """A pickle or a file that holds the config forgets what the config forgets.
+
+    Where the answer is that of the config on one side alone, such as that of a pickle
+    since Keras 3.3, the entry about the config is what changed it.
+    """
+    question, _, way = change.id.rpartition("[")
+    if change.kind != SEMANTIC or change.explained_by:
+        return change
+    if way not in ("pickle]", ".keras]"):
+        return change
+    by_config = []
+    for found in (old, new):
+        answers = [found.answers.get(f"{question}[{w}", {}) for w in (way, "config]")]
+        asked, config = (answer.get(change.aspect) for answer in answers)
+        by_config.append(asked is not None and asked == config)
+    if by_config[0] == by_config[1]:
+        return change
+    found = old if by_config[0] else new
+    entries = collections.Counter(
+        answer["matches"]["config"]
+        for identifier, answer in found.answers.items()
+        if identifier.startswith(f"{change.implementation}:")
+        and "/" in identifier
+        and "[float32," in identifier  # as what is pickled is
+        and answer["loss"] == change.loss
+        and answer.get("matches", {}).get("config")
+    )
+    why = entries.most_common(1)[0][0] if entries else None
+    return dataclasses.replace(change, explained_by=why)
+
+
+#: What tells whether a component of the environment was replaced.
+_COMPONENTS = {"Keras": ("keras_package", "keras"), "TensorFlow": ("tensorflow",)}
+
+
+def _replaced(old, new, component):
+    return any(
+        old.environment.get(k) != new.environment.get(k) for k in _COMPONENTS[component]
+    )
+
+
+def _components(changes, old, new, intermediate):
+    """For each change, the component of the environment it came with."""
+    replaced = [name for name in _COMPONENTS if _replaced(old, new, name)]
+    if len(replaced) < 2:
+        return ["".join(replaced)] * len(changes)
+    if intermediate is not None:
+        with_tensorflow = {c.full_id for c in _changes(old, intermediate)[0]}
+        with_keras = {c.full_id for c in _changes(intermediate, new)[0]}
+        return [
+            " and ".join(
+                name
+                for name, found in (
+                    ("Keras", with_keras),
+                    ("TensorFlow", with_tensorflow),
+                )
+                if change.full_id in found
+            )
+            or "Keras with TensorFlow"  # neither of them alone
+            for change in changes
+        ]
+    ours = {(c.question, c.aspect, c.kind) for c in changes
+            if c.implementation == "ours"}  # fmt: skip
+    return [_inferred(change, ours) for change in changes]
+
+
+def _inferred(change, ours):
+    if change.explained_by or change.kind in (ADDED, REMOVED):
+        return "Keras"
+    if change.aspect not in (*_ARRAYS, "error", "dtype"):
+        return "Keras"  # TensorFlow has no say in names, defaults and configs
+    if (change.question, change.aspect, change.kind) in ours:
+        return "TensorFlow"
+    return "Keras or TensorFlow"

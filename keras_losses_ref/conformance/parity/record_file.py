@@ -1,0 +1,144 @@
+"""A record: what every loss did in one environment, as a file; and the reading of it.
+
+    {"schema": 1,
+     "digest": SHA-256 over the compared part,
+     "environment": versions, never compared,
+     "ledger": what the entries say that the answers match, never compared,
+     "answers": {id: answer}}                       <- the compared part
+
+An id is `implementation:question`: "keras:huber/at_delta[float32,sum,eager]" for a case
+of the corpus, "keras:Huber" for a public name, "user:Focal(gamma=3.0)[.keras]" for a
+loss that went through a file. An answer holds the name of the loss and what is known
+about it, by aspect:
+
+    value, gradient, ...  nested lists; numbers in the shortest form that round-trips in
+                          their dtype, those that are not finite as strings
+    dtype, error, absent  a dtype, the type of an exception, why there is no answer
+    arguments, config ... plain JSON
+    matches               of a case of the corpus, by aspect, whose answer this is: a
+                          ledger entry's, or null for nobody's; else the definition's
+    kind                  "training" where rounding errors add up over many steps
+
+One answer a line, keys sorted: two records of one environment are the same bytes but
+for `environment`, and a record in git has a readable diff. Nothing here imports
+TensorFlow: records are compared where neither of their environments exists any more.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+
+import numpy as np
+
+SCHEMA = 1
+
+#: Larger arrays are thinned out: every n-th element tells as much about a version.
+MOST_ELEMENTS = 1024
+
+
+class Unreadable(Exception):
+    """A file is no record that can be compared; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One environment's answers."""
+
+    answers: dict
+    environment: dict
+    deviations: dict = dataclasses.field(default_factory=dict)
+
+
+def dumps(record):
+    """The record as the text of a file."""
+    lines = [f"{_compact(key)}: {_compact(record.answers[key])}"
+             for key in sorted(record.answers)]  # fmt: skip
+    head = {
+        "schema": SCHEMA,
+        "digest": digest(record.answers),
+        "environment": record.environment,
+        "ledger": record.deviations,
+    }
+    parts = [f"{_compact(key)}: {_compact(head[key])}" for key in sorted(head)]
+    # "answers" sorts before all of them.
+    body = ",\n".join(lines)
+    return '{"answers": {\n' + body + "\n},\n" + ",\n".join(parts) + "}\n"
+
+
+def _compact(value):
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def digest(answers):
+    """SHA-256 over the compared part, however it was laid out."""
+    text = json.dumps(answers, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path):
+    """The record in a file; `Unreadable` says why there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(
+            f"{path} is no whole record: {error}. Expected the JSON that "
+            "`keras-losses-ref record` writes. Record it again."
+        ) from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise Unreadable(
+            f"{path} is no record that this version reads. Received: schema "
+            f"{schema!r}. Expected: schema {SCHEMA}. Record it again with this version "
+            "of keras_losses_ref."
+        )
+    answers = document.get("answers")
+    if not isinstance(answers, dict) or document.get("digest") != digest(answers):
+        raise Unreadable(
+            f"{path} was changed after it was recorded: its answers do not give the "
+            "digest it names. Record it again."
+        )
+    return Record(answers, document["environment"], document.get("ledger", {}))
+
+
+def plain(value, dtype=None):
+    """A number or array as JSON holds it, as short as `dtype` allows."""
+    array = np.asarray(value)
+    if array.size > MOST_ELEMENTS:
+        every = -(-array.size // MOST_ELEMENTS)
+        thin = array.reshape(-1)[::every]
+        return {"shape": list(array.shape), "every": every, "of": plain(thin, dtype)}
+    return _plain(array.tolist(), dtype != "float64")
+
+
+def _plain(number, short):
+    if isinstance(number, list):
+        return [_plain(item, short) for item in number]
+    if isinstance(number, (bool, int)):
+        return number
+    if not math.isfinite(number):
+        return str(number)
+    if short:  # the shortest text of a float32 is shorter than its float64's
+        with np.errstate(over="ignore"):
+            single = float(str(np.float32(number)))
+            return single if np.float32(single) == number else number
+    return number
+
+
+def array(value):
+    """What `plain` wrote, as float64; of a thinned array the elements kept."""
+    if isinstance(value, dict):
+        value = value["of"]
+    return np.array(_floats(value), dtype=np.float64)
+
+
+def _floats(value):
+    if isinstance(value, list):
+        return [_floats(item) for item in value]
+    return float(value)
+
+
+def shape(value):
+    """The shape of the array that `plain` was given."""
+    return tuple(value["shape"]) if isinstance(value, dict) else array(value).shape

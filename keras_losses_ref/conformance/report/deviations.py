@@ -1,0 +1,95 @@
+"""The ledger of deviations as a table, for a terminal, a page or a program."""
+
+import json
+
+from keras_losses_ref.conformance.report.json_document import SCHEMA
+from keras_losses_ref.conformance.report.markdown import table
+
+_PAGE = """\
+# Where Keras deviates
+
+What released versions of Keras compute otherwise than documented. `keras-losses-ref
+check` demands that the Keras at hand does exactly what its entries say, and that an
+entry shows in every version it names.
+
+This page is `keras-losses-ref list --deviations --format md`.
+"""
+
+
+def render(entries, style="text"):
+    return STYLES[style](entries)
+
+
+def _text(entries):
+    lines = []
+    for entry in entries:
+        lines.append(f"{entry.id}  [{', '.join(entry.losses)}]  Keras {_spans(entry)}")
+        lines.append(f"    {entry.sentence}\n    {entry.thread}")
+    return "\n".join(lines) + "\n"
+
+
+def _json(entries):
+    plain = [
+        {
+            "id": entry.id,
+            "losses": list(entry.losses),
+            "versions": [list(span) for span in entry.versions],
+            "sentence": entry.sentence,
+            "thread": entry.thread,
+        }
+        for entry in entries
+    ]
+    document = {"schema": SCHEMA, "deviations": plain}
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def _markdown(entries):
+    lines = [_PAGE]
+    for title, some in _sections(entries).items():
+        rows = [
+            (
+                f'`{entry.id}`<a id="{entry.id}"></a>',  # docs/losses.md links to it
+                ", ".join(entry.losses),
+                _spans(entry),
+                entry.sentence,
+                f"[{_place(entry.thread)}]({entry.thread})",
+            )
+            for entry in some
+        ]
+        lines += [f"## {title}", ""]
+        lines += table(["id", "losses", "Keras", "what it does", "thread"], rows)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _sections(entries):
+    """{title: entries}, in the order of a reader's interest."""
+    newest, mended, old = [], [], []
+    for entry in entries:
+        ends = [last for first, last in entry.versions if not first.startswith("2.")]
+        (old if not ends else newest if None in ends else mended).append(entry)
+    return {
+        "In the newest Keras": newest,
+        "In Keras 3 of the past": mended,
+        "In Keras 2 and tf_keras only": old,
+    }
+
+
+def _spans(entry):
+    """The versions in words. A range without an end lasts as long as its generation."""
+    words = []
+    for first, last in entry.versions:
+        if last is None:
+            words.append(f"{first} and later {first.split('.')[0]}.x")
+        else:
+            words.append(first if first == last else f"{first} to {last}")
+    return ", ".join(words)
+
+
+def _place(link):
+    """What a link leads to, in a word: a pull request, an issue, a file."""
+    parts = link.split("#")[0].rstrip("/").split("/")
+    return f"#{parts[-1]}" if parts[-2] in ("pull", "issues") else parts[-1]
+
+
+STYLES = {"text": _text, "md": _markdown, "json": _json}

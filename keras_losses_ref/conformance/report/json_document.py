@@ -1,0 +1,70 @@
+"""For a program: JSON, whose floats round-trip and whose keys are sorted."""
+
+import json
+import math
+
+from keras_losses_ref.conformance.report.result import coverage, skips
+
+SCHEMA = 1
+
+#: How the results without anything to say are called.
+_QUIET = ("agree", "passed")
+
+
+def render(report, everything=False):
+    shown = [r for r in report.results if everything or r.verdict not in _QUIET]
+    document = {
+        "schema": SCHEMA,
+        "environment": report.environment,
+        "verdict": "conforms" if report.ok else "deviates",
+        "counts": report.counts(),
+        "coverage": coverage(report),
+        "skipped": [
+            {"reason": reason, "loss": loss, "cases": number, "first": first}
+            for reason, loss, number, first in skips(report)
+        ],
+        "results": [_plain(result) for result in shown],
+    }
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def _plain(result):
+    """A result as JSON holds it: non-finite numbers as strings."""
+    names = {verdict: name for name, verdict in result.COUNTS.items()}
+    plain = {
+        "id": result.id,
+        "loss": result.loss,
+        "aspect": result.aspect,
+        "verdict": names[result.verdict],
+        "reason": result.reason,
+    }
+    if hasattr(result, "case"):
+        for name in ("ours", "keras", "oracle"):
+            plain[name] = _answer(getattr(result, name), result.aspect)
+        plain["ulp"] = _finite(result.ulp)
+        plain["ledger"] = result.deviation
+    else:
+        for name in ("severity", "law", "remedy"):
+            plain[name] = getattr(result, name)
+    return plain
+
+
+def _answer(outcome, aspect):
+    if outcome.unsupported:
+        return {"absent": outcome.unsupported}
+    if outcome.error:
+        return {"error": outcome.error}
+    return _finite(getattr(outcome, aspect, None))
+
+
+def _finite(value):
+    """`value` of numbers, lists and dicts that JSON can hold; shapes are lists."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

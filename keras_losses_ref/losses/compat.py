@@ -1,0 +1,231 @@
+"""The one file that knows which Keras hosts us, and what that Keras does.
+
+`tf.keras` is Keras 2 up to TensorFlow 2.15, and from 2.16 on Keras 3, or Keras 2
+again (`tf_keras`) with `TF_USE_LEGACY_KERAS=1`. What a loss must do to be a drop-in
+(its base class, the allowed reductions, what a mask divides by, the order of
+positional arguments) differs between them. It is answered here and nowhere else.
+"""
+
+import functools
+import importlib
+import inspect
+import re
+
+import tensorflow as tf
+
+keras = tf.keras
+Loss = keras.losses.Loss
+Dense = keras.layers.Dense
+
+#: "keras" or "tf_keras": the package that `tf.keras` resolved to.
+PACKAGE = Loss.__module__.split(".")[0]
+#: The host's version, "3.15.1".
+VERSION = importlib.import_module(PACKAGE).__version__
+#: (major, minor): (3, 15).
+RELEASE = tuple(int(n) for n in re.findall(r"\d+", VERSION)[:2])
+#: 2 or 3.
+GENERATION = 3 if RELEASE >= (3, 0) else 2
+
+#: The reduction a loss gets when none is named.
+DEFAULT_REDUCTION = "sum_over_batch_size" if GENERATION == 3 else "auto"
+
+#: The reductions that this host accepts, in the order in which errors list them.
+if GENERATION == 2:
+    REDUCTIONS = ("auto", "sum_over_batch_size", "sum", "none")
+elif RELEASE < (3, 7):
+    REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
+else:
+    REDUCTIONS = (
+        "sum_over_batch_size",
+        "sum",
+        "mean",
+        "mean_with_sample_weight",
+        "none",
+        None,
+    )
+
+#: Keras 3.7 and later divide by the number of samples without making 0/0 of an empty
+#: batch; from 3.8 on also by the number of replicas, as Keras 2's `fit` does itself.
+SAFE_MEAN = GENERATION == 2 or RELEASE >= (3, 7)
+SCALES_BY_REPLICAS = GENERATION == 3 and RELEASE >= (3, 8)
+
+#: How a mask weighs what it keeps under a mean: total / valid, where `valid` is
+#: guarded by epsilon (early Keras 3), by a safe division (later), or not (Keras 2).
+if GENERATION == 2:
+    MASK_DIVISION = "plain"
+elif RELEASE < (3, 13):
+    MASK_DIVISION = "epsilon"
+else:
+    MASK_DIVISION = "safe"
+
+#: The argument of `add_weight` that keeps a weight in float32 under mixed precision.
+AUTOCAST = "autocast" if GENERATION == 3 else "experimental_autocast"
+
+#: Whether logits are recovered from a Softmax also where `ignore_class` is given:
+#: Keras 3 has masked the probabilities by then, and no longer sees the op.
+RECOVERS_BEHIND_IGNORE_CLASS = GENERATION == 2
+
+
+def epsilon():
+    """Keras's fuzz factor, 1e-7 unless the user set another."""
+    return keras.backend.epsilon()
+
+
+def floatx():
+    """Keras's default float type, "float32" unless the user set another."""
+    return keras.backend.floatx()
+
+
+def default_dtype():
+    """The dtype of a loss that was given none: floatx, or y_pred's (Keras 2)."""
+    return floatx() if GENERATION == 3 else None
+
+
+def get_mask(tensor):
+    """The mask that Keras hung on `tensor`, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor, mask):
+    """Hang `mask` on `tensor` where Keras's own `Loss.__call__` looks for it."""
+    tensor._keras_mask = mask
+
+
+def register(cls_or_function):
+    """Register for saving and loading, as `keras_losses_ref>Name`."""
+    decorator = keras.utils.register_keras_serializable(package="keras_losses_ref")
+    return decorator(cls_or_function)
+
+
+def init_base(loss, name, reduction, dtype):
+    """Call the host's `Loss.__init__`, whose arguments differ by generation."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(
+            f"{type(loss).__name__}: Invalid value for argument `reduction`. Received: "
+            f"reduction={reduction!r}. Expected one of "
+            f"{', '.join(map(repr, REDUCTIONS))}, which Keras {VERSION} accepts."
+        )
+    if GENERATION == 3:
+        Loss.__init__(loss, name=name, reduction=reduction, dtype=dtype)
+        return
+    Loss.__init__(loss, name=name, reduction=reduction)
+    # Keras 2's losses have no dtype: they compute in that of y_pred, as None says.
+    loss.dtype = None if dtype is None else tf.as_dtype(dtype).name
+
+
+def dtype_of(dtype, y_pred):
+    """The dtype in which a loss of this `dtype` takes `y_pred`, as a `tf.DType`."""
+    if dtype is not None:
+        return tf.as_dtype(dtype)
+    dtype = getattr(y_pred, "dtype", None)
+    if dtype is not None and tf.as_dtype(dtype).is_floating:
+        return tf.as_dtype(dtype)
+    return tf.as_dtype(floatx())
+
+
+def effective_reduction(loss):
+    """The reduction to apply now; Keras 2 resolves "auto" and refuses some uses."""
+    return loss._get_reduction() if GENERATION == 2 else loss.reduction
+
+
+def replicas():
+    """How many replicas share the batch, where the host's losses divide by them."""
+    if not SCALES_BY_REPLICAS:
+        return 1
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+#: What a reduction that only the other generation has is called in this one.
+_SAME_REDUCTION = {
+    "auto": "sum_over_batch_size",
+    "mean": "sum_over_batch_size",
+    None: "none",
+}
+
+
+def portable_config(config):
+    """A saved config as this host can take it: "auto" and "mean" are the usual mean."""
+    reduction = config.get("reduction", DEFAULT_REDUCTION)
+    if reduction not in REDUCTIONS and reduction in _SAME_REDUCTION:
+        config = dict(config, reduction=_SAME_REDUCTION[reduction])
+    return config
+
+
+def state():
+    """What a loss reads from Keras's settings whenever it is called."""
+    return epsilon(), replicas()
+
+
+def in_fit():
+    """Whether Keras 3's `fit`, `evaluate` or `train_on_batch` is building its graph."""
+    return "compile_loss" in tf.get_current_name_scope()
+
+
+def builtin(name):
+    """The host's own loss class or function of that name, or None."""
+    return getattr(keras.losses, name, None)
+
+
+def is_builtin(loss_type):
+    """Whether a class or function is one of Keras's own losses, of either generation.
+
+    By its module (`keras.src.losses.losses`, `keras.losses`), so that a user's class
+    of the same name is not taken for it.
+    """
+    path = getattr(loss_type, "__module__", None) or ""
+    return path.split(".")[0] in ("keras", "tf_keras") and path.endswith(".losses")
+
+
+def deserialize(config):
+    """A loss that is none of ours, out of its config: the host's loader knows it."""
+    return keras.losses.deserialize(config)
+
+
+def in_host_order(function, host_name):
+    """Let positional arguments of `function` mean what they mean in this host.
+
+    Keras moved arguments between releases (`axis` of the sparse cross-entropy).
+    Ours stand in the newest order; where the host has the same name in another
+    order, positional arguments are taken in the host's, then ours for the rest.
+    """
+    original = builtin(host_name)
+    if original is None:
+        return function
+    try:
+        theirs = list(inspect.signature(original).parameters)
+    except (TypeError, ValueError):
+        return function
+    signature = inspect.signature(function)
+    ours = list(signature.parameters)
+    order = [name for name in theirs if name in ours]
+    order += [name for name in ours if name not in order]
+    if inspect.isclass(original):  # the class's signature has no `self`
+        order = ["self"] + [name for name in order if name != "self"]
+    if order == ours:
+        return function
+
+    @functools.wraps(function)
+    def reordered(*args, **kwargs):
+        return function(**bind(args, kwargs))
+
+    def bind(args, kwargs):
+        if len(args) > len(order):
+            raise TypeError(
+                f"{host_name} takes at most {len(order)} positional arguments. "
+                f"Received: {len(args)}."
+            )
+        for name, value in zip(order, args):
+            if name in kwargs:
+                raise TypeError(f"{host_name} got two values for argument `{name}`.")
+            kwargs[name] = value
+        return kwargs
+
+    reordered.__signature__ = signature.replace(
+        parameters=[
+            signature.parameters[name].replace(
+                kind=inspect.Parameter.POSITIONAL_OR_KEYWORD
+            )
+            for name in order
+        ]
+    )
+    return reordered

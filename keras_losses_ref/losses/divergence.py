@@ -1,0 +1,116 @@
+"""Losses between distributions: Kullback-Leibler divergence and Poisson."""
+
+import tensorflow as tf
+
+from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.kernels import elementary
+from keras_losses_ref.losses.kernels.autodiff import in_float64, mean_of, sum_of
+
+
+@loss_function(broadcast=True, flattenable="sum")
+def kl_divergence(y_true, y_pred):
+    """Kullback-Leibler divergence of the prediction from the truth.
+
+    Shapes:    y_true, y_pred (*batch, classes) -> (*batch,)
+    Domain:    y_true, y_pred in [0, 1]
+    Formula:   Y = clip(y_true, 1e-7, 1);  P = clip(y_pred, 1e-7, 1)
+               sum(Y log(Y / P))
+    Gradient:  d/dy_pred = -Y / P where 1e-7 <= y_pred <= 1, else 0
+    Edges:     zeros count as 1e-7; neither side is normalised, so a row that does not
+               sum to 1 can give a negative value
+    Raises:    ValueError if the shapes cannot be aligned
+    Deviates:  column-squeezed-to-scalar, kl-divergence-half-range, config-forgets-dtype
+    Source:    Keras 3 `keras.losses.kl_divergence`
+    Example:   >>> float(kl_divergence([0.3, 0.7], [0.5, 0.5]))  # 0.082283
+    """
+    epsilon = tf.constant(compat.epsilon(), y_pred.dtype)
+    sharp = y_pred.dtype == tf.float64
+    (epsilon,) = in_float64(epsilon)
+
+    def terms(y_true, y_pred):
+        y = tf.clip_by_value(y_true, epsilon, 1.0)
+        p = tf.clip_by_value(y_pred, epsilon, 1.0)
+        log = elementary.log_ratio(y, p, y - p, sharp)
+
+        def slopes():
+            zero = tf.zeros_like(p)
+            true_kept = (y_true >= epsilon) & (y_true <= 1.0)
+            pred_kept = (y_pred >= epsilon) & (y_pred <= 1.0)
+            by_true = tf.where(true_kept, log + 1.0, zero)
+            return by_true, tf.where(pred_kept, -y / p, zero)
+
+        return y * log, slopes
+
+    return sum_of(terms, y_true, y_pred, wide=True)
+
+
+@compat.register
+class KLDivergence(Loss):
+    __doc__ = kl_divergence.__doc__
+
+    function = kl_divergence
+
+    def __init__(
+        self,
+        reduction=compat.DEFAULT_REDUCTION,
+        name="kl_divergence",
+        dtype=None,
+        jit_compile="auto",
+    ):
+        super().__init__(name, reduction, dtype, jit_compile)
+
+
+@loss_function(broadcast=True, flattenable="mean")
+def poisson(y_true, y_pred):
+    """Poisson loss: minus the log-likelihood of counts, but for a constant.
+
+    Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
+    Domain:    y_true >= 0; y_pred > -1e-7
+    Formula:   sum(y_pred - y_true log(y_pred + 1e-7)) / n
+    Gradient:  d/dy_pred = (y_pred + 1e-7 - y_true) / (y_pred + 1e-7) / n
+    Edges:     a y_pred below -1e-7 is NaN, also where y_true is 0
+    Raises:    ValueError if the shapes cannot be aligned
+    Deviates:  column-squeezed-to-scalar, poisson-half-range, float32-constant-refused,
+               config-forgets-dtype
+    Source:    Keras 3 `keras.losses.poisson`
+    Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
+    """
+    epsilon = tf.constant(compat.epsilon(), y_pred.dtype)
+    sharp = y_pred.dtype == tf.float64
+    (epsilon,) = in_float64(epsilon)
+
+    def terms(y_true, y_pred):
+        log = elementary.log(y_pred + epsilon, sharp)
+
+        def slopes():
+            rate = y_pred + epsilon
+            if not sharp:  # nine digits are left of the difference
+                return -log, (rate - y_true) / rate
+            # Two quotients: of (p - y) + epsilon, graphs make (p + epsilon) - y.
+            slope = (y_pred - y_true) / rate + epsilon / rate
+            # At a rate of 0 they would be infinities that cancel.
+            return -log, tf.where(tf.equal(rate, 0.0), 1.0 - y_true / rate, slope)
+
+        return y_pred - y_true * log, slopes
+
+    return mean_of(terms, y_true, y_pred, wide=True)
+
+
+@compat.register
+class Poisson(Loss):
+    __doc__ = poisson.__doc__
+
+    function = poisson
+
+    def __init__(
+        self,
+        reduction=compat.DEFAULT_REDUCTION,
+        name="poisson",
+        dtype=None,
+        jit_compile="auto",
+    ):
+        super().__init__(name, reduction, dtype, jit_compile)
+
+
+kld = KLD = kullback_leibler_divergence = kl_divergence

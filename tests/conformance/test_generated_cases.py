@@ -1,0 +1,117 @@
+"""Cases that nobody wrote: ours, the host's Keras and the oracle must agree."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from planted import half_the_error, plant
+
+from keras_losses_ref.conformance import cases, check
+from keras_losses_ref.losses import compat
+
+ROWS, COLUMNS = 3, 4
+
+
+def numbers(low, high, shape=(ROWS, COLUMNS)):
+    # No subnormal numbers: kernels read them as 0, or do not, as they were built.
+    floats = st.floats(low, high, width=32, allow_subnormal=False)
+    return arrays(np.float64, shape, elements=floats)
+
+
+def whole(low, high, shape=(ROWS, COLUMNS)):
+    return arrays(np.int64, shape, elements=st.integers(low, high))
+
+
+real = numbers(-100.0, 100.0)
+unit = numbers(0.0, 1.0)
+positive = numbers(2.0**-20, 100.0)
+zero_or_one = whole(0, 1).map(lambda y: y.astype(np.float64))
+signs = zero_or_one.map(lambda y: 2 * y - 1)
+classes = whole(0, COLUMNS - 1, (ROWS,))
+one_hot = classes.map(lambda index: np.eye(COLUMNS)[index])
+shares = numbers(2.0**-10, 1.0).map(lambda p: p / p.sum(-1, keepdims=True))
+vectors = numbers(2.0**-4, 4.0)
+
+#: loss: (labels, predictions, logits)
+STRATEGIES = {
+    "MeanSquaredError": (real, real, None),
+    "MeanAbsoluteError": (real, real, None),
+    "MeanAbsolutePercentageError": (positive, real, None),
+    "MeanSquaredLogarithmicError": (positive, positive, None),
+    "Huber": (real, real, None),
+    "LogCosh": (real, real, None),
+    "CosineSimilarity": (vectors, vectors, None),
+    "BinaryCrossentropy": (zero_or_one, unit, real),
+    "BinaryFocalCrossentropy": (zero_or_one, unit, real),
+    "CategoricalCrossentropy": (one_hot, shares, real),
+    "CategoricalFocalCrossentropy": (one_hot, shares, real),
+    "SparseCategoricalCrossentropy": (classes, shares, real),
+    "SparseCategoricalFocalCrossentropy": (classes, shares, real),
+    "CategoricalGeneralizedCrossEntropy": (classes, shares, None),
+    "KLDivergence": (shares, shares, None),
+    # Where p - y log p does not cancel: float32 has no digits to compare then.
+    "Poisson": (whole(0, 2), numbers(0.5, 4.0), None),
+    "Hinge": (signs, real, None),
+    "SquaredHinge": (signs, real, None),
+    "CategoricalHinge": (one_hot, real, None),
+    "Dice": (zero_or_one, unit, None),
+    "Tversky": (zero_or_one, unit, None),
+    "Circle": (classes, vectors, None),
+    "CTC": (whole(1, 3, (ROWS, 2)), numbers(-5.0, 5.0, (ROWS, 5, COLUMNS)), None),
+}
+
+
+@st.composite
+def generated(draw, loss):
+    labels, predictions, logits = STRATEGIES[loss]
+    config = {}
+    if logits is not None and draw(st.booleans()):
+        predictions, config = logits, {"from_logits": True}
+    y_pred = draw(predictions)
+    if loss == "Circle":  # rows of length one, as the loss expects them
+        y_pred = y_pred / np.linalg.norm(y_pred, axis=-1, keepdims=True)
+    weights = numbers(0.0, 4.0, (ROWS,))
+    weighted = loss not in ("Dice", "Tversky") and draw(st.booleans())
+    return cases.Case(
+        loss,
+        "generated",
+        "generated",
+        draw(labels),
+        y_pred,
+        config,
+        sample_weight=draw(weights) if weighted else None,
+        dtype=draw(st.sampled_from(("float32", "float64"))),
+        reduction=draw(st.sampled_from(("sum_over_batch_size", "sum", "none"))),
+    )
+
+
+def test_every_loss_has_strategies():
+    assert set(STRATEGIES) == set(cases.HANDWRITTEN)
+
+
+def test_a_planted_bug_is_found(monkeypatch):
+    plant(monkeypatch, "MeanSquaredError", call=half_the_error)
+    with pytest.raises(AssertionError, match="ours is wrong"):
+        test_generated_cases_agree("MeanSquaredError")
+
+
+@pytest.mark.parametrize("loss", STRATEGIES)
+def test_generated_cases_agree(loss):
+    @settings(
+        max_examples=30,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(generated(loss))
+    def assert_agrees(case):
+        failures = [
+            failure.text()
+            for failure in check.check([case]).failures
+            if failure.aspect != "ledger"  # one case need not show what a ledger says
+        ]
+        assert not failures, "\n\n".join(failures) + f"\nKeras {compat.VERSION}"
+
+    assert_agrees()

@@ -1,0 +1,410 @@
+"""Environments, upgrades, bisection and the page of versions."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import versions_page
+
+from keras_losses_ref import cli
+from keras_losses_ref.conformance import cases, evaluate
+from keras_losses_ref.conformance.parity import (
+    ParityError,
+    bisect,
+    diff,
+    record_file,
+    upgrade,
+    venvs,
+)
+
+CASE = "huber/documented[float32,sum_over_batch_size,eager]"
+
+
+# --- environments ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def build_options(tmp_path):
+    return venvs.BuildOptions(cache=str(tmp_path / "cache"), installer="pip")
+
+
+@pytest.fixture
+def resolved(monkeypatch):
+    """Resolve without an index: every name with the versions asked for."""
+    brings = {"tensorflow-cpu": ["keras==3.15.1", "numpy==2.0.0"]}
+
+    def resolve(lines, build_options, *options):
+        lock = {venvs.name_of(line): line for line in lines}
+        if "--no-deps" not in options:
+            for line in lines:
+                for more in brings.get(venvs.name_of(line), ()):
+                    lock.setdefault(venvs.name_of(more), more)
+        return lock
+
+    monkeypatch.setattr(venvs, "_resolve", resolve)
+
+
+@pytest.fixture
+def installs(monkeypatch):
+    """The commands that would have installed something."""
+    commands = []
+    monkeypatch.setattr(venvs, "run_command", lambda c, **_: commands.append(c) or "")
+    return commands
+
+
+def test_what_the_words_bring(build_options, resolved, installs):
+    built = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
+    assert built.version("keras") == "3.15.1" and not built.variables
+    nightly = venvs.build(["tensorflow-cpu==2.21.0", "keras-nightly==9"], build_options)
+    assert "keras" not in nightly.lock  # both own one folder
+    assert nightly.version(*venvs.KERASES) == "9"
+    words = ["tensorflow-cpu==2.21.0", "tf_keras==2.21.0", "SOME_NAME=value"]
+    legacy = venvs.build(words, build_options)
+    assert legacy.variables == {"TF_USE_LEGACY_KERAS": "1", "SOME_NAME": "value"}
+    assert legacy.lock["tf-keras"] == "tf_keras==2.21.0"
+    assert "tensorflow" not in legacy.lock  # a second one, which tf_keras asks for
+    between = venvs.build(
+        ["tensorflow-cpu==2.21.0"], build_options, keras_of={"keras": "keras==3.4.1"}
+    )
+    assert between.version("keras") == "3.4.1"
+    assert between.version("tensorflow-cpu") == "2.21.0"
+    with pytest.raises(ParityError, match="no requirements"):
+        venvs.build(["TF_USE_LEGACY_KERAS=1"], build_options)
+
+
+def test_a_keras_that_tensorflow_does_not_want(build_options, installs, monkeypatch):
+    def resolve(lines, build_options, *options):
+        if len(lines) == 2:
+            raise ParityError("tensorflow-cpu==2.21.0 wants keras>=3.12.0")
+        brings = {
+            "keras==3.0.5": ["keras==3.0.5", "dm-tree==0.1.8", "numpy==2.9.9"],
+            "tensorflow-cpu==2.21.0": [*lines, "keras==3.15.1", "numpy==2.0.0"],
+        }
+        return {venvs.name_of(line): line for line in brings[lines[0]]}
+
+    monkeypatch.setattr(venvs, "_resolve", resolve)
+    built = venvs.build(["tensorflow-cpu==2.21.0", "keras==3.0.5"], build_options)
+    assert sorted(built.lock.values()) == [
+        "dm-tree==0.1.8",
+        "keras==3.0.5",
+        "numpy==2.0.0",
+        "tensorflow-cpu==2.21.0",
+    ]
+
+
+def test_a_lock_is_built_once(build_options, resolved, installs):
+    first = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
+    number = len(installs)
+    assert number > 0
+    again = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
+    assert again == first and len(installs) == number
+    venvs.build(["tensorflow-cpu==2.20.0"], build_options)
+    assert len(installs) > number
+
+
+def test_a_killed_build_is_built_again(build_options, resolved, installs, monkeypatch):
+    def killed(command, **_):
+        folder = command[-1] if "venv" in command else None
+        if folder:
+            with open(os.path.join(folder, "half"), "w"):
+                pass
+            return ""
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(venvs, "run_command", killed)
+        with pytest.raises(KeyboardInterrupt):
+            venvs.build(["tensorflow-cpu==2.21.0"], build_options)
+    (folder,) = (f.path for f in os.scandir(build_options.folder) if f.is_dir())
+    assert os.path.exists(os.path.join(folder, "half"))
+    built = venvs.build(["tensorflow-cpu==2.21.0"], build_options)
+    assert installs and not os.path.exists(os.path.join(folder, "half"))
+    assert built.python.startswith(folder)
+
+
+def test_a_failed_install_names_the_side_and_the_last_words(
+    build_options, resolved, capsys
+):
+    words = ["no-such-package-of-klr @ file:///no/such/place.whl"] * 2
+    options = ["--cache", build_options.cache, "--installer", "pip"]
+    assert cli.main(["upgrade", *words, *options]) == cli.USAGE
+    said = capsys.readouterr().err
+    assert "keras-losses-ref: old" in said or "keras-losses-ref: new" in said
+    assert "place.whl" in said
+    for name in os.listdir(build_options.folder):
+        assert not os.path.exists(
+            os.path.join(build_options.folder, name, "whole.json")
+        )
+
+
+# --- upgrades -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Every environment is the one that the tests run in."""
+
+    def build(words, build_options, on_progress=lambda what: None, keras_of=None):
+        variables = {k: v for k, v in os.environ.items() if k == "TF_USE_LEGACY_KERAS"}
+        lock = {venvs.name_of(word): word for word in words}
+        return venvs.Environment(sys.executable, lock, variables)
+
+    monkeypatch.setattr(venvs, "build", build)
+
+
+def test_an_environment_against_itself(here, tmp_path, capsys):
+    kept = str(tmp_path / "kept")
+    arguments = ["upgrade", "tensorflow==1", "tensorflow==1", "--case", CASE]
+    assert cli.main([*arguments, "--keep", kept]) == cli.OK
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith("same: ")
+    assert "old: done" in err and "new: done" in err
+    old, new = (
+        record_file.load(os.path.join(kept, f"{s}.json")) for s in ("old", "new")
+    )
+    assert old == new and f"keras:{CASE}" in old.answers
+
+
+def test_a_child_that_fails_says_why(here, build_options):
+    built = venvs.build(["x"], build_options)
+    with (
+        upgrade.RecordRunner() as children,
+        pytest.raises(ParityError, match="boom"),
+    ):
+        children.run(built, ["-c", "import sys; sys.exit('boom')"])
+
+
+# --- bisection ------------------------------------------------------------------------
+
+RELEASES = [f"3.{minor}.0" for minor in range(12)]
+
+
+@pytest.fixture
+def history(monkeypatch, here):
+    """Kerases 3.0 to 3.11; from `history["since"]` on the answer is another."""
+    history = {"since": 7, "broken": (), "asked": []}
+    answer = {"loss": "Huber", "value": 1.0, "dtype": "float32", "matches": {}}
+
+    def record(self, environment, options=(), say=None):
+        release = environment.lock["keras"].partition("==")[2]
+        history["asked"].append(release)
+        if release in history["broken"]:
+            raise ParityError(f"{release} does not import")
+        value = 1.0 if RELEASES.index(release) < history["since"] else 2.0
+        answers = {f"keras:{CASE}": {**answer, "value": value}}
+        versions_ = {"keras": release, "tensorflow": "2", "keras_package": "keras"}
+        return record_file.Record(answers, versions_)
+
+    monkeypatch.setattr(upgrade.RecordRunner, "record", record)
+    monkeypatch.setattr(bisect, "_listed", lambda package, build_options: RELEASES)
+    monkeypatch.setattr(bisect, "_shortest", lambda *_: ("code", ("1.0", "2.0")))
+    return history
+
+
+@pytest.mark.parametrize("since", range(1, 12))
+def test_the_first_release_is_found(history, build_options, since):
+    history["since"] = since
+    words = ["tensorflow==2 keras==3.0.0", "tensorflow==2 keras==3.11.0"]
+    found = bisect.bisect(CASE, *words, build_options)
+    assert (found.before, found.release) == (RELEASES[since - 1], RELEASES[since])
+    assert (found.change.old, found.change.new) == (1.0, 2.0)
+    assert len(history["asked"]) <= 6
+    assert f"changed in keras {RELEASES[since]}" in found.text()
+
+
+def test_a_release_that_does_not_run_is_passed_over(history, build_options):
+    history["broken"] = ("3.5.0", "3.6.0")
+    words = ["tensorflow==2 keras==3.0.0", "tensorflow==2 keras==3.11.0"]
+    found = bisect.bisect(CASE, *words, build_options)
+    assert (found.before, found.release) == ("3.4.0", "3.7.0")
+    assert dict(found.skipped).keys() == {"3.5.0", "3.6.0"}
+    assert "3.6.0 was passed over" in found.text()
+
+
+@pytest.mark.parametrize(
+    "identifier, old, new, says",
+    [
+        (CASE, "keras==3.0.0", "keras==3.4.0", "the same answer"),
+        (CASE, "keras==3.4.0", "keras==3.0.0", "older one first"),
+        (CASE, "keras==3.0.0", "keras==9.9.9", "no such release"),
+        (CASE, "keras==3.0.0 numpy==1", "keras==3.4.0 numpy==2", "one package"),
+        (CASE, "keras==3.0.0", "tf_keras==3.4.0", "one package"),
+        ("huber/none", "keras==3.0.0", "keras==3.4.0", "no case has this id"),
+    ],
+)
+def test_what_cannot_be_searched(history, capsys, identifier, old, new, says):
+    words = [f"tensorflow==2 {old}", f"tensorflow==2 {new}"]
+    assert cli.main(["bisect", identifier, *words]) == cli.USAGE
+    assert says in capsys.readouterr().err
+
+
+def printed(code):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})
+    return out.getvalue().strip()
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        CASE,
+        "huber/documented[float64,sum_over_batch_size,eager]",
+        "mean_squared_error/element_weight_some_masked[float32,sum,eager]",
+        "categorical_crossentropy/documented[float32,none,eager]",
+        "sparse_categorical_crossentropy/documented[float32,sum_over_batch_size,graph]",
+    ],
+)
+def test_snippet_runs_and_prints_the_answer(identifier):
+    (case,) = [case for case in cases.corpus(full=True) if case.id == identifier]
+    ((_, outcome),) = evaluate.evaluate([case], "keras")
+    for aspect in ("value", "gradient"):
+        code = bisect._code(case, aspect)
+        assert code.count("\n") < 10
+        text = printed(code).split("(")[-1].replace("[", " ").replace("]", " ")
+        numbers = [float(n) for n in text.split(", shape")[0].split() if n[-1].isdigit()
+                   or n[-1] == "."]  # fmt: skip
+        want = np.ravel(getattr(outcome, aspect))
+        if case.path == "eager":
+            np.testing.assert_allclose(numbers, want, rtol=1e-5, atol=1e-7)
+
+
+def test_a_snippet_is_shrunk(here, build_options):
+    """Between a Keras and one whose Huber doubles, one element shows it."""
+    (case,) = [case for case in cases.corpus() if case.id == CASE]
+    change = diff.Change(f"keras:{CASE}", "Huber", "value", "semantic", 1.0, 2.0)
+    built = venvs.build(["x"], build_options)
+
+    class RecordRunner:
+        def run(self, environment, arguments):
+            with open(arguments[-1]) as file:
+                codes = json.load(file)
+            said = [printed(code) for code in codes]
+            if environment is not built:  # the other Keras
+                said = [str(2 * float(text)) for text in said]
+            return "\n" + json.dumps(said)
+
+    other = dataclasses.replace(built, variables={"OTHER": "1"})
+    code, prints = bisect._shortest(change, RecordRunner(), [built, other])
+    assert float(prints[1]) == pytest.approx(2 * float(prints[0]))
+    assert len(code) < len(bisect._code(case, "value"))
+    assert code.count("[[") == 2 and "], [" not in code  # one row is left
+    assert printed(code) == prints[0]
+
+
+def test_bisect_alone_loads_no_tensorflow():
+    tools = os.path.dirname(versions_page.__file__)
+    code = (
+        f"import sys; sys.path.append({tools!r})\n"
+        "from keras_losses_ref.conformance.parity import bisect\n"
+        "import versions_page\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- the page of versions -------------------------------------------------------------
+
+
+def checked(keras, **verdicts):
+    """The JSON of a check with one result for each of `verdicts`."""
+    results = []
+    for loss, (verdict, ledger) in verdicts.items():
+        gone = verdict == "absent"
+        answer = {"absent": "no such loss"} if gone else 1.0
+        results.append({"id": f"{loss}/x", "loss": loss, "aspect": "value",
+                        "verdict": "agree" if gone else verdict, "ledger": ledger,
+                        "ours": 1.0, "keras": answer, "oracle": 1.0})  # fmt: skip
+    environment = {"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
+    return {
+        "environment": environment,
+        "verdict": "conforms",
+        "counts": {},
+        "coverage": {loss: {"cases": 1} for loss in verdicts},
+        "results": results,
+    }
+
+
+def test_the_page_of_versions(tmp_path):
+    folder = tmp_path / "versions"
+    runs = {
+        "new": checked("3.15.1", Huber=("agree", None), Dice=("ledger", "dice-swaps")),
+        "old": checked("3.4.1", Huber=("unexplained", None), Dice=("absent", None)),
+    }
+    for name, document in runs.items():
+        found = tmp_path / "check.json"
+        found.write_text(json.dumps(document))
+        versions_page.main(["add", str(folder), name, str(found)])
+    versions_page.main(["page", str(folder)])
+    rows = (folder / "README.md").read_text().splitlines()
+    start = rows.index("| Keras | 3.4.1 | 3.15.1 |")
+    assert rows[start + 2 : start + 6] == [
+        "| TensorFlow | [2.21.0](old.json) | [2.21.0](new.json) |",
+        "| verdict | conforms | conforms |",
+        "| `Dice` | - | 1 |",
+        "| `Huber` | **!** | . |",
+    ]
+    assert "| 1 | `dice-swaps` |" in rows
+    failed = json.loads((folder / "old.json").read_text())["failed"]
+    assert failed == [{"id": "Huber/x", "aspect": "value", "verdict": "unexplained"}]
+
+
+def compared(old, new, *found):
+    """The JSON of a comparison with one change for each of `found`."""
+    changes_ = [
+        {"id": identifier, "implementation": identifier.partition(":")[0],
+         "aspect": aspect, "kind": kind, "explained_by": why,
+         "of_interface": "[" not in identifier}
+        for identifier, aspect, kind, why in found
+    ]  # fmt: skip
+    sides = [{"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
+             for keras in (old, new)]  # fmt: skip
+    return {
+        "old": sides[0], "new": sides[1], "counts": {"same": 7}, "changes": changes_,
+    }  # fmt: skip
+
+
+def test_the_page_says_what_changed(tmp_path):
+    folder = tmp_path / "versions"
+    found = (
+        ("keras:huber/a[x] value", "value", "semantic", "huber-b, huber-a"),
+        ("keras:huber/b[x] value", "value", "semantic", "host-rules"),
+        ("keras:huber/c[x] value", "value", "semantic", None),
+        ("ours:huber/d[x] value", "value", "semantic", None),
+        ("keras:huber/e[x] value", "value", "rounding", None),
+        ("keras:Huber default of delta", "default of delta", "semantic", None),
+        ("keras:Dice public name", "public name", "added", None),
+    )
+    steps = {"b": compared("3.4.1", "3.15.1", *found), "a": compared("3.0.5", "3.4.1")}
+    for document in steps.values():
+        path = tmp_path / "compare.json"
+        path.write_text(json.dumps(document))
+        versions_page.main(["change", str(folder), str(path)])
+    name = "changes/tf2.21.0-keras3.4.1..tf2.21.0-keras3.15.1.json"
+    kept = json.loads((folder / name).read_text())
+    assert kept["unexplained"] == ["keras:huber/c[x] value", "ours:huber/d[x] value"]
+    versions_page.main(["page", str(folder)])
+    rows = (folder / "README.md").read_text().splitlines()
+    start = next(i for i, row in enumerate(rows) if row.startswith("|---|---|---:|"))
+    assert "| 3.0.5 -> 3.4.1 | 7 | 0 | 0 | 0 | 0 | 0 |  |  |" in rows[start + 1]
+    assert rows[start + 2] == (
+        f"| [2.21.0]({name}) | 3.4.1 -> 3.15.1 | 7 | 1 | 1 | 1 | 1 | 1 | + `Dice` "
+        "| 1 2 |"
+    )
+    assert "| 2 | `huber-b` |" in rows
+
+
+def test_the_page_is_up_to_date():
+    folder = Path(__file__).parents[2] / "docs" / "versions"
+    if not (folder / "README.md").exists():
+        pytest.skip("docs/versions has not been generated: nox -s versions")
+    assert versions_page.page(folder) == (folder / "README.md").read_text(
+        encoding="utf-8"
+    )
