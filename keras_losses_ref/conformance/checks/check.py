@@ -79,7 +79,10 @@ class CheckResult:
             if self.remedy:
                 lines.append(f"  change: {self.remedy}")
             if self.hides:
-                lines.append(f"  not asked because of it: {', '.join(self.hides)}")
+                named = ", ".join(self.hides[:8])
+                more = len(self.hides) - 8
+                named += f" and {more} more" if more > 0 else ""
+                lines.append(f"  not asked because of it: {named}")
         elif self.message:
             lines[0] += f"  {self.message}"
         return "\n".join(lines)
@@ -203,7 +206,14 @@ def describe(error):
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         path = frame.filename.replace("\\", "/")
-        foreign = ("/tensorflow/", "/keras/", "/tf_keras/", "/conformance/", "/tmp/")
+        foreign = (
+            "/lib/python",
+            "/tensorflow/",
+            "/keras/",
+            "/tf_keras/",
+            "/conformance/",
+            "/tmp/",
+        )
         if "site-packages" not in path and not any(f in path for f in foreign):
             where = f" (line {frame.lineno} of {path.rsplit('/', 1)[-1]})"
     return f"raises {type(error).__name__}: {text[:300]}{where}"

@@ -52,7 +52,7 @@ def runs(subject):
                 f"{', '.join(missing)} a default; on the command line add "
                 f"--with {' --with '.join(f'{argument}=...' for argument in missing)}."
             )
-        raise CheckFailed(subject.build_problem, fix=fix)
+        raise CheckFailed(f"{name}() {subject.build_problem}", fix=fix)
     if subject.problem is not None:
         raise CheckFailed(subject.problem)
     return f"domain {subject.domain.name!r}, {subject.domain_reason}"
@@ -523,10 +523,10 @@ def name_finds_the_loss(subject):
         "keras",
         "tf_keras",
     )
-    if foreign and name == getattr(found, "__name__", None):
-        raise CheckSkipped("not registered", root="registered_for_loading")
     if foreign and compat.GENERATION == 3:
         raise CheckSkipped("Keras 3 looks up names among its own losses only")
+    if foreign and name == getattr(found, "__name__", None):
+        raise CheckSkipped("not registered", root="registered_for_loading")
     if not subject.is_function and any(
         p.default is p.empty for p in subject.parameters.values()
     ):

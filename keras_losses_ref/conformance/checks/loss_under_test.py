@@ -77,6 +77,8 @@ class LossUnderTest:
             )
         #: What each check has found so far, and the checks that were asked for.
         self.results, self.asked = {}, None
+        #: The exception's class, where `problem` is not None.
+        self.problem_type = None
         self._asked_domain = domain or self.declares.get("domain")
         if isinstance(self._asked_domain, str) and (
             self._asked_domain not in domains.DOMAINS
@@ -84,7 +86,7 @@ class LossUnderTest:
             raise ValueError(
                 f"Unknown domain: {self._asked_domain!r}. Expected one of "
                 f"{', '.join(domains.DOMAINS)}, or a function (rng, n) -> "
-                "(y_true, y_pred)."
+                "(y_true, y_pred); on the command line my_module:draw."
             )
 
     # What it is
@@ -248,7 +250,8 @@ class LossUnderTest:
         try:
             self.loss  # noqa: B018 (may raise)
         except Exception as error:
-            return f"{self.name}() {describe(error)}"
+            self.problem_type = type(error).__name__
+            return describe(error)
         return None
 
     @functools.cached_property
@@ -260,6 +263,7 @@ class LossUnderTest:
             self.domain  # noqa: B018 (may raise)
             self.values(*self.sample)
         except Exception as error:
+            self.problem_type = type(error).__name__
             return describe(error)
         return None
 

@@ -51,7 +51,7 @@ def check_loss(
                         "distances", "sequence", "boxes", "boxes_xywh", "ranking",
                         "ranking_padded", "ranking_masked", "pairs", "packed_mask",
                         "depth", or a function `(rng, n) -> (y_true, y_pred)`, or a
-                        `Domain`; without it one is guessed, and named in the report.
+                        `Domain`; without it one is guessed, and named in the report;
                         y_true and y_pred may be dicts, lists or tuples of arrays
     oracle              a function of NumPy arrays y_true and y_pred that returns the
                         values per sample
@@ -213,7 +213,7 @@ def _environment(subject):
         "subject": subject.name,
         "domain": None if subject.problem else subject.domain.name,
         "domain_chosen": None if subject.problem else subject.domain_reason,
-        "not_checked": [] if subject.problem else subject.not_checked,
+        "not_checked": "" if subject.problem else ", ".join(subject.not_checked),
     }
 
 
