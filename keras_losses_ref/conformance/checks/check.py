@@ -75,7 +75,7 @@ class CheckResult:
             lines[0] += f"  {self.severity}"
             lines += [f"  {line}" for line in self.message.splitlines()]
             if self.law:
-                lines.append(f"  law: {self.law}")
+                lines.append(f"  check: {self.law}")
             if self.remedy:
                 lines.append(f"  change: {self.remedy}")
             if self.hides:
