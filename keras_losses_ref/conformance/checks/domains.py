@@ -5,6 +5,8 @@ from typing import Callable, Optional
 
 import numpy as np
 
+from keras_losses_ref.conformance import inputs
+
 #: The number of samples in a batch, the length of a vector, the number of classes:
 #: all different, so that a loss that confuses two axes cannot get away with it.
 SAMPLES, LENGTH, CLASSES = 8, 3, 5
@@ -221,69 +223,48 @@ def _sequence_edges(rng, n):
     return [("logits of 30", y_true, 30.0 * np.sign(y_pred))]
 
 
+def _domain(name, sample, perfect, edges):
+    facts = inputs.DOMAINS[name]
+    return Domain(
+        name,
+        sample,
+        perfect,
+        edges,
+        facts.predicts,
+        facts.elementwise,
+        facts.labels,
+    )
+
+
 #: Every domain by name, in the order in which they are tried.
 DOMAINS = {
-    domain.name: domain
-    for domain in [
-        Domain("real", _real, np.array, _real_edges, elementwise=True),
-        Domain("positive", _positive, np.array, _positive_edges, elementwise=True),
-        Domain("indices", _indices, one_hot, _index_edges, "probabilities", False,
-               "indices"),
-        Domain("binary", _binary, np.array, _probability_edges(_binary),
-               "probabilities", True),
-        Domain("one_hot", _one_hot, np.array, _probability_edges(_one_hot),
-               "probabilities"),
-        Domain("signs", _signs, np.array, _signs_edges, elementwise=True),
-        Domain("embeddings", _embeddings, None, _embeddings_edges, labels="indices"),
-        Domain("sequence", _sequence, None, _sequence_edges, "logits", False,
-               "indices"),
-        Domain("segmentation", _segmentation, np.array, _segmentation_edges,
-               "probabilities"),
-        Domain("binary_logits", _binary_logits, lambda y: 100.0 * _signs_of(y),
-               _logit_edges(_binary_logits, _signs_of), "logits", True),
-        Domain("logits", _logits, lambda y: 100.0 * _signs_of(y),
-               _logit_edges(_logits, _signs_of), "logits"),
-        Domain("index_logits", _index_logits, lambda y: 100.0 * _signs_of_index(y),
-               _logit_edges(_index_logits, _signs_of_index), "logits", False,
-               "indices"),
-        Domain("probabilities", _probabilities, np.array,
-               _probability_edges(_probabilities), "probabilities"),
-        Domain("distances", _distances, None, _distances_edges, "distances"),
-    ]
+    name: _domain(name, *draws)
+    for name, *draws in (
+        ("real", _real, np.array, _real_edges),
+        ("positive", _positive, np.array, _positive_edges),
+        ("indices", _indices, one_hot, _index_edges),
+        ("binary", _binary, np.array, _probability_edges(_binary)),
+        ("one_hot", _one_hot, np.array, _probability_edges(_one_hot)),
+        ("signs", _signs, np.array, _signs_edges),
+        ("embeddings", _embeddings, None, _embeddings_edges),
+        ("sequence", _sequence, None, _sequence_edges),
+        ("segmentation", _segmentation, np.array, _segmentation_edges),
+        ("binary_logits", _binary_logits, lambda y: 100.0 * _signs_of(y),
+         _logit_edges(_binary_logits, _signs_of)),
+        ("logits", _logits, lambda y: 100.0 * _signs_of(y),
+         _logit_edges(_logits, _signs_of)),
+        ("index_logits", _index_logits, lambda y: 100.0 * _signs_of_index(y),
+         _logit_edges(_index_logits, _signs_of_index)),
+        ("probabilities", _probabilities, np.array, _probability_edges(_probabilities)),
+        ("distances", _distances, None, _distances_edges),
+    )
 }  # fmt: skip
-
-#: What a name says about the domain: the first fragment found in the loss's name
-#: wins. The second entry counts where the loss takes logits.
-HINTS = [
-    ("ctc", "sequence", "sequence"),
-    ("sparse", "indices", "index_logits"),
-    ("categoricalhinge", "logits", "logits"),
-    ("hinge", "signs", "signs"),
-    ("binary", "binary", "binary_logits"),
-    ("bce", "binary", "binary_logits"),
-    ("categorical", "one_hot", "logits"),
-    ("kldiv", "probabilities", "probabilities"),
-    ("poisson", "positive", "positive"),
-    ("logarithmic", "positive", "positive"),
-    ("percentage", "positive", "positive"),
-    ("dice", "segmentation", "segmentation"),
-    ("tversky", "segmentation", "segmentation"),
-    ("jaccard", "segmentation", "segmentation"),
-    ("iou", "segmentation", "segmentation"),
-    ("circle", "embeddings", "embeddings"),
-    ("triplet", "embeddings", "embeddings"),
-    ("contrastive", "distances", "distances"),
-    ("focal", "binary", "binary_logits"),
-]
 
 
 def hint(name, from_logits):
     """The domain that the name of a loss suggests, or None."""
-    name = name.lower().replace("_", "").replace(" ", "")
-    for fragment, probabilities, logits in HINTS:
-        if fragment in name:
-            return DOMAINS[logits if from_logits else probabilities]
-    return None
+    suggested = inputs.hint(name, from_logits)
+    return None if suggested is None else DOMAINS[suggested]
 
 
 def custom(sample):
