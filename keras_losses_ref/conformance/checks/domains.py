@@ -5,6 +5,7 @@ from typing import Callable, Optional
 
 import numpy as np
 
+from keras_losses_ref.conformance import inputs
 from keras_losses_ref.conformance.checks import structures
 
 #: The number of samples in a batch, the length of a vector, the number of classes:
@@ -365,110 +366,76 @@ def _depth_edges(rng, n):
     ]
 
 
+def _domain(name, sample, perfect, edges, more=None):
+    facts = inputs.DOMAINS[name]
+    low, high = {"probabilities": (0.0, 1.0), "distances": (0.0, None)}.get(
+        facts.predicts, (None, None)
+    )
+    how = {"low": low, "high": high, **(more or {})}
+    return Domain(
+        name,
+        sample,
+        perfect,
+        edges,
+        facts.predicts,
+        facts.elementwise,
+        facts.labels,
+        **how,
+    )
+
+
 #: Every domain by name, in the order in which they are tried.
 DOMAINS = {
-    domain.name: domain
-    for domain in [
-        Domain("real", _real, np.array, _real_edges, elementwise=True),
-        Domain("positive", _positive, np.array, _positive_edges, elementwise=True,
-               low=0.0),
-        Domain("indices", _indices, one_hot, _index_edges, "probabilities", False,
-               "indices", 0.0, 1.0),
-        Domain("binary", _binary, np.array, _probability_edges(_binary),
-               "probabilities", True, low=0.0, high=1.0),
-        Domain("one_hot", _one_hot, np.array, _probability_edges(_one_hot),
-               "probabilities", low=0.0, high=1.0),
-        Domain("signs", _signs, np.array, _signs_edges, elementwise=True),
-        Domain("embeddings", _embeddings, None, _embeddings_edges, labels="indices"),
-        Domain("sequence", _sequence, None, _sequence_edges, "logits", False,
-               "indices"),
-        Domain("segmentation", _segmentation, np.array, _segmentation_edges,
-               "probabilities", low=0.0, high=1.0),
-        Domain("binary_logits", _binary_logits, lambda y: 100.0 * _signs_of(y),
-               _logit_edges(_binary_logits, _signs_of), "logits", True),
-        Domain("logits", _logits, lambda y: 100.0 * _signs_of(y),
-               _logit_edges(_logits, _signs_of), "logits"),
-        Domain("index_logits", _index_logits, lambda y: 100.0 * _signs_of_index(y),
-               _logit_edges(_index_logits, _signs_of_index), "logits", False,
-               "indices"),
-        Domain("probabilities", _probabilities, np.array,
-               _probability_edges(_probabilities), "probabilities", low=0.0, high=1.0),
-        Domain("distances", _distances, None, _distances_edges, "distances", low=0.0),
+    name: _domain(name, *draws)
+    for name, *draws in (
+        ("real", _real, np.array, _real_edges),
+        ("positive", _positive, np.array, _positive_edges, {"low": 0.0}),
+        ("indices", _indices, one_hot, _index_edges),
+        ("binary", _binary, np.array, _probability_edges(_binary)),
+        ("one_hot", _one_hot, np.array, _probability_edges(_one_hot)),
+        ("signs", _signs, np.array, _signs_edges),
+        ("embeddings", _embeddings, None, _embeddings_edges),
+        ("sequence", _sequence, None, _sequence_edges),
+        ("segmentation", _segmentation, np.array, _segmentation_edges),
+        ("binary_logits", _binary_logits, lambda y: 100.0 * _signs_of(y),
+         _logit_edges(_binary_logits, _signs_of)),
+        ("logits", _logits, lambda y: 100.0 * _signs_of(y),
+         _logit_edges(_logits, _signs_of)),
+        ("index_logits", _index_logits, lambda y: 100.0 * _signs_of_index(y),
+         _logit_edges(_index_logits, _signs_of_index)),
+        ("probabilities", _probabilities, np.array, _probability_edges(_probabilities)),
+        ("distances", _distances, None, _distances_edges),
         # What no values can tell from the domains above: by name only.
-        Domain("boxes", _boxes, np.array,
-               _box_edges(_boxes, 1000.0, lambda y: np.tile(y[..., :2], 2))),
-        Domain("boxes_xywh", _boxes_xywh, np.array,
-               _box_edges(_boxes_xywh, np.array([1000.0, 1000.0, 0.0, 0.0]),
-                          lambda y: y * [1.0, 1.0, 0.0, 0.0])),
-        Domain("ranking", _ranking, None,
-               _ranking_edges(_ranking, np.zeros_like), ranked=True),
-        Domain("ranking_padded", _ranking_padded, None,
-               _ranking_edges(_ranking_padded, lambda y: np.minimum(y, 0.0)),
-               ignored=lambda y: y < 0, ranked=True),
-        Domain("ranking_masked", _ranking_masked, None,
-               _ranking_edges(_ranking_masked,
-                              lambda y: {**y, "labels": np.zeros_like(y["labels"])}),
-               ignored=lambda y: ~y["mask"], ranked=True),
-        Domain("pairs", _pairs, np.array, _pairs_edges, elementwise=False, pairs=True),
-        Domain("packed_mask", _packed_mask, lambda y: np.split(y, 2, axis=-1)[0],
-               _packed_edges, ignored=lambda y: np.split(y, 2, axis=-1)[1] == 0),
-        Domain("depth", _depth, None, _depth_edges, low=0.0,
-               ignored=lambda y: y == 0),
-    ]
+        ("boxes", _boxes, np.array,
+         _box_edges(_boxes, 1000.0, lambda y: np.tile(y[..., :2], 2))),
+        ("boxes_xywh", _boxes_xywh, np.array,
+         _box_edges(_boxes_xywh, np.array([1000.0, 1000.0, 0.0, 0.0]),
+                    lambda y: y * [1.0, 1.0, 0.0, 0.0])),
+        ("ranking", _ranking, None, _ranking_edges(_ranking, np.zeros_like),
+         {"ranked": True}),
+        ("ranking_padded", _ranking_padded, None,
+         _ranking_edges(_ranking_padded, lambda y: np.minimum(y, 0.0)),
+         {"ranked": True, "ignored": lambda y: y < 0}),
+        ("ranking_masked", _ranking_masked, None,
+         _ranking_edges(_ranking_masked,
+                        lambda y: {**y, "labels": np.zeros_like(y["labels"])}),
+         {"ranked": True, "ignored": lambda y: ~y["mask"]}),
+        ("pairs", _pairs, np.array, _pairs_edges, {"pairs": True}),
+        ("packed_mask", _packed_mask, lambda y: np.split(y, 2, axis=-1)[0],
+         _packed_edges, {"ignored": lambda y: np.split(y, 2, axis=-1)[1] == 0}),
+        ("depth", _depth, None, _depth_edges,
+         {"low": 0.0, "ignored": lambda y: y == 0}),
+    )
 }  # fmt: skip
 
 #: The domains that are tried out where no name helps, in this order.
 TRIED = tuple(DOMAINS)[: tuple(DOMAINS).index("boxes")]
 
-#: What a name says about the domain: the first fragment found in the loss's name
-#: wins. The second entry counts where the loss takes logits.
-HINTS = [
-    ("ctc", "sequence", "sequence"),
-    ("pairwise", "ranking", "ranking"),
-    ("listwise", "ranking", "ranking"),
-    ("listmle", "ranking", "ranking"),
-    ("ranking", "ranking", "ranking"),
-    ("ndcg", "ranking", "ranking"),
-    ("giou", "boxes", "boxes"),
-    ("ciou", "boxes", "boxes"),
-    ("diou", "boxes", "boxes"),
-    ("simclr", "pairs", "pairs"),
-    ("ntxent", "pairs", "pairs"),
-    ("simsiam", "pairs", "pairs"),
-    ("byol", "pairs", "pairs"),
-    ("barlow", "pairs", "pairs"),
-    ("vicreg", "pairs", "pairs"),
-    ("depth", "depth", "depth"),
-    ("silog", "depth", "depth"),
-    ("scaleinvariant", "depth", "depth"),
-    ("sparse", "indices", "index_logits"),
-    ("categoricalhinge", "logits", "logits"),
-    ("hinge", "signs", "signs"),
-    ("binary", "binary", "binary_logits"),
-    ("bce", "binary", "binary_logits"),
-    ("categorical", "one_hot", "logits"),
-    ("kldiv", "probabilities", "probabilities"),
-    ("poisson", "positive", "positive"),
-    ("logarithmic", "positive", "positive"),
-    ("percentage", "positive", "positive"),
-    ("dice", "segmentation", "segmentation"),
-    ("tversky", "segmentation", "segmentation"),
-    ("jaccard", "segmentation", "segmentation"),
-    ("iou", "segmentation", "segmentation"),
-    ("circle", "embeddings", "embeddings"),
-    ("triplet", "embeddings", "embeddings"),
-    ("contrastive", "distances", "distances"),
-    ("focal", "binary", "binary_logits"),
-]
-
 
 def hint(name, from_logits):
     """The domain that the name of a loss suggests, or None."""
-    name = name.lower().replace("_", "").replace(" ", "")
-    for fragment, probabilities, logits in HINTS:
-        if fragment in name:
-            return DOMAINS[logits if from_logits else probabilities]
-    return None
+    suggested = inputs.hint(name, from_logits)
+    return None if suggested is None else DOMAINS[suggested]
 
 
 def custom(sample):
