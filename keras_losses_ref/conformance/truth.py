@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_losses_ref import oracle
 from keras_losses_ref.conformance.cases.case import Case
+from keras_losses_ref.conformance.inputs import DOMAINS, LOSSES
 from keras_losses_ref.conformance.outcome import Outcome, refusal
 from keras_losses_ref.conformance.tolerance import round_to, spacing
 
@@ -22,13 +23,7 @@ IMPOSSIBLE = -math.log(1e-307)
 
 #: Losses whose y_true holds the indices of classes, which are never rounded.
 TAKES_INDICES = frozenset(
-    {
-        "CTC",
-        "CategoricalGeneralizedCrossEntropy",
-        "Circle",
-        "SparseCategoricalCrossentropy",
-        "SparseCategoricalFocalCrossentropy",
-    }
+    row.loss for row in LOSSES if DOMAINS[row.domain].labels == "indices"
 )
 
 
