@@ -76,7 +76,7 @@ def where(report):
     words = f"TensorFlow {env['tensorflow']}, {package} {env['keras']}, "
     words += " and ".join(devices)
     # What a loss of the user's own was asked with.
-    return f"{words}, domain {env['domain']}" if "domain" in env else words
+    return f"{words}, domain {env['domain']}" if env.get("domain") else words
 
 
 def rerun(verdict):
@@ -110,10 +110,24 @@ def verdict(report):
 
 def counted(report, loss=None, zeros=False):
     """How many results have each verdict, of all losses or of one, in words."""
-    return ", ".join(
+    words = ", ".join(
         f"{number} {_WORDS.get(name, name)}"
         for name, number in report.counts(loss).items()
         if number or zeros
+    )
+    missing = report.environment.get("not_checked") if loss is None else None
+    return f"{words}; ends not checked: {missing}" if missing else words
+
+
+def guessed(report):
+    """A line on the domain, where nobody has named it; "" where somebody has."""
+    env = report.environment
+    how = env.get("domain_chosen") or "as given"
+    if how == "as given":
+        return ""
+    return (
+        f"guess: domain {env['domain']}, {how}. If that is not what the loss takes, "
+        "name it: domain=... or --domain"
     )
 
 

@@ -11,6 +11,7 @@ from keras_losses_ref.conformance.report.summary import (
     counted,
     coverage,
     explained,
+    guessed,
     known,
     of_check,
     skips,
@@ -30,10 +31,17 @@ def render(report, everything=False, verbose=False):
 
 
 def _of_check_loss(report, everything):
-    """The verdict, then every result that is not simply passed."""
-    shown = [r for r in report.results if everything or r.verdict != "passed"]
-    lines = [verdict(report), *wrapped(counted(report), "  "), ""]
-    return "\n".join([*lines, *(result.text() for result in shown)]).rstrip() + "\n"
+    """The verdict, the guess if one was made, and what is not simply passed."""
+    shown = [r for r in report.results if everything or _says_something(r)]
+    lines = [verdict(report), *wrapped(counted(report), "  ")]
+    lines += wrapped(guessed(report), "  ") if guessed(report) else []
+    lines += ["", *(result.text() for result in shown)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _says_something(result):
+    """Not what passed, nor what is named under the check that it rests on."""
+    return result.verdict != "passed" and not (result.skipped and result.root)
 
 
 def _of_check(report, everything, verbose):
