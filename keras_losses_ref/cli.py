@@ -21,6 +21,12 @@ _EPILOG = (
 )
 
 
+_BISECT_EXAMPLE = (
+    "bisect 'mean_squared_error/no_weight_all_masked[float16,sum_over_batch_size,eager]"
+    "' keras==3.4.1 keras==3.15.1"
+)
+
+
 class UsageError(Exception):
     """What the user must change; printed in one line, exit code 2."""
 
@@ -306,8 +312,7 @@ def _add_parity_commands(commands):
     bisect = commands.add_parser(
         "bisect",
         help="the first release of Keras or TensorFlow that changed an answer",
-        epilog="for example: bisect 'huber/documented[float32,sum,eager]' keras==3.4.1 "
-        f"keras==3.15.1. {_EPILOG}",
+        epilog=f"for example: {_BISECT_EXAMPLE}. {_EPILOG}",
     )
     bisect.add_argument("id", metavar="ID", help="as compare prints it")
     bisect.add_argument("old", metavar="OLD", help=requirements)

@@ -65,34 +65,32 @@ def verdict(comparison):
 
 
 def counted(comparison):
-    """How much changed, and how much of it is known, in words."""
+    """How much changed, and how much of it is known, in a few lines."""
     counts = comparison.counts
     semantic = [c for c in comparison.changes if c.kind == diff.SEMANTIC]
     answers = [change for change in semantic if not change.is_api_change]
     rules = sum(change.explained_by in host_rules.BY_ID for change in answers)
     known = sum(change.explained_by is not None for change in answers) - rules
-    words = [
-        f"{len(answers)} answers changed ({known} as the ledger says, "
-        f"{rules} by a rule of the host, {len(answers) - known - rules} unexplained)",
-        f"{len(semantic) - len(answers)} arguments, defaults or errors changed",
-        f"{counts['removed']} names removed",
-        f"{counts['added']} added",
-        f"{counts['rounding']} answers moved by rounding",
-        f"{counts['same']} the same",
-        f"{comparison.alone} that only one side could be asked",
+    lines = [
+        f"{_many(len(answers), 'answer')} changed: {known} as the ledger says, "
+        f"{rules} by host rules, {len(answers) - known - rules} unexplained",
+        f"{len(semantic) - len(answers)} arguments, defaults or errors changed, "
+        f"{counts['removed']} names removed, {counts['added']} added",
+        f"{_many(counts['rounding'], 'answer')} moved by rounding, "
+        f"{counts['same']} the same, {comparison.alone} of one side alone",
     ]
     if comparison.accepted:
         taken = sum(
             change.is_breaking and diff.is_accepted(change, comparison.accepted)
             for change in comparison.changes
         )
-        words.append(f"{taken} accepted")
-    return ", ".join(words)
+        lines.append(f"{taken} accepted")
+    return lines
 
 
 def summary(comparison):
     """The verdict and the counts, in one line."""
-    return f"{verdict(comparison)}: {counted(comparison)}"
+    return f"{verdict(comparison)}: {'; '.join(counted(comparison))}"
 
 
 def own(comparison):
@@ -121,8 +119,11 @@ def losses(cause, most=_NAMES):
     """Which losses, and how many answers."""
     names = cause.losses
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    number = f"{cause.answers} answer{'s' * (cause.answers > 1)}"
-    return f"{', '.join(names[:most])}{more} ({number})"
+    return f"{', '.join(names[:most])}{more} ({_many(cause.answers, 'answer')})"
+
+
+def _many(number, word):
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def size(cause):
@@ -132,7 +133,7 @@ def size(cause):
         worst, median = causes.percent(cause.worst), causes.percent(cause.median)
         words.append(f"relative change {worst} at worst, {median} at the median")
     if cause.not_finite:
-        was = f"{cause.not_finite} answer{'s' * (cause.not_finite > 1)}"
+        was = _many(cause.not_finite, "answer")
         said = "NaN, infinite or of another shape on one side"
         words.append(f"{was} {'NaN or infinite before' * cause.became_finite or said}")
     return "; ".join(words)
@@ -192,7 +193,7 @@ def at(change):
 
 
 def _text(comparison):
-    lines = [verdict(comparison), *wrapped(counted(comparison), "  "), ""]
+    lines = [verdict(comparison), *(f"  {line}" for line in counted(comparison)), ""]
     if own(comparison):
         lines += [*wrapped(own(comparison), "", "  "), ""]
     for pattern in comparison.stale:
@@ -354,7 +355,7 @@ def _entry(cause):
     if cause.kind in ("api", "name"):
         return
     number = len(cause.changes)
-    yield f"  <details><summary>{number} change{'s' * (number > 1)}</summary>"
+    yield f"  <details><summary>{_many(number, 'change')}</summary>"
     yield ""
     for change in _largest(cause, _COMMENT_LIMIT):
         yield f"  - `{change.full_id}`{at(change)}: {told(change)}"
