@@ -48,6 +48,14 @@ DOMAINS = {
         InputDomain("embeddings", labels="indices"),
         InputDomain("sequence", "logits", "indices"),
         InputDomain("distances", "distances"),
+        InputDomain("boxes"),
+        InputDomain("boxes_xywh"),
+        InputDomain("ranking"),
+        InputDomain("ranking_padded"),
+        InputDomain("ranking_masked"),
+        InputDomain("pairs"),
+        InputDomain("packed_mask"),
+        InputDomain("depth"),
     )
 }
 
@@ -124,6 +132,23 @@ LOSSES = (
 #: wins. The last entry counts where the loss takes logits.
 HINTS = (
     ("ctc", "sequence", "sequence"),
+    ("pairwise", "ranking", "ranking"),
+    ("listwise", "ranking", "ranking"),
+    ("listmle", "ranking", "ranking"),
+    ("ranking", "ranking", "ranking"),
+    ("ndcg", "ranking", "ranking"),
+    ("giou", "boxes", "boxes"),
+    ("ciou", "boxes", "boxes"),
+    ("diou", "boxes", "boxes"),
+    ("simclr", "pairs", "pairs"),
+    ("ntxent", "pairs", "pairs"),
+    ("simsiam", "pairs", "pairs"),
+    ("byol", "pairs", "pairs"),
+    ("barlow", "pairs", "pairs"),
+    ("vicreg", "pairs", "pairs"),
+    ("depth", "depth", "depth"),
+    ("silog", "depth", "depth"),
+    ("scaleinvariant", "depth", "depth"),
     ("sparse", "indices", "index_logits"),
     ("categoricalhinge", "logits", "logits"),
     ("hinge", "signs", "signs"),
