@@ -19,6 +19,7 @@ import sys
 NOTICES = (
     r"All log messages before absl::InitializeLog\(\) is called",
     r"oneDNN custom operations are on",
+    r"oneDNN supports DT_\w+ only on platforms with AVX",
     r"This TensorFlow binary is optimized ",
     r"To enable the following instructions: ",
     r"To enable them in other operations, rebuild TensorFlow",

@@ -27,6 +27,8 @@ NOTICES = [
     "E0000 00:00:1732.1 1 cuda_dnn.cc:8310] Unable to register cuDNN factory: "
     "Attempting to register factory for plugin cuDNN when one has already been "
     "registered",
+    "E0000 00:00:1795858811.436739   26880 util.cc:131] oneDNN supports DT_HALF only "
+    "on platforms with AVX-512. Falling back to the default Eigen-based implementation",
     "2026-11-28 09:12:00.1: E external/local_xla/xla/stream_executor/cuda/"
     "cuda_driver.cc:152] failed call to cuInit: INTERNAL: CUDA error: Failed call to "
     "cuInit: UNKNOWN ERROR (303)",
