@@ -585,14 +585,9 @@ def _write(text, path):
     if path is None:
         sys.stdout.write(text)
         return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    from keras_losses_ref.conformance.files import write
+
+    write(text, path)
 
 
 class _Progress:

@@ -46,7 +46,9 @@ def pytest_collect_file(file_path, parent):
     if file_path == _CORPUS:
         from keras_losses_ref.conformance import pytest_items
 
-        return pytest_items.Corpus.from_parent(parent, path=file_path)
+        return pytest_items.Corpus.from_parent(
+            parent, path=file_path, verdicts_property=VERDICTS
+        )
     return None
 
 

@@ -18,6 +18,7 @@ import reference_pages
 import speed_page
 
 from keras_losses_ref import losses
+from keras_losses_ref.conformance.files import write
 from keras_losses_ref.conformance.report import accuracy as accuracy_report
 from keras_losses_ref.conformance.report.markdown import table
 
@@ -122,9 +123,7 @@ def printed(text, docs):
 def main(readme, docs):
     with open(readme, encoding="utf-8") as file:
         text = printed(file.read(), docs)
-    with open(f"{readme}.tmp", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(f"{readme}.tmp", readme)
+    write(text, readme)
 
 
 if __name__ == "__main__":

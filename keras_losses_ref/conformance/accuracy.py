@@ -28,14 +28,10 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
+from keras_losses_ref.conformance import runners
 from keras_losses_ref.conformance.cases.case import Case
-from keras_losses_ref.conformance.evaluate import (
-    evaluate,
-    evaluate_oracle,
-    round_to,
-    rounded,
-)
-from keras_losses_ref.conformance.tolerance import FLOAT_INFO
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO, round_to
+from keras_losses_ref.conformance.truth import right_answer, rounded
 
 FAMILIES = ("typical", "near 0", "near 1", "tiny difference", "saturated", "huge")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -492,15 +488,15 @@ def cases(spec, dtype, path, seed=0):
 
 def measure(specs=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
     """Every Cell, in the order of the arguments. `progress(done, what)` is called."""
-    cells = []
+    evaluate, cells = runners.load().evaluate, []
     for done, (spec, dtype) in enumerate(itertools.product(specs, dtypes), 1):
         truths = {}
         for path in paths:
             asked = list(cases(spec, dtype, path, seed))
-            answers = (evaluate(asked, who) for who in ("ours", "keras"))
+            answers = (evaluate(asked, who) for who in runners.IMPLEMENTATIONS)
             for (case, ours), (_, keras) in zip(*answers):
                 if case.name not in truths:
-                    truths[case.name] = evaluate_oracle(case)
+                    truths[case.name] = right_answer(case)
                 for aspect in ASPECTS:
                     cells.append(
                         _cell(spec, case, aspect, ours, keras, truths[case.name])

@@ -13,7 +13,7 @@ import pytest
 
 from keras_losses_ref.conformance import check, report
 from keras_losses_ref.conformance.cases import HANDWRITTEN
-from keras_losses_ref.pytest_plugin import VERDICTS
+from keras_losses_ref.conformance.verdict import COUNTS
 
 
 class Deviates(Exception):
@@ -21,7 +21,14 @@ class Deviates(Exception):
 
 
 class Corpus(pytest.File):
-    """What `--losses-ref` selects of the corpus, loss by loss."""
+    """What `--losses-ref` selects of the corpus, loss by loss.
+
+    verdicts_property  the name of the property in which a test carries its verdicts
+    """
+
+    def __init__(self, *, verdicts_property, **kwargs):
+        super().__init__(**kwargs)
+        self.verdicts_property = verdicts_property
 
     def collect(self):
         wanted = self.config.getoption("losses_ref") or "all"
@@ -63,8 +70,8 @@ class Loss(pytest.Collector):
     def verdicts(self):
         found = collections.defaultdict(list)
         for verdict in self.report.results:
-            test = "ledger" if verdict.aspect == "ledger" else verdict.id
-            found[test].append(verdict)
+            found[verdict.id].append(verdict)
+        found["ledger"] = self.report.unseen_deviations
         return found
 
 
@@ -73,9 +80,10 @@ class _Item(pytest.Item):
 
     def runtest(self):
         verdicts = self.parent.verdicts[self.name]
-        names = {verdict: name for v in verdicts for name, verdict in v.COUNTS.items()}
+        names = {verdict: name for name, verdict in COUNTS.items()}
         said = " ".join(names[verdict.verdict] for verdict in verdicts)
-        self.user_properties.append((VERDICTS, said))
+        name = self.parent.parent.verdicts_property
+        self.user_properties.append((name, said))
         failures = [verdict for verdict in verdicts if verdict.failed]
         if failures:
             texts = [report.explained(self.parent.report, v) for v in failures]

@@ -60,6 +60,22 @@ class Difference:
     ulp: float = float("nan")
 
 
+def round_to(array, dtype):
+    """float64 that holds what `array` is in `dtype`."""
+    array = np.asarray(array, np.float64)
+    if dtype == "float64":
+        return array
+    with np.errstate(all="ignore"):
+        if dtype != "bfloat16":
+            return array.astype(dtype).astype(np.float64)
+        # NumPy has no bfloat16: the upper half of a float32, ties to even.
+        single = array.astype(np.float32)
+        bits = np.asarray(single).view(np.uint32)
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+        nearest = np.asarray(bits, np.uint32).view(np.float32)
+        return np.where(np.isnan(single), np.nan, nearest).astype(np.float64)
+
+
 def ulps(got, wanted, dtype):
     """|got - wanted| in units in the last place of `wanted` in `dtype`."""
     epsilon, smallest, _ = FLOAT_INFO[dtype]

@@ -18,6 +18,7 @@ from keras_losses_ref.conformance.cases import (
     similarity,
 )
 from keras_losses_ref.conformance.cases.case import (
+    COMPILED_PATHS,
     DEFAULT,
     DEVICES,
     DTYPES,
@@ -30,6 +31,7 @@ from keras_losses_ref.conformance.cases.case import (
 from keras_losses_ref.conformance.cases.magnitudes import MAGNITUDE_CASES
 
 __all__ = [
+    "COMPILED_PATHS",
     "REDUCTION_BATCHES",
     "Case",
     "DEFAULT",

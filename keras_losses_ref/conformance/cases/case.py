@@ -8,6 +8,8 @@ import numpy as np
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 PATHS = ("eager", "graph", "xla", "nested", "fit", "reloaded")
+#: Those on which a case is traced, so that neighbours can be traced as one.
+COMPILED_PATHS = ("graph", "xla", "nested")
 #: Kinds of device; a case runs on one of them, such as "GPU:0".
 DEVICES = ("CPU", "GPU")
 DEFAULT = "sum_over_batch_size"

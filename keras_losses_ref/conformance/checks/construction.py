@@ -23,9 +23,6 @@ from keras_losses_ref.losses import compat
 
 keras = compat.keras
 
-#: Arguments of the host's own `Loss`, which every subclass should take.
-BASE_ARGUMENTS = ("name", "reduction")
-
 
 @check(
     "error",

@@ -17,8 +17,8 @@ from keras_losses_ref.conformance.checks import (
 )
 from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
 from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
-from keras_losses_ref.conformance.evaluate import runtime_info
 from keras_losses_ref.conformance.report import Report
+from keras_losses_ref.conformance.runtime import runtime_info
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
 for _module in (construction, reductions, gradients, execution, fresh_process):

@@ -4,12 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from keras_losses_ref.conformance.evaluate import (
-    Outcome,
-    evaluate_oracle,
-    recovers_logits,
-    rounded,
-)
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.truth import recovers_logits, right_answer, rounded
 
 #: Every release of the second generation, tf.keras and tf_keras.
 KERAS_2 = ("2.12.0", None)
@@ -24,7 +20,7 @@ def half(case):
 
 def oracle_with(case, **changes):
     """The definition's answer to a changed question."""
-    return evaluate_oracle(dataclasses.replace(case, **changes))
+    return right_answer(dataclasses.replace(case, **changes))
 
 
 def accepted(case):

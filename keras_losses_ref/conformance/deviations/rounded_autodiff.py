@@ -9,7 +9,7 @@ reproduces.
 
 import numpy as np
 
-from keras_losses_ref.conformance.evaluate import round_to
+from keras_losses_ref.conformance.tolerance import round_to
 
 
 class Number:

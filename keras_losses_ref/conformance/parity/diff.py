@@ -19,8 +19,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance import tolerance
-from keras_losses_ref.conformance.parity import record_file
+from keras_losses_ref.conformance import files, tolerance
 
 SEMANTIC, REMOVED, ADDED, ROUNDING = "semantic", "removed", "added", "rounding"
 #: Worst first.
@@ -311,8 +310,8 @@ def _of_config(change, old, new, named):
 
 
 def _of_array(change, aspect, a, b):
-    old, new = record_file.array(a[aspect]), record_file.array(b[aspect])
-    shapes = record_file.shape(a[aspect]), record_file.shape(b[aspect])
+    old, new = files.array(a[aspect]), files.array(b[aspect])
+    shapes = files.shape(a[aspect]), files.shape(b[aspect])
     explained = _explanation(a, b, aspect)
     if shapes[0] != shapes[1]:
         return change(
@@ -330,8 +329,8 @@ def _of_array(change, aspect, a, b):
     return change(
         aspect,
         ROUNDING if far is None else SEMANTIC,
-        record_file.plain(old[at], dtype),
-        record_file.plain(new[at], dtype),
+        files.plain(old[at], dtype),
+        files.plain(new[at], dtype),
         ulp=float(distance[at]),
         at=[int(i) for i in at],
         explained_by=None if far is None else explained,

@@ -27,18 +27,8 @@ TensorFlow: records are compared where neither of their environments exists any 
 import dataclasses
 import hashlib
 import json
-import math
 
-import numpy as np
-
-SCHEMA = 1
-
-#: Larger arrays are thinned out: every n-th element tells as much about a version.
-MOST_ELEMENTS = 1024
-
-
-class Unreadable(Exception):
-    """A file is no record that can be compared; the message says what to do."""
+from keras_losses_ref.conformance.files import SCHEMA, Unreadable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,45 +90,3 @@ def load(path):
             "digest it names. Record it again."
         )
     return Record(answers, document["environment"], document.get("ledger", {}))
-
-
-def plain(value, dtype=None):
-    """A number or array as JSON holds it, as short as `dtype` allows."""
-    array = np.asarray(value)
-    if array.size > MOST_ELEMENTS:
-        every = -(-array.size // MOST_ELEMENTS)
-        thin = array.reshape(-1)[::every]
-        return {"shape": list(array.shape), "every": every, "of": plain(thin, dtype)}
-    return _plain(array.tolist(), dtype != "float64")
-
-
-def _plain(number, short):
-    if isinstance(number, list):
-        return [_plain(item, short) for item in number]
-    if isinstance(number, (bool, int)):
-        return number
-    if not math.isfinite(number):
-        return str(number)
-    if short:  # the shortest text of a float32 is shorter than its float64's
-        with np.errstate(over="ignore"):
-            single = float(str(np.float32(number)))
-            return single if np.float32(single) == number else number
-    return number
-
-
-def array(value):
-    """What `plain` wrote, as float64; of a thinned array the elements kept."""
-    if isinstance(value, dict):
-        value = value["of"]
-    return np.array(_floats(value), dtype=np.float64)
-
-
-def _floats(value):
-    if isinstance(value, list):
-        return [_floats(item) for item in value]
-    return float(value)
-
-
-def shape(value):
-    """The shape of the array that `plain` was given."""
-    return tuple(value["shape"]) if isinstance(value, dict) else array(value).shape

@@ -21,9 +21,9 @@ from keras_losses_ref.conformance.accuracy import (
     SIZE,
     SPECS,
 )
-from keras_losses_ref.conformance.evaluate import runtime_info
-from keras_losses_ref.conformance.parity.record_file import SCHEMA
+from keras_losses_ref.conformance.files import SCHEMA
 from keras_losses_ref.conformance.report.markdown import table
+from keras_losses_ref.conformance.runtime import runtime_info
 from keras_losses_ref.conformance.tolerance import FLOAT_INFO
 
 #: One cell in the file. `ours` and `keras` are (worst, 99th percentile, median) in ulp;

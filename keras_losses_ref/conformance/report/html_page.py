@@ -4,7 +4,7 @@ import collections
 from pathlib import Path
 
 from keras_losses_ref.conformance.report import extras
-from keras_losses_ref.conformance.report.result import (
+from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
     known,
@@ -25,7 +25,7 @@ def render(report, everything=False):
     from keras_losses_ref.conformance.report.text import worst
 
     verdicts = of_check(report)
-    shown = report.results if everything else report.failures
+    shown = report.all_results if everything else report.failures
     if not verdicts and not everything:
         shown = [result for result in shown if result.verdict != "passed"]
         shown += [r for r in report.results if r.verdict in ("advice", "expected")]
@@ -35,7 +35,7 @@ def render(report, everything=False):
     for result in spread(shown, _FAILURES):
         picture = caption = None
         if verdicts and result in curved:
-            picture, caption = plots.curve(result)
+            picture, caption = plots.curve(result, report.outcomes)
         details.append((result, explained(report, result), picture, caption))
     return page(
         "check.html",
@@ -44,7 +44,7 @@ def render(report, everything=False):
         summary=summary(report),
         noun=noun(report),
         losses=[
-            (loss, results, report.counts(results), worst(results) if verdicts else "")
+            (loss, results, report.counts(loss), worst(results) if verdicts else "")
             for loss, results in report.by_loss().items()
         ],
         coverage=coverage(report),

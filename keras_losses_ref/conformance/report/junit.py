@@ -3,7 +3,7 @@
 import collections
 from xml.etree import ElementTree
 
-from keras_losses_ref.conformance.report.result import coverage, explained
+from keras_losses_ref.conformance.report.summary import coverage, explained
 
 
 def render(report, everything=False):
@@ -11,11 +11,12 @@ def render(report, everything=False):
     covered = coverage(report)
     for loss, results in report.by_loss().items():
         cases = collections.defaultdict(list)
-        for result in results:
+        unseen = [u for u in report.unseen_deviations if u.loss == loss]
+        for result in [*results, *unseen]:
             cases[result.id].append(result)
         suite = ElementTree.SubElement(suites, "testsuite", name=loss)
         properties = ElementTree.SubElement(suite, "properties")
-        facts = {**report.environment, **covered[loss], **report.counts(results)}
+        facts = {**report.environment, **covered[loss], **report.counts(loss)}
         for name, value in facts.items():
             value = ", ".join(value) if isinstance(value, list) else str(value)
             ElementTree.SubElement(properties, "property", name=name, value=value)

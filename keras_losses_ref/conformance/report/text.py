@@ -4,7 +4,7 @@ import io
 import math
 
 from keras_losses_ref.conformance.report import extras
-from keras_losses_ref.conformance.report.result import (
+from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
     known,
@@ -59,7 +59,7 @@ def _of_check(report, everything):
             (
                 loss,
                 covered[loss]["cases"],
-                *(n or "." for n in report.counts(results).values()),
+                *(n or "." for n in report.counts(loss).values()),
                 worst(results),
             )
             for loss, results in report.by_loss().items()
@@ -105,7 +105,7 @@ def _of_check(report, everything):
         )
 
     lines = [stream.getvalue()]
-    for result in report.results if everything else report.failures:
+    for result in report.all_results if everything else report.failures:
         lines += [explained(report, result), ""]
     lines.append(summary(report))
     return "\n".join(lines) + "\n"
