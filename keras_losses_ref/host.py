@@ -13,6 +13,8 @@ import re
 import sys
 from importlib import metadata
 
+from keras_losses_ref import BackendError
+
 
 def _asked_backend():
     """The backend that Keras has, or will have once it is imported; imports nothing.
@@ -47,9 +49,17 @@ def _installed_generation():
         return 3
 
 
-#: The backend of Keras: "tensorflow", "jax", ...
+#: The backends that there is a runner for: see `conformance.runners`.
+BACKENDS = ("tensorflow", "jax")
+
+#: The backend of Keras.
 BACKEND = _asked_backend()
 
+if BACKEND not in BACKENDS:
+    raise BackendError(
+        "keras_losses_ref cannot check Keras on this backend yet. Received: "
+        f"KERAS_BACKEND={BACKEND}. Expected one of: {', '.join(BACKENDS)}."
+    )
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
@@ -99,6 +109,9 @@ elif RELEASE < (3, 13):
     MASK_DIVISION = "epsilon"
 else:
     MASK_DIVISION = "safe"
+
+#: What reports call Keras's own losses.
+KERAS_NAME = "tf.keras" if BACKEND == "tensorflow" else "keras"
 
 #: Whether the logits behind a sigmoid or softmax are recovered from the graph: a graph
 #: of TensorFlow's can be read backwards, and no other backend has one.

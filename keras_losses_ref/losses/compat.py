@@ -32,7 +32,7 @@ from keras_losses_ref.host import (  # noqa: F401 (the losses find the host's ru
 )
 
 if host.BACKEND != "tensorflow":
-    raise ImportError(
+    raise host.BackendError(
         "the losses of keras_losses_ref run on TensorFlow. Received: Keras on "
         f"{host.BACKEND}. Unset KERAS_BACKEND, or use Keras's own losses there."
     )
