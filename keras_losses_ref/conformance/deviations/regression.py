@@ -16,7 +16,7 @@ from keras_losses_ref.conformance.deviations._common import (
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import altered, same_rank
 from keras_losses_ref.conformance.outcome import Outcome
-from keras_losses_ref.conformance.truth import right_answer, rounded
+from keras_losses_ref.conformance.truth import host_rules, right_answer, rounded
 
 
 def _squares_overflow(case):
@@ -292,8 +292,8 @@ DEVIATIONS = (
         "cosine-zero-vector-gradient",
         ("CosineSimilarity",),
         (("3.0.5", "3.15.1"),),
-        "Under XLA, and on JAX, the gradient at a zero vector is NaN: the infinite slope "
-        "of the reciprocal square root times the 0 of the floor's gate.",
+        "Under XLA, and on JAX, the gradient at a zero vector is NaN: the infinite "
+        "slope of the reciprocal square root times the 0 of the floor's gate.",
         "https://github.com/keras-team/keras/issues/23075",
         _compiled_without_norm,
         _nan_without_norm,
