@@ -65,8 +65,9 @@ def _on_devices(cases, device):
     if device != "all":
         chosen = [name for name in found if name == device]
     if not chosen:
+        backend = BACKEND_NAMES[host_rules().backend]
         raise NothingSelected(
-            f"{BACKEND_NAMES[host_rules().backend]} finds no such device. Received: {device!r}. Expected one of: "
+            f"{backend} finds no such device. Received: {device!r}. Expected one of: "
             f"{', '.join(found)}, or all. `nvidia-smi` tells whether a driver is there."
         )
     cases = list(cases)

@@ -325,7 +325,7 @@ def _distances(case, x):
     import jax  # the only definition that is JAX's own rounding
     import jax.numpy as jnp
 
-    from keras_losses_ref.conformance.runners.jax import precision
+    from keras_losses_ref.conformance.arrays.jax import precision
 
     def distances(x):
         return 1 - jnp.matmul(x, jnp.transpose(x))

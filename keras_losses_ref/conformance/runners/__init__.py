@@ -7,9 +7,9 @@ A runner is a module for one backend. It has
     devices()                         the names of the devices that a case may name
     xla_keeps_nan()                   whether its compiler propagates NaN
 
-and beside it one for what is asked of a loss as a whole: `lifecycle`, `lifecycle_jax`.
-What asks a runner loads it with `load` when it runs, so that importing the kit imports
-no backend. Another backend is two more modules, a line here, and its name in
+Beside them `lifecycle` asks what a loss is as a whole, on whatever backend. What asks a
+runner loads it with `load` when it runs, so that importing the kit imports no backend.
+Another backend is one more module here, one in `arrays`, and its name in
 `host.BACKENDS`.
 """
 
@@ -18,16 +18,11 @@ import importlib
 #: Who is asked, besides the truth.
 IMPLEMENTATIONS = ("ours", "keras")
 
-#: {backend: (its runner, its runner for a loss as a whole)}.
-RUNNERS = {
-    "tensorflow": ("tensorflow", "lifecycle"),
-    "jax": ("jax", "lifecycle_jax"),
-}
 
+def load(name=None):
+    """The runner of Keras's backend, or the one of that name; imported when asked."""
+    if name is None:
+        from keras_losses_ref import host
 
-def load(part="cases"):
-    """The runner of Keras's backend, for "cases" or for the "lifecycle" of a loss."""
-    from keras_losses_ref import host
-
-    name = RUNNERS[host.BACKEND][part == "lifecycle"]
+        name = host.BACKEND
     return importlib.import_module(f"{__name__}.{name}")

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from keras_losses_ref import host
+from keras_losses_ref.conformance.arrays.jax import identity, precision, tensor
 from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES
 from keras_losses_ref.conformance.outcome import Outcome, refusal
 from keras_losses_ref.conformance.truth import (
@@ -110,30 +111,15 @@ def make(case, implementation="keras"):
     return loss
 
 
-def precision(dtype):
-    """A context in which JAX has arrays of `dtype`."""
-    wide = dtype == "float64" or jax.config.jax_enable_x64
-    enable = getattr(jax, "enable_x64", None)
-    if enable is None:  # JAX before 0.8
-        from jax.experimental import enable_x64 as enable
-    return enable(wide)
-
-
 def arrays(case):
     """[y_true, y_pred, sample_weight, mask] as a user would hold them; None if not."""
     y_true = case.y_true
     if y_true.dtype.kind == "f" and case.loss not in TAKES_INDICES:
-        y_true = _rounded(y_true, case.dtype)
+        y_true = tensor(y_true, case.dtype)
     weight = case.sample_weight
     weight = None if weight is None else jnp.asarray(np.asarray(weight, np.float32))
     mask = None if case.mask is None else jnp.asarray(np.asarray(case.mask, bool))
-    return [jnp.asarray(y_true), _rounded(case.y_pred, case.dtype), weight, mask]
-
-
-def _rounded(array, dtype):
-    """By NumPy, since JAX may have no float64 to round from."""
-    with np.errstate(all="ignore"):
-        return jnp.asarray(np.asarray(array, np.float64).astype(jnp.dtype(dtype)))
+    return [jnp.asarray(y_true), tensor(case.y_pred, case.dtype), weight, mask]
 
 
 def _ask(loss, case, y_true, y_pred, weight, mask):
@@ -147,7 +133,7 @@ def _ask(loss, case, y_true, y_pred, weight, mask):
         if case.activation is not None:
             output = getattr(jax.nn, case.activation)(y_pred)
         elif mask is not None:
-            output = jnp.array(y_pred, copy=True)  # a mask hangs on its own array
+            output = identity(y_pred)  # a mask hangs on its own array
         if mask is not None:
             host.set_mask(output, mask)
         return loss(y_true, output, sample_weight=weight)
