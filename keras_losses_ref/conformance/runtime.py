@@ -30,10 +30,12 @@ def runtime_info(devices=("CPU:0",)):
     }
 
 
-def named(environment):
-    """ "TensorFlow 2.21.0": the backend of an environment and its version.
+def backend_of(environment):
+    """The backend of an environment; older records, of TensorFlow, do not name it."""
+    return environment.get("backend", "tensorflow")
 
-    Records that were written before there was another backend do not name it.
-    """
-    backend = environment.get("backend", "tensorflow")
-    return f"{BACKEND_NAMES.get(backend, backend)} {environment[backend]}"
+
+def named(environment):
+    """The backend of an environment and its version, such as TensorFlow 2.21.0."""
+    backend = backend_of(environment)
+    return f"{BACKEND_NAMES.get(backend, backend)} {environment.get(backend)}"
