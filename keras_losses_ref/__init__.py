@@ -24,15 +24,18 @@ _NO_TENSORFLOW = (
     "'keras-losses-ref[tensorflow-cpu]'. To check Keras on JAX, set KERAS_BACKEND=jax."
 )
 
-
-class BackendError(ImportError):
-    """Keras runs on a backend that cannot be asked this; the message says so."""
-
-
 #: What the conformance kit adds to the top level.
 _KIT = ("check_loss", "parametrize_with_loss_checks")
 #: What `from keras_losses_ref import oracle` must find without loading the losses.
-_MODULES = ("cli", "conformance", "host", "losses", "oracle", "pytest_plugin")
+_MODULES = (
+    "backend",
+    "cli",
+    "conformance",
+    "host",
+    "losses",
+    "oracle",
+    "pytest_plugin",
+)
 
 if TYPE_CHECKING:
     from keras_losses_ref.losses import *

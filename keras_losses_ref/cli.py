@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from keras_losses_ref import BackendError
+from keras_losses_ref.backend import BackendError
 
 OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
 

@@ -7,59 +7,14 @@ what a loss of ours must do to be a drop-in on TensorFlow is in `losses.compat`.
 """
 
 import importlib
-import json
-import os
 import re
-import sys
-from importlib import metadata
 
-from keras_losses_ref import BackendError
+from keras_losses_ref import backend
 
 
-def _asked_backend():
-    """The backend that Keras has, or will have once it is imported; imports nothing.
+#: The backend of Keras: one of `backend.KNOWN`.
+BACKEND = backend.known()
 
-    As Keras 3 finds it: the environment, then its own file, then TensorFlow.
-    """
-    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
-        return "tensorflow"
-    loaded = sys.modules.get("keras")
-    if loaded is not None and hasattr(loaded, "config"):  # Keras 3, and imported
-        return loaded.config.backend()
-    if _installed_generation() == 2:
-        return "tensorflow"
-    asked = os.environ.get("KERAS_BACKEND")
-    if asked:
-        return asked
-    folder = os.environ.get("KERAS_HOME") or os.path.join(
-        os.path.expanduser("~"), ".keras"
-    )
-    try:
-        with open(os.path.join(folder, "keras.json"), encoding="utf-8") as file:
-            return json.load(file).get("backend", "tensorflow")
-    except (OSError, ValueError):
-        return "tensorflow"
-
-
-def _installed_generation():
-    """2 where the `keras` that is installed is Keras 2, which has no backends."""
-    try:
-        return 2 if metadata.version("keras").startswith("2.") else 3
-    except metadata.PackageNotFoundError:
-        return 3
-
-
-#: The backends that there is a runner for: see `conformance.runners`.
-BACKENDS = ("tensorflow", "jax")
-
-#: The backend of Keras.
-BACKEND = _asked_backend()
-
-if BACKEND not in BACKENDS:
-    raise BackendError(
-        "keras_losses_ref cannot check Keras on this backend yet. Received: "
-        f"KERAS_BACKEND={BACKEND}. Expected one of: {', '.join(BACKENDS)}."
-    )
 if BACKEND == "tensorflow":
     import tensorflow as tf
 

@@ -169,18 +169,19 @@ EVERY = sorted(PACKAGE.rglob("*.py"))
 KIT_MAY_IMPORT = {
     "files": set(),
     "runtime": set(),
+    "arrays": set(),
     "cases": set(),
     "tolerance": set(),
     "outcome": set(),
     "truth": {"cases", "outcome", "tolerance"},
-    "deviations": {"cases", "outcome", "tolerance", "truth"},
-    "runners": {"cases", "checks", "files", "outcome", "truth"},
+    "deviations": {"arrays", "cases", "outcome", "tolerance", "truth"},
+    "runners": {"arrays", "cases", "checks", "files", "outcome", "truth"},
     "verdict": {"cases", "outcome", "tolerance", "truth"},
     "report": {
         *("accuracy", "cases", "deviations", "files", "parity", "runtime"),
         *("tolerance", "verdict"),
     },
-    "checks": {"report", "runtime"},
+    "checks": {"arrays", "report", "runtime"},
     "check": {
         *("cases", "deviations", "outcome", "report", "runners", "runtime"),
         *("truth", "verdict"),
@@ -191,6 +192,7 @@ KIT_MAY_IMPORT = {
         "deviations",
         "files",
         "runners",
+        "runtime",
         "tolerance",
         "verdict",
     },  # fmt: skip

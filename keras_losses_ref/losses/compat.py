@@ -11,6 +11,7 @@ import inspect
 import tensorflow as tf
 
 from keras_losses_ref import host
+from keras_losses_ref.backend import BackendError
 from keras_losses_ref.host import (  # noqa: F401 (the losses find the host's rules here)
     DEFAULT_REDUCTION,
     GENERATION,
@@ -32,7 +33,7 @@ from keras_losses_ref.host import (  # noqa: F401 (the losses find the host's ru
 )
 
 if host.BACKEND != "tensorflow":
-    raise host.BackendError(
+    raise BackendError(
         "the losses of keras_losses_ref run on TensorFlow. Received: Keras on "
         f"{host.BACKEND}. Unset KERAS_BACKEND, or use Keras's own losses there."
     )

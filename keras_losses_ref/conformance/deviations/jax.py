@@ -117,8 +117,8 @@ DEVIATIONS = (
         "absolute-error-slope-at-zero",
         ("MeanAbsoluteError", "MeanAbsolutePercentageError"),
         (("3.0.0", None),),
-        "The slope of |x| at 0 is 1: where a target is met exactly the gradient is -1 / "
-        "n, and not 0.",
+        "The slope of |x| at 0 is 1: where a target is met exactly the gradient is "
+        "-1 / n, and not 0.",
         "https://github.com/jax-ml/jax/issues/37820",
         _no_error,
         jax_formulas.outcome,

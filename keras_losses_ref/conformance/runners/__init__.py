@@ -10,7 +10,7 @@ A runner is a module for one backend. It has
 Beside them `lifecycle` asks what a loss is as a whole, on whatever backend. What asks a
 runner loads it with `load` when it runs, so that importing the kit imports no backend.
 Another backend is one more module here, one in `arrays`, and its name in
-`host.BACKENDS`.
+`backend.KNOWN`.
 """
 
 import importlib
