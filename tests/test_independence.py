@@ -168,12 +168,13 @@ EVERY = sorted(PACKAGE.rglob("*.py"))
 #: outcomes, verdicts, report: an arrow points to what comes before.
 KIT_MAY_IMPORT = {
     "files": set(),
+    "inputs": set(),
     "runtime": set(),
     "arrays": set(),
-    "cases": set(),
+    "cases": {"inputs"},
     "tolerance": set(),
     "outcome": set(),
-    "truth": {"cases", "outcome", "tolerance"},
+    "truth": {"cases", "inputs", "outcome", "tolerance"},
     "deviations": {"arrays", "cases", "outcome", "tolerance", "truth"},
     "runners": {"arrays", "cases", "checks", "files", "outcome", "truth"},
     "verdict": {"cases", "outcome", "tolerance", "truth"},
@@ -181,7 +182,7 @@ KIT_MAY_IMPORT = {
         *("accuracy", "cases", "deviations", "files", "parity", "runtime"),
         *("tolerance", "verdict"),
     },
-    "checks": {"arrays", "report", "runtime"},
+    "checks": {"arrays", "inputs", "report", "runtime"},
     "check": {
         *("cases", "deviations", "outcome", "report", "runners", "runtime"),
         *("truth", "verdict"),
@@ -196,9 +197,9 @@ KIT_MAY_IMPORT = {
         "tolerance",
         "verdict",
     },  # fmt: skip
-    "accuracy": {"cases", "runners", "tolerance", "truth"},
-    "bench": {"files", "report", "runtime"},
-    "plot": set(),
+    "accuracy": {"cases", "inputs", "runners", "tolerance", "truth"},
+    "bench": {"files", "inputs", "report", "runtime"},
+    "plot": {"inputs"},
     "pytest_items": {"cases", "check", "report", "verdict"},
 }
 

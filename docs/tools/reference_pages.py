@@ -141,7 +141,11 @@ def checks_page(docs):
         lines += table(["check", "severity", "what it says", "what to change"], rows)
         lines.append("")
     lines += ["## How to ask", ""]
-    for function in (checks.check_loss, checks.parametrize_with_loss_checks):
+    for function in (
+        checks.check_loss,
+        checks.parametrize_with_loss_checks,
+        checks.Domain,
+    ):
         lines += [*_function(function), ""]
     lines += [
         "## What a loss may declare",

@@ -76,14 +76,19 @@ def round_to(array, dtype):
         return np.where(np.isnan(single), np.nan, nearest).astype(np.float64)
 
 
+def spacing(array, dtype):
+    """A unit in the last place (ulp) of each number in `dtype`."""
+    epsilon, smallest, _ = FLOAT_INFO[dtype]
+    with np.errstate(all="ignore"):
+        magnitude = np.maximum(np.abs(array), smallest)
+        return epsilon * 2.0 ** np.floor(np.log2(magnitude))
+
+
 def ulps(got, wanted, dtype):
     """|got - wanted| in units in the last place of `wanted` in `dtype`."""
-    epsilon, smallest, _ = FLOAT_INFO[dtype]
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     with np.errstate(all="ignore"):
-        magnitude = np.maximum(np.abs(wanted), smallest)
-        spacing = epsilon * 2.0 ** np.floor(np.log2(magnitude))
-        distance = np.abs(got - wanted) / spacing
+        distance = np.abs(got - wanted) / spacing(wanted, dtype)
     same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
     return np.where(same, 0.0, distance)
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from keras_losses_ref import oracle
 from keras_losses_ref.conformance.cases.case import Case
+from keras_losses_ref.conformance.inputs import DOMAINS, LOSSES
 from keras_losses_ref.conformance.outcome import Outcome, refusal
-from keras_losses_ref.conformance.tolerance import round_to
+from keras_losses_ref.conformance.tolerance import round_to, spacing
 
 #: What our CTC, like Keras's, charges where no path can spell the labels; by definition
 #: it would be infinite, which no training survives.
@@ -22,13 +23,7 @@ IMPOSSIBLE = -math.log(1e-307)
 
 #: Losses whose y_true holds the indices of classes, which are never rounded.
 TAKES_INDICES = frozenset(
-    {
-        "CTC",
-        "CategoricalGeneralizedCrossEntropy",
-        "Circle",
-        "SparseCategoricalCrossentropy",
-        "SparseCategoricalFocalCrossentropy",
-    }
+    row.loss for row in LOSSES if DOMAINS[row.domain].labels == "indices"
 )
 
 
@@ -92,8 +87,29 @@ def right_answer(case: Case) -> Outcome:
 
 
 def _by_the_oracle(case):
-    y_true, y_pred = rounded(case)
-    rules = host_rules()
+    found = _parts(case, *rounded(case))
+    result = np.mean(found.result) if case.path == "fit" else found.result
+    outcome = Outcome(result, found.gradient, case.dtype)
+    if case.path == "reloaded":
+        return dataclasses.replace(outcome, config=expected_config(case))
+    if case.check_hessian:
+        return with_second_derivative(outcome, case, _by_the_oracle)
+    return outcome
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Parts:
+    """What the oracle says on the way to the result."""
+
+    #: Before they are reduced, and d(sum of the result) / d(values).
+    values: np.ndarray
+    upstream: np.ndarray
+    result: np.ndarray
+    gradient: np.ndarray
+
+
+def _parts(case, y_true, y_pred):
+    """The oracle's answer for inputs as they are, not rounded."""
     function = oracle.BY_LOSS[case.loss]
     config = dict(case.config)
     if case.loss == "CTC":
@@ -110,19 +126,12 @@ def _by_the_oracle(case):
         reduction=case.reduction,
         sample_weight=case.sample_weight,
         mask=merged_mask(case, values, y_true, y_pred),
-        rules=rules.reduction_rules,
+        rules=host_rules().reduction_rules,
     )
     gradient = pullback(upstream)
     if chain is not None:
         gradient = chain(gradient)
-    if case.path == "fit":
-        result = np.mean(result)
-    if case.path == "reloaded":
-        return Outcome(result, gradient, case.dtype, config=expected_config(case))
-    outcome = Outcome(result, gradient, case.dtype)
-    if case.check_hessian:
-        return with_second_derivative(outcome, case, _by_the_oracle)
-    return outcome
+    return _Parts(values, upstream, result, gradient)
 
 
 def with_second_derivative(outcome, case, answer):
@@ -219,3 +228,105 @@ def merged_mask(case, values, y_true, y_pred):
     if case.loss == "Circle":
         masks.append(oracle.circle_mask(values, case.dtype))
     return np.logical_and.reduce(masks) if masks else None
+
+
+# --- conditioning ---------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Conditioning:
+    """How far the right answer moves where the inputs do, each by a unit.
+
+    sum_i |d answer / d x_i| ulp(x_i), element by element of the answer. The units are
+    those of the dtype that the loss computes in: of float32 in half precision.
+    """
+
+    value: np.ndarray
+    gradient: np.ndarray
+
+
+#: Derivatives are taken by differences over these many units to either side; where the
+#: two disagree by more than a quarter, it is at a kink or a jump, or there is nothing
+#: but the oracle's own rounding: no derivative is counted there.
+_STEPS = {"float64": (4.0, 1.0), "float32": (0.5, 0.125)}
+
+#: Of values that all inputs share, more inputs than this move together, in so many
+#: directions of random signs: the farthest that they move an answer is no more than the
+#: sum, so an error measured by it is no smaller than it is.
+_MOST_ALONE, _DIRECTIONS = 64, 32
+
+
+def conditioning(case: Case) -> Conditioning:
+    """The conditioning of a case's value and gradient, over y_pred and y_true.
+
+    Labels that are whole numbers are exact and do not move.
+    """
+    y_true, y_pred = rounded(case)
+    dtype = "float64" if case.dtype == "float64" else "float32"
+    inputs = {"y_true": y_true, "y_pred": y_pred}
+    base = _parts(case, **inputs)
+    moves = {"y_pred": np.isfinite(y_pred) & (y_pred != 0)}
+    if y_true.dtype.kind == "f":
+        moves["y_true"] = np.isfinite(y_true) & (y_true != np.round(y_true))
+    totals = [np.zeros(np.shape(base.values)), np.zeros(np.shape(base.gradient))]
+    with np.errstate(all="ignore"):
+        for name, where in moves.items():
+            unit = spacing(inputs[name], dtype)
+            directions, joined = _directions(case, where, totals[0].shape)
+            found = [np.zeros_like(total) for total in totals]
+            for direction in directions:
+                steps = [
+                    _difference(case, inputs, name, direction * unit, width)
+                    for width in _STEPS[dtype]
+                ]
+                found = [
+                    joined(f, _slope(*both)) for f, both in zip(found, zip(*steps))
+                ]
+            totals = [total + more for total, more in zip(totals, found)]
+        value = np.abs(base.upstream) * totals[0]
+        if np.shape(base.result) != value.shape:
+            value = np.sum(value)
+    return Conditioning(np.nan_to_num(value), np.nan_to_num(totals[1]))
+
+
+def _difference(case, inputs, name, unit, width):
+    """(of the values, of the gradient): what `unit` moves, over `width` units."""
+    up, down = (
+        _parts(case, **{**inputs, name: inputs[name] + sign * width * unit})
+        for sign in (1, -1)
+    )
+    return (
+        (up.values - down.values) / (2 * width),
+        (up.gradient - down.gradient) / (2 * width),
+    )
+
+
+def _slope(wide, narrow):
+    """The size of a derivative, by differences of two widths; 0 where they disagree."""
+    wide, narrow = np.abs(wide), np.abs(narrow)
+    smooth = np.abs(wide - narrow) <= 0.25 * np.maximum(wide, narrow)
+    return np.where(smooth, wide, 0.0)
+
+
+def _directions(case, moves, shape):
+    """(directions in which an input moves, how what they give is put together).
+
+    `moves` is where the input moves at all, `shape` that of the values. Where a value
+    is that of a row of its own, one element of every row moves at a time; where all
+    belong together, one element of all, or many at once.
+    """
+    rows = len(shape)
+    axis = case.config.get("axis", None if case.loss in ("Dice", "Tversky") else -1)
+    by_row = case.loss != "Circle" and axis in (-1, case.y_pred.ndim - 1)
+    if not (by_row and moves.shape[:rows] == shape):
+        rows = 0
+    if rows == 0 and moves.sum() > _MOST_ALONE:
+        signs = np.random.RandomState(0).choice([-1, 1], (_DIRECTIONS, *moves.shape))
+        return list(signs * moves), np.maximum
+    ones = []
+    for index in np.ndindex(*moves.shape[rows:]):
+        one = np.zeros(moves.shape, bool)
+        one[(..., *index)] = True
+        if (one & moves).any():
+            ones.append(one & moves)
+    return ones, np.add

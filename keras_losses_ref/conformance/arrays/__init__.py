@@ -1,6 +1,6 @@
 """Arrays of Keras's backend, for what asks a loss of anybody's: a few functions alike.
 
-    tensor(x, dtype)          NumPy's floats in `dtype`, other kinds and tensors as they are
+    tensor(x, dtype)          NumPy's floats in `dtype`, all else as it is
     is_tensor(x)
     identity(x)               an array of its own, to hang a mask on
     dtype_of(x)               the name of its dtype

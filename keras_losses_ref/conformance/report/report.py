@@ -61,7 +61,7 @@ def merged(reports):
     environment = {}
     for key in reports[0].environment:
         found = dict.fromkeys(str(report.environment[key]) for report in reports)
-        environment[key] = ", ".join(found)
+        environment[key] = ", ".join(filter(None, found))
     if len(reports) == 1:
         environment = reports[0].environment
     return Report(

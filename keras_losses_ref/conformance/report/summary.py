@@ -77,7 +77,7 @@ def where(report):
     words = f"{runtime.named(env)}, {package} {env['keras']}, "
     words += " and ".join(devices)
     # What a loss of the user's own was asked with.
-    return f"{words}, domain {env['domain']}" if "domain" in env else words
+    return f"{words}, domain {env['domain']}" if env.get("domain") else words
 
 
 def rerun(verdict):
@@ -106,7 +106,21 @@ def summary(report):
     head = "conforms" if report.ok else "DEVIATES"
     if is_two_way(report):
         words += f"; two-way: {OURS_NOT_ASKED}"
-    return f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
+    line = f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
+    missing = report.environment.get("not_checked")
+    return f"{line}; ends not checked: {missing}" if missing else line
+
+
+def guessed(report):
+    """A line on the domain, where nobody has named it; "" where somebody has."""
+    env = report.environment
+    how = env.get("domain_chosen") or "as given"
+    if how == "as given":
+        return ""
+    return (
+        f"guess: domain {env['domain']}, {how}. If that is not what the loss takes, "
+        "name it: domain=... or --domain"
+    )
 
 
 #: Why a report on another backend compares Keras with the definition alone.

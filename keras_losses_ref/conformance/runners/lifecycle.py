@@ -159,7 +159,8 @@ def _without_warnings():
 
 def _answers(implementation, name, subject, everywhere):
     if subject.problem is not None:
-        return {f"{implementation}:{name}[eager]": {"loss": name, "error": "runs"}}
+        said = {"error": subject.problem_type, "message": subject.problem}
+        return {f"{implementation}:{name}[eager]": {"loss": name, **said}}
     answers = {}
     for what, loss in subject.settings:
         given = "" if what == "as given" else f"({what})"
