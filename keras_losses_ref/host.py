@@ -11,7 +11,6 @@ import re
 
 from keras_losses_ref import backend
 
-
 #: The backend of Keras: one of `backend.KNOWN`.
 BACKEND = backend.known()
 
@@ -21,6 +20,8 @@ if BACKEND == "tensorflow":
     keras = tf.keras
 else:
     import keras  # type: ignore[no-redef]
+
+    tf = None
 
 Loss = keras.losses.Loss
 

@@ -8,8 +8,9 @@ import threading
 import warnings
 
 import numpy as np
-import tensorflow as tf
 
+from keras_losses_ref import host
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
@@ -28,15 +29,14 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
     host_loss,
     keras,
     tensors,
-    to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import compat
+from keras_losses_ref.host import tf
 
 
 def trace(function, **how):
     """A `tf.function` as the host's `fit` traces: Keras 2 with autograph, 3 without."""
-    return tf.function(function, autograph=compat.GENERATION == 2, **how)
+    return tf.function(function, autograph=host.GENERATION == 2, **how)
 
 
 def _compare(subject, got, where, rtol):
@@ -45,7 +45,9 @@ def _compare(subject, got, where, rtol):
     if subject.random:
         _compare_random(subject, values, gradient, where)
         return
-    expect_close(to_numpy(values), want_values, f"the loss {where}", "eagerly", rtol)
+    expect_close(
+        arrays.to_numpy(values), want_values, f"the loss {where}", "eagerly", rtol
+    )
     if gradient is None or want_gradient is None:
         if (gradient is None) != (want_gradient is None):
             raise CheckFailed(f"the gradient {where} is {gradient}, and not so eagerly")
@@ -62,7 +64,7 @@ _DRAWS, _ERRORS = 24, 8.0
 
 def _compare_random(subject, values, gradient, where):
     """A graph draws other numbers under the same seed: their means must agree."""
-    if not np.isfinite(to_numpy(values)).all():
+    if not np.isfinite(arrays.to_numpy(values)).all():
         raise CheckFailed(f"the loss {where} is not finite")
     if gradient is not None and not np.isfinite(gradient_to_numpy(gradient)).all():
         raise CheckFailed(f"the gradient {where} is not finite")
@@ -146,7 +148,7 @@ def _with_signature(subject, unknown):
                 subject.values(*inputs)
             except Exception:  # it needs more samples, eagerly too
                 continue
-        got = to_numpy(function(*inputs))
+        got = arrays.to_numpy(function(*inputs))
         if subject.random:
             continue
         want = subject.values(*inputs)
@@ -229,7 +231,7 @@ def fit_reports_the_same_loss(subject):
     """`fit` and `evaluate` report the loss that a direct call gives."""
     y_true, y_pred = tensors(*subject.sample)
     given = _as_given(subject)
-    how = {"jit_compile": "auto"} if compat.GENERATION == 3 else {}
+    how = {"jit_compile": "auto"} if host.GENERATION == 3 else {}
     model = identity_model(subject, given, **how)
     want = subject.values(y_true, y_pred, reduction=...)
     if want.ndim:
@@ -390,10 +392,8 @@ def same_inputs_same_values(subject):
     if subject.random:
         return _draws_anew(subject)
     twice = [_compiled(subject, False)[0] for _ in range(2)]
-    expect_close(
-        to_numpy(twice[1]), to_numpy(twice[0]), "the loss of a second graph",
-        "of the first", 0, 0,
-    )  # fmt: skip
+    first, second = map(arrays.to_numpy, twice)
+    expect_close(second, first, "the loss of a second graph", "of the first", 0, 0)
     return ""
 
 
@@ -403,7 +403,7 @@ def _draws_anew(subject):
     loss = subject.variant()
     graph = trace(lambda t, p: loss(t, p))
     for where, call in (("", loss), (" of one graph", graph)):
-        values = [to_numpy(call(y_true, y_pred)) for _ in range(4)]
+        values = [arrays.to_numpy(call(y_true, y_pred)) for _ in range(4)]
         if all(np.array_equal(value, values[0]) for value in values):
             fix = "Remove 'random' from what the loss declares."
             if where:
@@ -600,12 +600,12 @@ def threads_do_not_disturb_each_other(subject):
     """Four threads at once get the values that they get alone."""
     loss = subject.variant()
     batches = [tensors(*subject.more(seed=seed)) for seed in range(4)]
-    alone = [to_numpy(loss(*batch)) for batch in batches]
+    alone = [arrays.to_numpy(loss(*batch)) for batch in batches]
     start = threading.Barrier(4)
 
     def work(index):
         start.wait()
-        return [to_numpy(loss(*batches[index])) for _ in range(10)]
+        return [arrays.to_numpy(loss(*batches[index])) for _ in range(10)]
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for index, values in enumerate(pool.map(work, range(4))):
@@ -708,10 +708,10 @@ def changed_attributes_reach_the_step(subject):
         loss = subject.variant()
         step = trace(lambda t, p, loss=loss: loss(t, p))
         try:
-            before = to_numpy(step(y_true, y_pred))
+            before = arrays.to_numpy(step(y_true, y_pred))
             setattr(loss, name, other)
-            eager = to_numpy(loss(y_true, y_pred))
-            after = to_numpy(step(y_true, y_pred))
+            eager = arrays.to_numpy(loss(y_true, y_pred))
+            after = arrays.to_numpy(step(y_true, y_pred))
         except Exception:  # it cannot be set, or not to this
             continue
         if np.array_equal(after, before) and not np.allclose(eager, before):

@@ -1,8 +1,9 @@
 """Checks of the gradient, of the dtype, and of the ends of the domain."""
 
 import numpy as np
-import tensorflow as tf
 
+from keras_losses_ref import host
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import domains, structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
@@ -18,12 +19,11 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
     host_loss,
     keras,
     tensors,
-    to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import compat
+from keras_losses_ref.host import tf
 
-KERAS_3 = compat.GENERATION == 3
+KERAS_3 = host.GENERATION == 3
 
 
 @check(
@@ -263,7 +263,7 @@ def dtype_is_honoured(subject):
             raise CheckFailed(f"with dtype {dtype} it {describe(error)}") from None
         if result.dtype.name != dtype:
             raise CheckFailed(f"asked for {dtype}, the result is {result.dtype.name}")
-        if not np.isfinite(to_numpy(result)).all():
+        if not np.isfinite(arrays.to_numpy(result)).all():
             raise CheckFailed(f"with dtype {dtype} the loss is not finite")
 
 
@@ -388,9 +388,9 @@ def _stays_finite(subject, y_true, y_pred, weight=None, mask=None):
         seen = y_pred
         if mask is not None:
             seen = tf.identity(y_pred)
-            compat.set_mask(seen, tf.constant(subject.weights(mask, none).astype(bool)))
+            host.set_mask(seen, tf.constant(subject.weights(mask, none).astype(bool)))
         total = tf.reduce_sum(loss(y_true, seen, **how))
-    return to_numpy(total), gradient_to_numpy(tape.gradient(total, y_pred))
+    return arrays.to_numpy(total), gradient_to_numpy(tape.gradient(total, y_pred))
 
 
 def _hidden(subject):

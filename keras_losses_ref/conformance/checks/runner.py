@@ -7,8 +7,6 @@ import logging
 import time
 import warnings
 
-import tensorflow as tf
-
 from keras_losses_ref.conformance.checks import (
     construction,
     execution,
@@ -20,6 +18,7 @@ from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
 from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 from keras_losses_ref.conformance.report import Report
 from keras_losses_ref.conformance.runtime import runtime_info
+from keras_losses_ref.host import tf
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
 for _module in (construction, reductions, gradients, execution, fresh_process):
