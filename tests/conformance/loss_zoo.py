@@ -8,7 +8,7 @@ literature, written as they should be.
 
 import contextlib
 import dataclasses
-import time
+import threading
 from typing import Any, Optional
 
 import numpy as np
@@ -817,11 +817,15 @@ class SwitchesGraphsOff(Squares):
         return super().call(y_true, y_pred)
 
 
+ALL_FOUR = threading.Barrier(4, timeout=60)
+
+
 @broken("threads_do_not_disturb_each_other")
 class KeepsInputsOnSelf(Squares):
     def call(self, y_true, y_pred):
         self.labels = y_true
-        time.sleep(0.002)
+        if threading.current_thread().name.startswith("ThreadPoolExecutor"):
+            ALL_FOUR.wait()  # until each thread of the check has set its labels
         return squares(self.labels, y_pred)
 
 

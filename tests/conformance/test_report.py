@@ -595,6 +595,7 @@ def test_a_format_without_a_ledger_is_a_usage_error(capsys):
 _SLOW_WRITE = """
 import signal, sys, time
 from keras_losses_ref import cli
+from keras_losses_ref.conformance import files
 
 # A shell has its background jobs ignore it, and what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -612,7 +613,7 @@ class Slow:
         print("half is written", flush=True)
         time.sleep(120)
 
-cli.open = Slow
+files.open = Slow
 sys.exit(cli.main(sys.argv[1:]))
 """
 
