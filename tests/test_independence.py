@@ -183,7 +183,7 @@ KIT_MAY_IMPORT = {
     "verdict": {"cases", "outcome", "tolerance", "truth"},
     "report": {
         *("accuracy", "cases", "deviations", "files", "parity", "runtime"),
-        *("tolerance", "verdict"),
+        *("tolerance", "truth", "verdict"),
     },
     "checks": {"arrays", "inputs", "report", "runtime"},
     "check": {

@@ -10,6 +10,7 @@
                               gradient of its sum in each, None where there is none
     compiled(function, xla)   the function, traced or compiled
     precision(dtype)          a context in which there are tensors of that dtype
+    exact_matrices()          a context in which a GPU multiplies matrices in full float32
     model_gradients(model, x, y, sample_weight)
                               the loss of a compiled model on a batch, and its gradient
                               in each trainable weight
@@ -31,4 +32,5 @@ to_numpy = _backend.to_numpy
 value_and_gradients = _backend.value_and_gradients
 compiled = _backend.compiled
 precision = _backend.precision
+exact_matrices = _backend.exact_matrices
 model_gradients = _backend.model_gradients

@@ -54,6 +54,10 @@ def precision(dtype):
     return enable(wide)
 
 
+def exact_matrices():
+    return jax.default_matmul_precision("float32")
+
+
 def model_gradients(model, x, y, sample_weight=None):
     rest = [v.value for v in model.non_trainable_variables]
 

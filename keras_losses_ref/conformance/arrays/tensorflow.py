@@ -46,6 +46,17 @@ def precision(dtype):
     return contextlib.nullcontext()
 
 
+@contextlib.contextmanager
+def exact_matrices():
+    exact = tf.config.experimental
+    rounds = exact.tensor_float_32_execution_enabled()
+    try:
+        exact.enable_tensor_float_32_execution(False)
+        yield
+    finally:
+        exact.enable_tensor_float_32_execution(rounds)
+
+
 def model_gradients(model, x, y, sample_weight=None):
     x, y = tf.constant(x), tf.constant(y)
     weight = None if sample_weight is None else tf.constant(sample_weight)

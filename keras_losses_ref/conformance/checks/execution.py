@@ -35,7 +35,9 @@ from keras_losses_ref.host import tf
 
 
 def trace(function, **how):
-    """A `tf.function` as the host's `fit` traces: Keras 2 with autograph, 3 without."""
+    """A function as the host's `fit` traces it: Keras 2 with autograph, 3 without."""
+    if tf is None:
+        return arrays.compiled(function)
     return tf.function(function, autograph=host.GENERATION == 2, **how)
 
 
@@ -73,7 +75,8 @@ def _compare_random(subject, values, gradient, where):
     graph = trace(lambda t, p: loss(t, p))
 
     def mean(draw):
-        drawn = [float(tf.reduce_mean(draw(y_true, y_pred))) for _ in range(_DRAWS)]
+        found = [arrays.to_numpy(draw(y_true, y_pred)) for _ in range(_DRAWS)]
+        drawn = [float(np.mean(values, dtype="float32")) for values in found]
         return np.mean(drawn), np.std(drawn) / np.sqrt(_DRAWS)
 
     (eager, error), (traced, other) = mean(loss), mean(graph)
@@ -458,8 +461,9 @@ _OPAQUE = object()
 
 def _value(value):
     """A copy of what an attribute holds, to be compared by value."""
-    if isinstance(value, tf.Variable) or tf.is_tensor(value):
-        return np.array(value) if hasattr(value, "numpy") else _OPAQUE
+    if tf is not None and isinstance(value, tf.Variable) or arrays.is_tensor(value):
+        concrete = hasattr(value, "numpy") or tf is None
+        return np.array(value) if concrete else _OPAQUE
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, (bool, int, float, str, bytes, type(None))):
@@ -630,7 +634,7 @@ def global_settings_stay(subject):
             "mixed precision policy": policy.name,
             "NumPy's random state": np.random.get_state()[1].tolist(),
             "Python's random state": random.getstate(),
-            "run_functions_eagerly": tf.config.functions_run_eagerly(),
+            "run_functions_eagerly": tf and tf.config.functions_run_eagerly(),
         }
 
     if subject.random:
