@@ -10,7 +10,7 @@
                               gradient of its sum in each, None where there is none
     compiled(function, xla)   the function, traced or compiled
     precision(dtype)          a context in which there are tensors of that dtype
-    exact_matrices()          a context in which a GPU multiplies matrices in full float32
+    exact_matrices()          a context in which no GPU rounds products of matrices
     model_gradients(model, x, y, sample_weight)
                               the loss of a compiled model on a batch, and its gradient
                               in each trainable weight

@@ -13,7 +13,10 @@ from keras_losses_ref.conformance.checks.check import (
     expect_close,
     number,
 )
-from keras_losses_ref.conformance.checks.construction import identity_layer
+from keras_losses_ref.conformance.checks.construction import (
+    UNCOMPILED,
+    identity_layer,
+)
 from keras_losses_ref.conformance.checks.loss_under_test import (
     gradient_to_numpy,
     host_loss,
@@ -580,7 +583,7 @@ def mixed_precision_trains(subject):
     model.compile(
         optimizer=scaled(keras.optimizers.SGD(0.01)),
         loss=subject.given if subject.kind == "function" else subject.loss,
-        jit_compile=False,
+        jit_compile=UNCOMPILED,
     )
     steps = 12  # each step that overflows halves the scale
     before = dense.get_weights()[0]

@@ -551,9 +551,9 @@ def _labels_exact(subject, label, classes, dtype):
 def arrays_equal_tensors(subject):
     """NumPy arrays as inputs give what tensors give."""
     y_true, y_pred = tensors(*subject.sample)
-    arrays = (structures.tree_map(lambda x: x.numpy(), x) for x in (y_true, y_pred))
+    both = (structures.tree_map(arrays.to_numpy, x) for x in (y_true, y_pred))
     with subject.seeded():
-        got = arrays.to_numpy(subject.variant()(*arrays))
+        got = arrays.to_numpy(subject.variant()(*both))
     expect_close(
         got, subject.values(y_true, y_pred), "the loss of arrays", "of tensors"
     )
