@@ -47,11 +47,11 @@ def __getattr__(name):
         return importlib.import_module(f"{__name__}.{name}")
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _KIT:
+        return getattr(_import("conformance.checks"), name)
     losses = _import_losses()
     if name == "__all__":
         return [*losses.__all__, *_KIT, "__version__"]
-    if name in _KIT:
-        return getattr(importlib.import_module(f"{__name__}.conformance.checks"), name)
     try:
         return getattr(losses, name)
     except AttributeError:
@@ -62,13 +62,18 @@ def __dir__():
     return sorted({*globals(), *__getattr__("__all__")})
 
 
-def _import_losses():
+def _import(name):
+    """A module of this package that needs TensorFlow, or the Keras of a backend."""
     try:
-        return importlib.import_module("keras_losses_ref.losses")
+        return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise
         raise ModuleNotFoundError(_NO_TENSORFLOW, name="tensorflow") from None
+
+
+def _import_losses():
+    return _import("losses")
 
 
 class _RegisterWithKeras(importlib.abc.MetaPathFinder):

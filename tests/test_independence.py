@@ -185,7 +185,7 @@ KIT_MAY_IMPORT = {
         *("accuracy", "cases", "deviations", "files", "parity", "runtime"),
         *("tolerance", "truth", "verdict"),
     },
-    "checks": {"arrays", "inputs", "report", "runtime"},
+    "checks": {"arrays", "inputs", "report", "runtime", "tolerance"},
     "check": {
         *("cases", "deviations", "outcome", "report", "runners", "runtime"),
         *("truth", "verdict"),

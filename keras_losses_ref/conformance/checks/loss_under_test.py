@@ -25,6 +25,7 @@ DECLARABLE = {
     "random": "True where the loss draws random numbers: it is compared under one seed",
     "non_negative": "True where no value is below zero",
     "zero_at_perfect": "True where a perfect prediction has a loss of zero",
+    "backends": "the backends on which it is the same, such as ['tensorflow', 'jax']",
     "expected_failures": "{check: reason} for what it does not hold, on purpose",
 }
 

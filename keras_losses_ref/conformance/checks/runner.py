@@ -13,6 +13,7 @@ from keras_losses_ref.conformance.checks import (
     execution,
     fresh_process,
     gradients,
+    portability,
     reductions,
 )
 from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
@@ -21,7 +22,10 @@ from keras_losses_ref.conformance.report import Report
 from keras_losses_ref.conformance.runtime import runtime_info
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
-for _module in (construction, reductions, gradients, execution, fresh_process):
+for _module in (
+    *(construction, reductions, gradients, execution, portability),
+    fresh_process,
+):
     for _check in [*CHECKS.values()]:
         if _check.function.__module__ == _module.__name__:
             CHECKS[_check.name] = CHECKS.pop(_check.name)
