@@ -603,7 +603,7 @@ def mixed_precision_trains(subject):
         )
     if subject.random:
         return ""
-    rounded = y_pred.numpy().astype("float16").astype("float32")
+    rounded = arrays.to_numpy(y_pred).astype("float16").astype("float32")
     want = subject.values(y_true, rounded, reduction=...)
     expect_close(
         history[0], want.mean(), "the loss of a float16 model", "of the same "
