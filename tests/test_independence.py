@@ -221,14 +221,23 @@ def module_of(path):
 MODULES = {module_of(path): path for path in EVERY}
 
 
+def walk_at_run_time(node):
+    """Every node below this one, but for those that stand under TYPE_CHECKING."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from walk_at_run_time(child)
+
+
 def imported_modules(path):
     """The modules of this package that a file imports, anywhere in it.
 
     `from package import module` imports the module; `from package import name` the
-    package.
+    package. What a type checker alone imports is no arrow.
     """
     package = package_of(path)
-    for node in ast.walk(tree_of(path)):
+    for node in walk_at_run_time(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
