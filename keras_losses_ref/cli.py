@@ -8,6 +8,8 @@ import os
 import sys
 import traceback
 
+from keras_losses_ref.backend import BackendError
+
 OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
 
 _FORMATS = ("text", "json", "md", "html", "junit")
@@ -54,18 +56,20 @@ def _run(argv, stderr):
     # A check beside a training, or one beside its own child, must share the GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with stderr():
+    with stderr() if arguments.needs_host else contextlib.nullcontext():
         return _command(arguments)
 
 
 def _command(arguments):
-    from keras_losses_ref.conformance.host import Unusable, load
+    from keras_losses_ref.conformance.unusable import Unusable, import_host
 
     try:
         if arguments.needs_host:
-            load()
+            import_host()
         return arguments.command(arguments)
     except (UsageError, Unusable) as error:
+        return _fail(error)
+    except BackendError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
         if error.name == "tensorflow":

@@ -23,9 +23,10 @@ of a NaN.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 #: Machine epsilon, the smallest normal number and the largest finite one.
 FLOAT_INFO = {
@@ -60,7 +61,7 @@ class Difference:
     ulp: float = float("nan")
 
 
-def round_to(array, dtype):
+def round_to(array: ArrayLike, dtype: str) -> NDArray[Any]:
     """float64 that holds what `array` is in `dtype`."""
     array = np.asarray(array, np.float64)
     if dtype == "float64":
@@ -76,7 +77,7 @@ def round_to(array, dtype):
         return np.where(np.isnan(single), np.nan, nearest).astype(np.float64)
 
 
-def spacing(array, dtype):
+def spacing(array: ArrayLike, dtype: str) -> NDArray[Any]:
     """A unit in the last place (ulp) of each number in `dtype`."""
     epsilon, smallest, _ = FLOAT_INFO[dtype]
     with np.errstate(all="ignore"):
@@ -84,7 +85,7 @@ def spacing(array, dtype):
         return epsilon * 2.0 ** np.floor(np.log2(magnitude))
 
 
-def ulps(got, wanted, dtype):
+def ulps(got: ArrayLike, wanted: ArrayLike, dtype: str) -> NDArray[Any]:
     """|got - wanted| in units in the last place of `wanted` in `dtype`."""
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     with np.errstate(all="ignore"):
@@ -94,16 +95,16 @@ def ulps(got, wanted, dtype):
 
 
 def difference(
-    got,
-    wanted,
-    dtype,
-    kind,
-    ignore=None,
-    extra=0.0,
-    loss=None,
-    device="CPU:0",
-    slack=1.0,
-):
+    got: ArrayLike,
+    wanted: ArrayLike,
+    dtype: str,
+    kind: str,
+    ignore: Optional[NDArray[Any]] = None,
+    extra: Any = 0.0,
+    loss: Optional[str] = None,
+    device: str = "CPU:0",
+    slack: float = 1.0,
+) -> Optional[Difference]:
     """A Difference beyond the tolerance, or None.
 
     `wanted` is exact; both are first brought into the range of `dtype`. `extra` is an

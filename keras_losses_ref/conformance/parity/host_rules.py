@@ -13,6 +13,7 @@ from typing import Callable
 import numpy as np
 
 from keras_losses_ref.conformance import cases
+from keras_losses_ref.conformance.runtime import backend_of
 
 _KERAS = "https://github.com/keras-team/keras"
 _MEANS = ("sum_over_batch_size", "mean", "auto")
@@ -24,26 +25,30 @@ class HostRule:
 
     id: str
     subject: str
-    #: (first version, what Keras does from there on), oldest first.
+    #: (first version, what Keras does from there on), oldest first; or, of a rule that
+    #: goes by the backend, (backend, what Keras does on it).
     ways: tuple[tuple[str, str], ...]
     thread: str
     #: Under which condition it shows, in words.
     when: str
     #: Whether a case meets that condition, on an aspect.
     condition: Callable
+    by_backend: bool = False
 
-    def way(self, version):
-        """What a Keras of this version does."""
-        number = _number(version)
+    def way(self, environment):
+        """What the Keras of an environment does."""
+        if self.by_backend:
+            return dict(self.ways).get(backend_of(environment), self.ways[0][1])
+        number = _number(environment["keras"])
         passed = [way for first, way in self.ways if _number(first) <= number]
         return passed[-1] if passed else self.ways[0][1]
 
     def differs(self, old, new):
-        """Whether two versions go different ways."""
+        """Whether the Kerases of two environments go different ways."""
         return self.way(old) != self.way(new)
 
     def sentence(self, old, new):
-        """What changed from one version to the other, in words."""
+        """What changed from one environment to the other, in words."""
         return f"{self.subject} {self.way(new)}. Before, it {self.way(old)}."
 
     def entry(self, old, new):
@@ -87,6 +92,10 @@ def _logits_behind_ignore_class(case, aspect):
     traced = case.path not in ("eager", "reloaded")
     hidden = case.activation is not None and traced
     return hidden and case.config.get("ignore_class") is not None
+
+
+def _logits_behind_activation(case, aspect):
+    return case.activation is not None and case.path not in ("eager", "reloaded")
 
 
 def _dtype_of_config(case, aspect):
@@ -151,6 +160,18 @@ RULES = (
         f"{_KERAS}/blob/v3.4.1/keras/src/losses/loss.py",
         "a loss with a dtype of its own that is saved and loaded",
         _dtype_of_config,
+    ),
+    HostRule(
+        "logits-behind-activation",
+        "A cross-entropy in a graph, of a sigmoid or softmax",
+        (
+            ("tensorflow", "computes from the logits behind it"),
+            ("jax", "computes from the probabilities: it sees no graph"),
+        ),
+        f"{_KERAS}/blob/v3.15.1/keras/src/backend/jax/nn.py",
+        "a sigmoid or softmax before the loss, and a graph",
+        _logits_behind_activation,
+        by_backend=True,
     ),
 )
 

@@ -17,9 +17,11 @@ import tempfile
 
 import keras_losses_ref
 from keras_losses_ref.conformance.chatter import is_notice
-from keras_losses_ref.conformance.host import TENSORFLOWS
 from keras_losses_ref.conformance.parity import ParityError, diff, record_file, venvs
-from keras_losses_ref.conformance.parity.venvs import KERASES
+from keras_losses_ref.conformance.parity.venvs import KERASES, TENSORFLOWS
+
+#: Variables that say which Keras an environment has, on which backend.
+_CHOOSES_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +151,7 @@ class RecordRunner:
     def run(self, environment, arguments, on_progress=lambda what, part: None):
         """The output of the environment's Python; `ParityError` with its last lines."""
         variables = {
-            **{k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"},
+            **{k: v for k, v in os.environ.items() if k not in _CHOOSES_KERAS},
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment.variables,

@@ -86,7 +86,7 @@ def _skipped(report, verbose):
     for reason, loss, number, _ in rows:
         numbers[reason] += number
         losses[reason].add(loss)
-    yield "Skipped, or not compared with tf.keras (number of cases):"
+    yield "Skipped, or not compared with Keras (number of cases):"
     for reason, number in numbers.most_common():
         words = f"{reason}: {', '.join(sorted(losses[reason]))}"
         words = words if verbose else f"{reason} ({named(losses[reason])})"

@@ -1,4 +1,4 @@
-"""Import TensorFlow and its Keras, or say in one sentence why they cannot be imported.
+"""Import Keras and its backend, or say in one sentence why they cannot be imported.
 
 A TensorFlow that was built for another NumPy, or a Keras that fits another TensorFlow,
 fails when it is imported, with whatever exception comes first. That is the environment,
@@ -6,41 +6,37 @@ and no error of this package.
 """
 
 import contextlib
+import importlib
 import io
 import os
 import sys
 import traceback
 from importlib import metadata
 
+from keras_losses_ref.backend import BackendError, asked
 from keras_losses_ref.conformance import chatter
-
-#: The packages that bring `import tensorflow`.
-TENSORFLOWS = (
-    "tensorflow",
-    "tensorflow-cpu",
-    "tf-nightly",
-    "tf-nightly-cpu",
-    "tensorflow-macos",
-    "tensorflow-intel",
-)
-_KERASES = ("keras", "keras-nightly", "tf-keras")
+from keras_losses_ref.conformance.parity.venvs import KERASES, TENSORFLOWS
 
 #: The first TensorFlow that runs under NumPy 2.
 _RUNS_NUMPY_2 = (2, 18)
 
 
 class Unusable(Exception):
-    """The installed TensorFlow or Keras cannot be imported; the message says why."""
+    """The installed Keras or its backend cannot be imported; the message says why."""
 
 
-def load():
-    """Import the host; a missing TensorFlow stays a `ModuleNotFoundError`."""
+def import_host():
+    """Import Keras and its backend, or raise `Unusable`.
+
+    A missing TensorFlow stays a `ModuleNotFoundError`, and a backend that nothing here
+    can ask a `BackendError`.
+    """
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            import tensorflow as tf
-
-            assert tf.keras.losses.Loss  # tf.keras loads when it is first used
+            importlib.import_module("keras_losses_ref.host")
+    except BackendError:
+        raise
     except Exception as error:
         if getattr(error, "name", None) == "tensorflow" or _is_ours(error):
             raise
@@ -62,7 +58,7 @@ def _sentence(error):
     said = said if len(said) <= 160 else said[:157] + "..."
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"the installed TensorFlow and Keras cannot be imported ({named}): {said}. "
+        f"the installed Keras and its backend cannot be imported ({named}): {said}. "
         f"{_remedy(versions)}"
     )
 
@@ -70,7 +66,7 @@ def _sentence(error):
 def installed():
     """{name: version} of the packages that must fit together."""
     found = {}
-    for name in (*TENSORFLOWS, *_KERASES, "numpy"):
+    for name in (*TENSORFLOWS, "jax", *KERASES, "numpy"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
@@ -90,6 +86,8 @@ def _remedy(versions):
             "TF_USE_LEGACY_KERAS is set, and tf_keras is not installed: pip install "
             "tf_keras, or unset TF_USE_LEGACY_KERAS."
         )
+    if asked() == "jax" and "jax" not in versions:
+        return "Keras runs on JAX here, and JAX is not installed: pip install jax."
     return (
         "Install versions that fit together: pip install --force-reinstall "
         f"{tensorflow}."
