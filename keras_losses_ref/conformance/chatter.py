@@ -48,7 +48,7 @@ NOTICES = (
 ATTEMPTS = (
     r"loc\(.*error: .*'tfg\.While' op ",
     r".*error: 'tfg\.While' op ",
-    r".*tfg_optimizer_hook\.cc:\d+\] tfg_optimizer\{.*\} failed: ",
+    r".*\] tfg_optimizer\{.*\} failed: ",
 )
 
 _NOTICE = re.compile("|".join(NOTICES))

@@ -38,9 +38,9 @@ ATTEMPT = [
     "loc(\"loss/while\"): error: 'tfg.While' op body function argument",
     "\twhen importing GraphDef to MLIR module in GrapplerHook",
     "",
-    "2026-11-28 09:12:00.1: E tensorflow/core/grappler/optimizers/"
-    "tfg_optimizer_hook.cc:135] tfg_optimizer{any(tfg-consolidate-attrs)} failed: "
-    "INVALID_ARGUMENT: error: 'tfg.While' op body function argument",
+    "E0000 00:00:1795859017.966751   30192 meta_optimizer.cc:967] tfg_optimizer{any("
+    "tfg-consolidate-attrs,tfg-toposort,tfg-shape-inference{graph-version=0},"
+    "tfg-prepare-attrs-export)} failed: INVALID_ARGUMENT: MLIR Graph Optimizer failed: ",
     "\twhen importing GraphDef to MLIR module in GrapplerHook",
 ]
 ERRORS = [
