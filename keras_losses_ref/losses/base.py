@@ -19,14 +19,13 @@ jit_compile  whether the loss is compiled to kernels of its own: "auto", where t
 `loss(y_true, y_pred, sample_weight=None)`: a weight multiplies its sample's value;
 a mask on y_pred (from a Masking or Embedding layer) drops what it marks False.
 
-Precision: y_pred is rounded to the dtype as in Keras, then all arithmetic runs in a
-wider one: float32 for float16 and bfloat16, and float64 where the terms of a loss
-cancel or the errors of its functions add up (`in_float64`), as in sums over a batch.
-The result is rounded once. Integer labels are never rounded. Where autodiff would lose
-digits, the gradient is written out (`with_gradient`).
+Precision: y_pred is rounded to the dtype as in Keras. A float16 or bfloat16 loss then
+computes in float32 and rounds its result once, a float32 and a float64 loss compute in
+their own dtype. Integer labels are never rounded.
 """
 
 import functools
+import inspect
 
 import tensorflow as tf
 
@@ -42,7 +41,6 @@ from keras_losses_ref.losses.inputs import (
 )
 from keras_losses_ref.losses.kernels import dispatch
 from keras_losses_ref.losses.reduction import MEANS, reduce_weighted_values
-from keras_losses_ref.losses.validation import check_axis
 
 _undecorated = tf.autograph.experimental.do_not_convert
 
@@ -50,13 +48,15 @@ _undecorated = tf.autograph.experimental.do_not_convert
 class Loss(compat.Loss):
     """Base class of all losses; extends the installed Keras's `Loss`.
 
-    A subclass names its function in `function` and the constructor arguments that
-    the function takes in `arguments`, and stores each under its own name.
+    A subclass names its function in `function`, and passes the constructor arguments
+    that the function takes on to `Loss.__init__`, which checks them and stores each
+    under its own name; `arguments` has these names.
     """
 
     #: The loss per sample, made by `loss_function`.
     function = None
-    #: The names of the constructor arguments passed on to it, and kept in the config.
+    #: The names of the constructor arguments passed on to it, and kept in the config:
+    #: by default those that its constructor adds to the shared ones.
     arguments = ()
     #: Whether the loss as a whole may become a kernel (`dispatch.py`).
     fusible = True
@@ -67,6 +67,9 @@ class Loss(compat.Loss):
             cls.function = staticmethod(cls.function)  # not a method of the instance
         # Not `__module__ == ...`: a user's subclass keeps the order it was written in.
         if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
+            cls.__init__ = _with_shared_arguments(cls.__init__)
+            own = [*inspect.signature(cls.__init__).parameters][1:]
+            cls.arguments = tuple(name for name in own if name not in _SHARED)
             cls.__init__ = compat.in_host_order(cls.__init__, cls.__name__)
 
     def __init__(
@@ -75,14 +78,21 @@ class Loss(compat.Loss):
         reduction=compat.DEFAULT_REDUCTION,
         dtype=None,
         jit_compile="auto",
+        **arguments,
     ):
         compat.init_base(self, name, reduction, dtype)
+        for argument, value in arguments.items():
+            setattr(self, argument, self._checked(argument, value))
         if jit_compile not in ("auto", True, False):
             raise ValueError(
                 f"{type(self).__name__}: `jit_compile` must be 'auto', True or False. "
                 f"Received: jit_compile={jit_compile!r}."
             )
         self.jit_compile = jit_compile
+
+    def _checked(self, argument, value):
+        check = self.function.checks.get(argument)
+        return check(type(self).__name__, argument, value) if check else value
 
     @_undecorated
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -138,7 +148,6 @@ class Loss(compat.Loss):
         if length is None:
             return y_true, y_pred, bound, factor
         if bound.get("axis") is not None:
-            check_axis(function.__name__, bound["axis"], y_pred.shape.rank)
             bound = dict(bound, axis=-1)
         if function.flattenable == "sum":
             factor = y_pred.shape[-1] / length
@@ -185,8 +194,32 @@ class Loss(compat.Loss):
         return f"{type(self).__name__}({config})"
 
 
+#: What every constructor takes; the last two stand in `**options`.
+_SHARED = ("reduction", "name", "dtype", "jit_compile")
+
+
+def _with_shared_arguments(init):
+    """`init` with what its `**options` stand for, if it has them, in its signature."""
+    if "options" not in inspect.signature(init).parameters:
+        return init
+
+    @functools.wraps(init)
+    def constructor(self, *args, **kwargs):
+        bound = signature.bind(self, *args, **kwargs)
+        return init(**bound.arguments)
+
+    signature = inspect.signature(init)
+    parameters = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
+    for name, default in (("dtype", None), ("jit_compile", "auto")):
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters.append(inspect.Parameter(name, kind, default=default))
+    signature = constructor.__signature__ = signature.replace(parameters=parameters)
+    return constructor
+
+
 def loss_function(
     kernel=None,
+    checks=None,
     labels="values",
     logits_of=None,
     broadcast=False,
@@ -212,6 +245,7 @@ def loss_function(
     trust_from_logits  whether from_logits=True is taken at its word even then
     ragged      whether rows of different lengths are taken, where the host takes them
     broadcast   whether an axis of 1 may stand against a longer one
+    checks      for arguments by their names, of `validation.py`: what they may be
     check       (name, y_true, y_pred, arguments) -> y_true, or raises
     flattenable  whether the loss averages over all elements of a batch equally, so that
                 they may be reshaped to any row length: "mean" or "sum" if that is what
@@ -221,6 +255,8 @@ def loss_function(
     `f.prepare` and `f.body` are its two halves: the second can be traced or compiled.
     `f.definition` and `f.kernel` are what the body chooses from.
     """
+
+    checks = checks or {}
 
     def decorate(definition):
         name = definition.__name__
@@ -246,6 +282,10 @@ def loss_function(
                     y_pred, bound["from_logits"], logits_of, name
                 )
                 bound = dict(bound, from_logits=from_logits)
+            shape = y_pred.shape
+            for argument, checked in checks.items():
+                value = checked(name, argument, bound[argument], shape, bound)
+                bound = dict(bound, **{argument: value})
             if check is not None:
                 y_true = check(name, y_true, y_pred, bound)
             return y_true, y_pred, bound
@@ -279,6 +319,7 @@ def loss_function(
         function.labels, function.prepare, function.body = labels, prepare, body
         function.unrounded, function.flattenable = unrounded, flattenable
         function.definition, function.kernel = definition, kernel
+        function.checks = checks
         return compat.register(function)
 
     return decorate

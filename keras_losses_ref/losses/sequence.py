@@ -140,7 +140,11 @@ def extended_labels(labels, length, time):
 
 
 def log_softmax(y_pred):
-    """In float64: thousands of steps add up."""
+    """In float64: hundreds of steps add up, and the fast form scales probabilities.
+
+    Those of a step are divided by the largest, and one that is 1e-308 of it may yet be
+    on the only path that spells the labels. float32 ends at 1e-38.
+    """
     return tf.maximum(tf.nn.log_softmax(tf.cast(y_pred, tf.float64)), _LOG_ZERO)
 
 
