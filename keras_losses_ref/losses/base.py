@@ -283,9 +283,10 @@ def loss_function(
                 )
                 bound = dict(bound, from_logits=from_logits)
             shape = y_pred.shape
-            for argument, checked in checks.items():
-                value = checked(name, argument, bound[argument], shape, bound)
-                bound = dict(bound, **{argument: value})
+            bound = dict(bound)
+            for argument in checks.keys() & bound.keys():
+                value = bound[argument]
+                bound[argument] = checks[argument](name, argument, value, shape, bound)
             if check is not None:
                 y_true = check(name, y_true, y_pred, bound)
             return y_true, y_pred, bound

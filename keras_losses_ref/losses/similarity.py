@@ -15,6 +15,11 @@ def one_label_per_row(name, y_true, y_pred, arguments):
     return labels_of_rows(name, "y_true", "y_pred", y_true, y_pred)
 
 
+def as_tensor(owner, argument, value, shape=None, arguments=None):
+    """A tensor, if there is one."""
+    return None if value is None else tf.convert_to_tensor(value)
+
+
 def labels_of_rows(name, labels_name, rows_name, labels, rows):
     """Labels as a vector of integers, one for each of `rows`."""
     labels, rows = tf.convert_to_tensor(labels), tf.convert_to_tensor(rows)
@@ -42,7 +47,12 @@ def labels_of_rows(name, labels_name, rows_name, labels, rows):
 @loss_function(
     kernels.circle,
     labels="indices",
-    checks={"gamma": check_number, "margin": check_number},
+    checks={
+        "ref_labels": as_tensor,
+        "ref_embeddings": as_tensor,
+        "gamma": check_number,
+        "margin": check_number,
+    },
     check=one_label_per_row,
 )
 def circle(
@@ -80,9 +90,8 @@ def circle(
         ref_embeddings = y_pred
     if ref_labels is None:
         ref_labels = y_true
-    else:
-        names = "ref_labels", "ref_embeddings"
-        ref_labels = labels_of_rows("circle", *names, ref_labels, ref_embeddings)
+    names = "ref_labels", "ref_embeddings"
+    ref_labels = labels_of_rows("circle", *names, ref_labels, ref_embeddings)
     ref_embeddings = tf.cast(ref_embeddings, y_pred.dtype)
     positive, negative, paired = pair_masks(y_true, ref_labels, remove_diagonal)
     cosine = tf.matmul(y_pred, ref_embeddings, transpose_b=True)
@@ -93,7 +102,9 @@ def circle(
     exponent = masked_logsumexp(pull, positive) + masked_logsumexp(push, negative)
     exponent = tf.where(paired, exponent, tf.zeros_like(exponent))
     values = tf.where(paired, tf.nn.softplus(exponent), tf.zeros_like(exponent))
-    return tf.squeeze(values, 1)
+    values = tf.squeeze(values, 1)
+    compat.set_mask(values, values > 0.0)
+    return values
 
 
 def masked_logsumexp(values, mask):

@@ -140,9 +140,9 @@ def shifted(y, x, from_logits):
 
     again = rematerialize(elements, y, x)
     y, e, _ = again(1)
-    # To the last digit also where that is almost 0: the label is 1 as well where e is,
-    # and only what is left is added up.
-    rest = sum_along(e - y, keepdims=True) + (sum_along(y, keepdims=True) - 1.0)
+    # Without the label's: where that is the largest, a 1, the rest may be almost 0.
+    label = tf.cast(y > 0.5, e.dtype)
+    rest = sum_along(e - label, keepdims=True) + (sum_along(label, keepdims=True) - 1.0)
     if from_logits:  # two infinite logits have no order
         rest = nan_where_infinities_tie(rest, top)
     return again, (top, rest, tf.math.log1p(rest))

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.kernels.autodiff import with_gradient
 from keras_losses_ref.losses.kernels.sums import sum_along
 
@@ -45,7 +46,9 @@ def circle(
         values = tf.where(paired, tf.nn.softplus(exponent), tf.zeros_like(exponent))
         return tf.squeeze(values, 1), gradient
 
-    return with_gradient(terms, y_pred, recompute=False)
+    values = with_gradient(terms, y_pred, recompute=False)
+    compat.set_mask(values, values > 0.0)
+    return values
 
 
 def pair_masks(labels, ref_labels, remove_diagonal):
