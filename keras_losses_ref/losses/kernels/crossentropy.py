@@ -177,7 +177,7 @@ def cross_entropy_from_probs(y, x):
             kept, y = inside(y, log_e)
             # labels - y / q as one fraction: it may all but vanish.
             apart = ((labels * e - y) - y * rest) / tf.where(kept, e, tf.ones_like(e))
-            d_pred = tf.where(kept, apart, labels) * (upstream / ((1.0 + rest) * top))
+            d_pred = upstream * tf.where(kept, apart, labels) / ((1.0 + rest) * top)
             d_true = upstream * tf.clip_by_value(log_sum - log_e, least, most)
             return d_true, d_pred
 

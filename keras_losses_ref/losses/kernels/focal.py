@@ -116,11 +116,12 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
 
     def terms(y, x):
         again, (top, rest, log_sum) = shifted(y, x, from_logits)
+        size = 1.0 + rest
 
         def elements(turn):
             """The label, the share, 1 - share, the value, and its derivative by q."""
             y, e, log_e = again(turn)
-            share, not_share = e / (1.0 + rest), ((1.0 - e) + rest) / (1.0 + rest)
+            share, not_share = e / size, ((1.0 - e) + rest) / size
             cost = log_sum - log_e
             kept = (cost >= least) & (cost <= most)
             cost = tf.clip_by_value(cost, least, most)
@@ -148,8 +149,8 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
             d = d_share()
             # Of a share near 1, d - d * share would have no digits.
             d = tf.where(share > 0.5, d * not_share - others, d - mean)
-            by_x = share if from_logits else 1.0 / ((1.0 + rest) * top)
-            return upstream * values, upstream * (by_x * d)
+            d *= upstream
+            return upstream * values, d * share if from_logits else d / (size * top)
 
         return sum_along(y * values), gradient
 
