@@ -28,6 +28,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
+from keras_losses_ref.conformance import inputs
 from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.evaluate import (
     evaluate,
@@ -319,44 +320,61 @@ def _unit(x):
 
 
 @dataclasses.dataclass(frozen=True)
-class InputKind:
-    """A kind of inputs, and how results on them are looked at."""
+class InputFamilies:
+    """How the families of a domain are drawn, and how results on them are looked at."""
 
+    #: (Draw) -> (y_true, y_pred), or None where the domain lacks the family.
     sample: Callable
     #: (y_true, y_pred, the exact value) -> what is drawn on the axis, and its name.
     axis: Callable
     label: str
     #: Of matplotlib: "log", "logit" or "symlog".
     scale: str = "log"
-    #: Whether a gradient is one vector for a row.
-    rowwise: bool = True
+
+
+def _distance(y, p, value):
+    return np.abs(p - y)
+
+
+def _prediction(y, p, value):
+    return p
+
+
+def _value(y, p, value):
+    return value
 
 
 _error = "|y_pred − y_true|"
-REAL = InputKind(real, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
-POSITIVE = InputKind(positive, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
-SIGNS = InputKind(
-    signs, lambda y, p, v: np.abs(1 - y * p), "|1 − y_true y_pred|", rowwise=False
-)
-BINARY = InputKind(binary, lambda y, p, v: p, "y_pred", "logit", rowwise=False)
-BINARY_LOGITS = InputKind(
-    binary_logits, lambda y, x, v: x, "y_pred (logit)", "symlog", rowwise=False
-)
-ONE_HOT = InputKind(
-    one_hot, lambda y, p, v: _share(y, p), "probability of the label", "logit"
-)
-INDICES = dataclasses.replace(ONE_HOT, sample=_indexed(one_hot))
-ONE_HOT_LOGITS = InputKind(
-    one_hot_logits, lambda y, x, v: _lead(y, x), "lead of the label's logit", "symlog"
-)
-INDICES_LOGITS = dataclasses.replace(ONE_HOT_LOGITS, sample=_indexed(one_hot_logits))
-DISTRIBUTION = InputKind(
-    distribution, lambda y, p, v: np.abs(p - y).max(-1), "largest " + _error
-)
-VECTORS = InputKind(vectors, lambda y, p, v: _angle(y, p), "angle between the vectors")
-MASKS = InputKind(masks, lambda y, p, v: np.abs(p - y).mean(-1), "mean " + _error)
-EMBEDDINGS = InputKind(embeddings, lambda y, p, v: v, "loss")
-SEQUENCES = InputKind(sequences, lambda y, p, v: v, "loss")
+_label_share = (lambda y, p, v: _share(y, p)), "probability of the label", "logit"
+_label_lead = (lambda y, x, v: _lead(y, x)), "lead of the label's logit", "symlog"
+#: By the name of the domain.
+DRAWN = {
+    "real": InputFamilies(real, _distance, _error),
+    "positive": InputFamilies(positive, _distance, _error),
+    "counts": InputFamilies(positive, _distance, _error),
+    "signs": InputFamilies(
+        signs, lambda y, p, v: np.abs(1 - y * p), "|1 − y_true y_pred|"
+    ),
+    "binary": InputFamilies(binary, _prediction, "y_pred", "logit"),
+    "binary_logits": InputFamilies(
+        binary_logits, _prediction, "y_pred (logit)", "symlog"
+    ),
+    "one_hot": InputFamilies(one_hot, *_label_share),
+    "indices": InputFamilies(_indexed(one_hot), *_label_share),
+    "logits": InputFamilies(one_hot_logits, *_label_lead),
+    "index_logits": InputFamilies(_indexed(one_hot_logits), *_label_lead),
+    "probabilities": InputFamilies(
+        distribution, lambda y, p, v: np.abs(p - y).max(-1), "largest " + _error
+    ),
+    "vectors": InputFamilies(
+        vectors, lambda y, p, v: _angle(y, p), "angle between the vectors"
+    ),
+    "segmentation": InputFamilies(
+        masks, lambda y, p, v: np.abs(p - y).mean(-1), "mean " + _error
+    ),
+    "embeddings": InputFamilies(embeddings, _value, "loss"),
+    "sequence": InputFamilies(sequences, _value, "loss"),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -364,10 +382,19 @@ class AccuracySpec:
     """One loss in one configuration."""
 
     loss: str
-    domain: InputKind
+    domain: inputs.InputDomain
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: Whether a log-softmax or a focal power is inside: 8 ulp are allowed, not 4.
     deep: bool = False
+
+    @property
+    def drawn(self) -> InputFamilies:
+        return DRAWN[self.domain.name]
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether a gradient is one vector for a row."""
+        return not self.domain.elementwise
 
     @property
     def name(self):
@@ -389,43 +416,13 @@ class AccuracySpec:
     def limit(self, dtype):
         """The ulp that ours must keep; none in float64, which has nothing wider."""
         if dtype in ("float16", "bfloat16"):
-            return 2.0 if self.domain.rowwise else 1.0
+            return 2.0 if self.rowwise else 1.0
         return math.inf if dtype == "float64" else self.bound(dtype)
 
 
-_LOGITS = {"from_logits": True}
-SPECS = (
-    AccuracySpec("MeanSquaredError", REAL),
-    AccuracySpec("MeanAbsoluteError", REAL),
-    AccuracySpec("MeanAbsolutePercentageError", REAL),
-    AccuracySpec("MeanSquaredLogarithmicError", POSITIVE),
-    AccuracySpec("Huber", REAL),
-    AccuracySpec("LogCosh", REAL),
-    AccuracySpec("CosineSimilarity", VECTORS),
-    AccuracySpec("BinaryCrossentropy", BINARY),
-    AccuracySpec("BinaryCrossentropy", BINARY_LOGITS, _LOGITS),
-    AccuracySpec("BinaryFocalCrossentropy", BINARY, deep=True),
-    AccuracySpec("BinaryFocalCrossentropy", BINARY_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("CategoricalCrossentropy", ONE_HOT),
-    AccuracySpec("CategoricalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT, deep=True),
-    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("SparseCategoricalCrossentropy", INDICES),
-    AccuracySpec("SparseCategoricalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("SparseCategoricalFocalCrossentropy", INDICES, deep=True),
-    AccuracySpec(
-        "SparseCategoricalFocalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True
-    ),
-    AccuracySpec("CategoricalGeneralizedCrossEntropy", INDICES),
-    AccuracySpec("KLDivergence", DISTRIBUTION),
-    AccuracySpec("Poisson", POSITIVE),
-    AccuracySpec("Hinge", SIGNS),
-    AccuracySpec("SquaredHinge", SIGNS),
-    AccuracySpec("CategoricalHinge", ONE_HOT_LOGITS),
-    AccuracySpec("Dice", MASKS, {"axis": -1}),
-    AccuracySpec("Tversky", MASKS, {"axis": -1}),
-    AccuracySpec("Circle", EMBEDDINGS),
-    AccuracySpec("CTC", SEQUENCES, deep=True),
+SPECS = tuple(
+    AccuracySpec(row.loss, inputs.DOMAINS[row.domain], row.config, row.deep)
+    for row in inputs.LOSSES
 )
 
 
@@ -473,10 +470,10 @@ def cases(spec, dtype, path, seed=0):
     """One Case for each family that the spec has inputs for, in order."""
     for family in FAMILIES:
         key = f"{spec.name} {dtype} {family} {seed}"
-        inputs = spec.domain.sample(Draw(zlib.crc32(key.encode()), family, dtype))
-        if inputs is None:
+        drawn = spec.drawn.sample(Draw(zlib.crc32(key.encode()), family, dtype))
+        if drawn is None:
             continue
-        y_true, y_pred = inputs
+        y_true, y_pred = drawn
         yield Case(
             spec.loss,
             family,
@@ -518,7 +515,7 @@ def _cell(spec, case, aspect, ours, keras, truth):
     scale = _scale(spec, case, aspect, want)
     scale = np.broadcast_to(scale, want.shape)
     errors = functools.partial(ulp_errors, want=want, dtype=case.dtype, scale=scale)
-    axis = spec.domain.axis(y_true, y_pred, truth.value)
+    axis = spec.drawn.axis(y_true, y_pred, truth.value)
     if axis.ndim < want.ndim:
         axis = axis.reshape(axis.shape + (1,) * (want.ndim - axis.ndim))
     elif axis.ndim > want.ndim:
@@ -540,7 +537,7 @@ def _cell(spec, case, aspect, ours, keras, truth):
 
 def _scale(spec, case, aspect, want):
     """What an error is measured in the ulp of."""
-    if aspect == "gradient" and spec.domain.rowwise and want.ndim > 1:
+    if aspect == "gradient" and spec.rowwise and want.ndim > 1:
         finite = np.where(np.isfinite(want), np.abs(want), 0)
         return np.max(finite, axis=tuple(range(1, want.ndim)), keepdims=True)
     if aspect == "value" and spec.loss == "CosineSimilarity":

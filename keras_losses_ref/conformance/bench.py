@@ -24,6 +24,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from keras_losses_ref.conformance import inputs
 from keras_losses_ref.conformance.parity.record_file import SCHEMA
 from keras_losses_ref.conformance.report import markdown
 
@@ -119,37 +120,48 @@ class BenchSpec:
         return self.loss + (" from logits" if dict(self.arguments) else "")
 
 
-_LOGITS = (("from_logits", True),)
-_SPARSE = (*LARGE, (256, 50000))
-SPECS = (
-    BenchSpec("MeanSquaredError", reals),
-    BenchSpec("MeanAbsoluteError", reals),
-    BenchSpec("MeanAbsolutePercentageError", positive),
-    BenchSpec("MeanSquaredLogarithmicError", positive),
-    BenchSpec("Huber", reals),
-    BenchSpec("LogCosh", reals),
-    BenchSpec("CosineSimilarity", reals),
-    BenchSpec("Hinge", signs),
-    BenchSpec("SquaredHinge", signs),
-    BenchSpec("CategoricalHinge", one_hot),
-    BenchSpec("BinaryCrossentropy", binary),
-    BenchSpec("BinaryCrossentropy", binary_logits, _LOGITS),
-    BenchSpec("BinaryFocalCrossentropy", binary),
-    BenchSpec("BinaryFocalCrossentropy", binary_logits, _LOGITS),
-    BenchSpec("CategoricalCrossentropy", one_hot),
-    BenchSpec("CategoricalCrossentropy", one_hot_logits, _LOGITS),
-    BenchSpec("CategoricalFocalCrossentropy", one_hot),
-    BenchSpec("CategoricalFocalCrossentropy", one_hot_logits, _LOGITS),
-    BenchSpec("SparseCategoricalCrossentropy", indices, large=_SPARSE),
-    BenchSpec("SparseCategoricalCrossentropy", index_logits, _LOGITS, large=_SPARSE),
-    BenchSpec("CategoricalGeneralizedCrossEntropy", indices, lengths=None),
-    BenchSpec("KLDivergence", shares),
-    BenchSpec("Poisson", positive),
-    BenchSpec("Dice", binary),
-    BenchSpec("Tversky", binary),
-    BenchSpec("Circle", embeddings, large=((512, 128),), lengths=None),
-    BenchSpec("CTC", sequences, large=((16, 200, 64),), small=(32, 10, 6)),
-)
+#: domain: how a usual batch is drawn.
+DRAWS = {
+    "real": reals,
+    "positive": positive,
+    "counts": positive,
+    "vectors": reals,
+    "signs": signs,
+    "binary": binary,
+    "binary_logits": binary_logits,
+    "one_hot": one_hot,
+    "logits": one_hot_logits,
+    "indices": indices,
+    "index_logits": index_logits,
+    "probabilities": shares,
+    "segmentation": binary,
+    "embeddings": embeddings,
+    "sequence": sequences,
+}
+#: The sizes of a domain, or of a loss, that are not those of all.
+_SIZES_OF_DOMAIN = {
+    "embeddings": {"large": ((512, 128),), "lengths": None},
+    "sequence": {"large": ((16, 200, 64),), "small": (32, 10, 6)},
+}
+_SIZES_OF_LOSS = {
+    "SparseCategoricalCrossentropy": {"large": (*LARGE, (256, 50000))},
+    "CategoricalGeneralizedCrossEntropy": {"lengths": None},
+}
+#: Of no release of Keras yet: there is nothing to compare.
+_NOT_MEASURED = ("SparseCategoricalFocalCrossentropy",)
+
+
+def _spec(row):
+    """The default axis is measured, whichever one the row has."""
+    arguments = tuple(item for item in row.config.items() if item[0] != "axis")
+    sizes = {
+        **_SIZES_OF_DOMAIN.get(row.domain, {}),
+        **_SIZES_OF_LOSS.get(row.loss, {}),
+    }
+    return BenchSpec(row.loss, DRAWS[row.usual or row.domain], arguments, **sizes)
+
+
+SPECS = tuple(_spec(row) for row in inputs.LOSSES if row.loss not in _NOT_MEASURED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -471,6 +471,76 @@ def test_a_domain_does_not_go_with_a_loss_of_keras(capsys):
     assert "--domain real" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--with", "--declare", "--expect", "--checks"])
+def test_what_goes_with_ones_own_loss_does_not_go_with_one_of_keras(option, capsys):
+    assert cli.main(["check", "Huber", option, "power=2"]) == cli.USAGE
+    assert f"{option} power=2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "powers.py").write_text(
+        "import numpy as np\n"
+        "import tensorflow as tf\n"
+        "class Power(tf.keras.losses.Loss):\n"
+        "    def __init__(self, power, name='power', **kwargs):\n"
+        "        super().__init__(name=name, **kwargs)\n"
+        "        self.power = power\n"
+        "    def call(self, y_true, y_pred):\n"
+        "        return tf.reduce_mean((y_true - y_pred) ** self.power, axis=-1)\n"
+        "def draw(rng, n):\n"
+        "    return rng.normal(size=(n, 2)), rng.normal(size=(n, 2))\n"
+        "number = 3\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "powers:Power"
+
+
+def test_what_the_command_gives_a_loss_of_ones_own(own_module, capsys):
+    argv = ["check", own_module, "--domain", "powers:draw", "--format", "json"]
+    argv += ["--with", "power=3", "--declare", "non_negative"]
+    argv += ["--checks", "runs,non_negative_as_claimed"]
+    argv += ["--checks", "config_holds_every_argument"]
+    argv += ["--expect", "config_holds_every_argument=kept for old files"]
+    assert cli.main(argv) == cli.DIFFERENCE
+    document = json.loads(capsys.readouterr().out)
+    assert document["environment"]["domain"] == "draw"
+    found = {r["aspect"]: r["verdict"] for r in document["results"]}
+    assert found == {
+        "non_negative_as_claimed": "failed",  # a cube may be negative
+        "config_holds_every_argument": "expected",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--with power=..."),
+        (["--with", "powr=2"], "cannot be built with powr=2"),
+        (["--with", "power"], "takes NAME=VALUE"),
+        (["--with", "power=2", "--expect", "runs"], "takes CHECK=REASON"),
+        (["--with", "power=2", "--declare", "kinky"], "Unknown declaration: kinky"),
+        (["--with", "power=2", "--domain", "powers:number"], "is a int"),
+        (["--with", "power=2", "--domain", "reals"], "my_module:draw"),
+    ],
+)
+def test_what_the_command_refuses_for_a_loss_of_ones_own(
+    own_module, options, says, capsys
+):
+    code = cli.main(["check", own_module, *options])
+    shown = capsys.readouterr()
+    assert says in shown.out + shown.err
+    assert code == (cli.USAGE if options else cli.DIFFERENCE)
+
+
+def test_a_guess_is_said_first(own_module, capsys):
+    argv = ["check", own_module, "--with", "power=2", "--checks", "runs"]
+    assert cli.main(argv) == cli.OK
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("guess: domain real, the first that gives values")
+
+
 def test_two_losses_of_ones_own_are_one_report(quick, capsys):
     argv = ["check", "mine:MyLoss", "mine:MyLoss", "--domain", "real"]
     assert cli.main([*argv, "--format", "json"]) == cli.DIFFERENCE

@@ -40,7 +40,7 @@ _HOST_RULES = {
 }
 
 #: What an answer says about itself, and not about the loss.
-_ABOUT = ("loss", "matches", "kind", "is_class", "absent", "dtype")
+_ABOUT = ("loss", "matches", "kind", "is_class", "absent", "dtype", "message")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +242,8 @@ def _of_answer(identifier, a, b):
         return Change(identifier, loss, aspect, kind, old, new, **more)
 
     if a.get("error") != b.get("error"):
-        old, new = (x.get("error", "an answer") for x in (a, b))
+        # The text of an error is shown, not compared: it changes with every release.
+        old, new = (x.get("message", x.get("error", "an answer")) for x in (a, b))
         explained = _explanation(a, b, "error")
         if "/" not in identifier and "[" not in identifier:  # a name or an argument
             kind = ADDED if "error" in a else REMOVED

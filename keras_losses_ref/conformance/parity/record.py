@@ -284,7 +284,8 @@ def _of_subject(implementation, name, subject, everywhere=False):
     for Keras's and ours.
     """
     if subject.problem is not None:
-        return {f"{implementation}:{name}[eager]": {"loss": name, "error": "runs"}}
+        said = {"error": subject.problem_type, "message": subject.problem}
+        return {f"{implementation}:{name}[eager]": {"loss": name, **said}}
     answers = {}
     for what, loss in subject.settings:
         given = "" if what == "as given" else f"({what})"

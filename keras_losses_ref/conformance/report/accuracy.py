@@ -264,7 +264,7 @@ def figure(cells):
         ]
         top = 4 / FLOAT_INFO[dtype][0]
         for who, color, width in (("keras", "#d1605e", 2.2), ("ours", "#2a5ca8", 1.2)):
-            centres, worst = _profile(chosen, who, spec.domain.scale)
+            centres, worst = _profile(chosen, who, spec.drawn.scale)
             if not len(centres):
                 continue
             heights = np.clip(worst, _FLOOR, top)
@@ -280,7 +280,7 @@ def figure(cells):
         panel.axhline(allowed, color="#777777", linewidth=0.7, dashes=(4, 3))
         panel.set_yscale("log")
         panel.set_ylim(_FLOOR / 1.5, top * 3)
-        scale = spec.domain.scale
+        scale = spec.drawn.scale
         panel.set_xscale(scale, **({"linthresh": 1.0} if scale == "symlog" else {}))
         if scale in _TICKS:
             panel.set_xticks(*_TICKS[scale])
@@ -290,7 +290,7 @@ def figure(cells):
         if row == 0:
             panel.set_title(dtype)
         else:
-            panel.set_xlabel(spec.domain.label)
+            panel.set_xlabel(spec.drawn.label)
         if column == 0:
             panel.set_ylabel(f"error of the {aspect} [ulp]")
     handles, labels = panels[0][0].get_legend_handles_labels()

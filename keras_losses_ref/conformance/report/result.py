@@ -51,7 +51,7 @@ def merged(reports):
     environment = {}
     for key in reports[0].environment:
         found = dict.fromkeys(str(report.environment[key]) for report in reports)
-        environment[key] = ", ".join(found)
+        environment[key] = ", ".join(filter(None, found))
     if len(reports) == 1:
         environment = reports[0].environment
     return Report([r for report in reports for r in report.results], environment)
@@ -125,7 +125,7 @@ def where(report):
     words = f"TensorFlow {env['tensorflow']}, {package} {env['keras']}, "
     words += " and ".join(devices)
     # What a loss of the user's own was asked with.
-    return f"{words}, domain {env['domain']}" if "domain" in env else words
+    return f"{words}, domain {env['domain']}" if env.get("domain") else words
 
 
 def rerun(result):
@@ -154,7 +154,21 @@ def summary(report):
     )
     asked = len({result.id for result in report.results})
     head = "conforms" if report.ok else "DEVIATES"
-    return f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
+    line = f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
+    missing = report.environment.get("not_checked")
+    return f"{line}; ends not checked: {missing}" if missing else line
+
+
+def guessed(report):
+    """A line on the domain, where nobody has named it; "" where somebody has."""
+    env = report.environment
+    how = env.get("domain_chosen") or "as given"
+    if how == "as given":
+        return ""
+    return (
+        f"guess: domain {env['domain']}, {how}. If that is not what the loss takes, "
+        "name it: domain=... or --domain"
+    )
 
 
 def noun(report):
