@@ -41,7 +41,7 @@ ARGUMENTS = {
 
 
 def function_of(subject):
-    return getattr(convert.LOSSES[subject.loss], "function")
+    return convert.LOSSES[subject.loss].function
 
 
 KERNELS = [
