@@ -48,15 +48,15 @@ _undecorated = tf.autograph.experimental.do_not_convert
 class Loss(compat.Loss):
     """Base class of all losses; extends the installed Keras's `Loss`.
 
-    A subclass names its function in `function`, and passes the constructor arguments
-    that the function takes on to `Loss.__init__`, which checks them and stores each
-    under its own name; `arguments` has these names.
+    A subclass names its function in `function`. Its constructor takes the arguments of
+    the function and those that all losses share, and stores each under its own name.
     """
 
     #: The loss per sample, made by `loss_function`.
     function = None
-    #: The names of the constructor arguments passed on to it, and kept in the config:
-    #: by default those that its constructor adds to the shared ones.
+    #: The name of a loss that was given none; by default that of the function.
+    default_name = None
+    #: The arguments of the function that the constructor takes, stores and passes on.
     arguments = ()
     #: Whether the loss as a whole may become a kernel (`dispatch.py`).
     fusible = True
@@ -65,12 +65,12 @@ class Loss(compat.Loss):
         super().__init_subclass__(**kwargs)
         if "function" in vars(cls):
             cls.function = staticmethod(cls.function)  # not a method of the instance
-        # Not `__module__ == ...`: a user's subclass keeps the order it was written in.
-        if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
-            cls.__init__ = _with_shared_arguments(cls.__init__)
-            own = [*inspect.signature(cls.__init__).parameters][1:]
-            cls.arguments = tuple(name for name in own if name not in _SHARED)
-            cls.__init__ = compat.in_host_order(cls.__init__, cls.__name__)
+        # A user's subclass keeps the constructor that it was written with.
+        if cls.__module__.startswith(__package__) and "__init__" not in vars(cls):
+            if "arguments" not in vars(cls):
+                cls.arguments = tuple(inspect.signature(cls.function).parameters)[2:]
+            cls.__doc__ = cls.function.__doc__
+            cls.__init__ = compat.in_host_order(_constructor(cls), cls.__name__)
 
     def __init__(
         self,
@@ -194,27 +194,28 @@ class Loss(compat.Loss):
         return f"{type(self).__name__}({config})"
 
 
-#: What every constructor takes; the last two stand in `**options`.
-_SHARED = ("reduction", "name", "dtype", "jit_compile")
+def _constructor(cls):
+    """A constructor: the arguments of the function, then those that all losses share."""
+    name = cls.default_name or cls.function.__name__
+    given = inspect.signature(cls.function).parameters
+    shared = {
+        "reduction": compat.DEFAULT_REDUCTION,
+        "name": name,
+        "dtype": None,
+        "jit_compile": "auto",
+    }
+    defaults = {**{name: given[name].default for name in cls.arguments}, **shared}
 
-
-def _with_shared_arguments(init):
-    """`init` with what its `**options` stand for, if it has them, in its signature."""
-    if "options" not in inspect.signature(init).parameters:
-        return init
-
-    @functools.wraps(init)
-    def constructor(self, *args, **kwargs):
+    def __init__(self, *args, **kwargs):
         bound = signature.bind(self, *args, **kwargs)
-        return init(**bound.arguments)
+        bound.apply_defaults()
+        Loss.__init__(**bound.arguments)
 
-    signature = inspect.signature(init)
-    parameters = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
-    for name, default in (("dtype", None), ("jit_compile", "auto")):
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters.append(inspect.Parameter(name, kind, default=default))
-    signature = constructor.__signature__ = signature.replace(parameters=parameters)
-    return constructor
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(n, kind, default=d) for n, d in defaults.items()]
+    me = inspect.Parameter("self", kind)
+    signature = __init__.__signature__ = inspect.Signature([me, *parameters])
+    return __init__
 
 
 def loss_function(

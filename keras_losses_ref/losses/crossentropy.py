@@ -81,27 +81,7 @@ def clip_probability(p):
 
 @compat.register
 class BinaryCrossentropy(Loss):
-    __doc__ = binary_crossentropy.__doc__
-
     function = binary_crossentropy
-
-    def __init__(
-        self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="binary_crossentropy",
-        **options,
-    ):
-        super().__init__(
-            name,
-            reduction,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-            **options,
-        )
 
 
 @loss_function(
@@ -185,27 +165,7 @@ def cost_of_classes(x):
 
 @compat.register
 class CategoricalCrossentropy(Loss):
-    __doc__ = categorical_crossentropy.__doc__
-
     function = categorical_crossentropy
-
-    def __init__(
-        self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="categorical_crossentropy",
-        **options,
-    ):
-        super().__init__(
-            name,
-            reduction,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-            **options,
-        )
 
 
 @loss_function(
@@ -268,29 +228,7 @@ def sparse_categorical_crossentropy(
 
 @compat.register
 class SparseCategoricalCrossentropy(Loss):
-    __doc__ = sparse_categorical_crossentropy.__doc__
-
     function = sparse_categorical_crossentropy
-
-    def __init__(
-        self,
-        from_logits=False,
-        ignore_class=None,
-        reduction=compat.DEFAULT_REDUCTION,
-        axis=-1,
-        label_smoothing=0.0,
-        name="sparse_categorical_crossentropy",
-        **options,
-    ):
-        super().__init__(
-            name,
-            reduction,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-            label_smoothing=label_smoothing,
-            **options,
-        )
 
 
 @loss_function(
@@ -328,18 +266,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
 
 @compat.register
 class CategoricalGeneralizedCrossEntropy(Loss):
-    __doc__ = categorical_generalized_cross_entropy.__doc__
-
     function = categorical_generalized_cross_entropy
-
-    def __init__(
-        self,
-        q=0.5,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="categorical_generalized_cross_entropy",
-        **options,
-    ):
-        super().__init__(name, reduction, q=q, **options)
 
 
 bce = BCE = binary_crossentropy

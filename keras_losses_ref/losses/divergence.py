@@ -31,14 +31,7 @@ def kl_divergence(y_true, y_pred):
 
 @compat.register
 class KLDivergence(Loss):
-    __doc__ = kl_divergence.__doc__
-
     function = kl_divergence
-
-    def __init__(
-        self, reduction=compat.DEFAULT_REDUCTION, name="kl_divergence", **options
-    ):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(kernels.poisson, broadcast=True, flattenable="mean")
@@ -62,12 +55,7 @@ def poisson(y_true, y_pred):
 
 @compat.register
 class Poisson(Loss):
-    __doc__ = poisson.__doc__
-
     function = poisson
-
-    def __init__(self, reduction=compat.DEFAULT_REDUCTION, name="poisson", **options):
-        super().__init__(name, reduction, **options)
 
 
 kld = KLD = kullback_leibler_divergence = kl_divergence

@@ -95,33 +95,7 @@ def power(base, exponent):
 
 @compat.register
 class BinaryFocalCrossentropy(Loss):
-    __doc__ = binary_focal_crossentropy.__doc__
-
     function = binary_focal_crossentropy
-
-    def __init__(
-        self,
-        apply_class_balancing=False,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="binary_focal_crossentropy",
-        **options,
-    ):
-        super().__init__(
-            name,
-            reduction,
-            apply_class_balancing=apply_class_balancing,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-            **options,
-        )
 
 
 @loss_function(
@@ -180,31 +154,7 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
 
 @compat.register
 class CategoricalFocalCrossentropy(Loss):
-    __doc__ = categorical_focal_crossentropy.__doc__
-
     function = categorical_focal_crossentropy
-
-    def __init__(
-        self,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="categorical_focal_crossentropy",
-        **options,
-    ):
-        super().__init__(
-            name,
-            reduction,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-            **options,
-        )
 
 
 @loss_function(
@@ -252,28 +202,4 @@ def sparse_categorical_focal_crossentropy(
 
 @compat.register
 class SparseCategoricalFocalCrossentropy(Loss):
-    __doc__ = sparse_categorical_focal_crossentropy.__doc__
-
     function = sparse_categorical_focal_crossentropy
-
-    def __init__(
-        self,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        ignore_class=None,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="sparse_categorical_focal_crossentropy",
-        **options,
-    ):
-        super().__init__(
-            name,
-            reduction,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-            **options,
-        )

@@ -33,12 +33,7 @@ def hinge(y_true, y_pred):
 
 @compat.register
 class Hinge(Loss):
-    __doc__ = hinge.__doc__
-
     function = hinge
-
-    def __init__(self, reduction=compat.DEFAULT_REDUCTION, name="hinge", **options):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(broadcast=True, flattenable="mean")
@@ -60,14 +55,7 @@ def squared_hinge(y_true, y_pred):
 
 @compat.register
 class SquaredHinge(Loss):
-    __doc__ = squared_hinge.__doc__
-
     function = squared_hinge
-
-    def __init__(
-        self, reduction=compat.DEFAULT_REDUCTION, name="squared_hinge", **options
-    ):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(broadcast=True)
@@ -92,11 +80,4 @@ def categorical_hinge(y_true, y_pred):
 
 @compat.register
 class CategoricalHinge(Loss):
-    __doc__ = categorical_hinge.__doc__
-
     function = categorical_hinge
-
-    def __init__(
-        self, reduction=compat.DEFAULT_REDUCTION, name="categorical_hinge", **options
-    ):
-        super().__init__(name, reduction, **options)

@@ -31,14 +31,7 @@ def mean_squared_error(y_true, y_pred):
 
 @compat.register
 class MeanSquaredError(Loss):
-    __doc__ = mean_squared_error.__doc__
-
     function = mean_squared_error
-
-    def __init__(
-        self, reduction=compat.DEFAULT_REDUCTION, name="mean_squared_error", **options
-    ):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(broadcast=True, ragged=True, flattenable="mean")
@@ -61,14 +54,7 @@ def mean_absolute_error(y_true, y_pred):
 
 @compat.register
 class MeanAbsoluteError(Loss):
-    __doc__ = mean_absolute_error.__doc__
-
     function = mean_absolute_error
-
-    def __init__(
-        self, reduction=compat.DEFAULT_REDUCTION, name="mean_absolute_error", **options
-    ):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(broadcast=True, ragged=True, flattenable="mean")
@@ -93,17 +79,7 @@ def mean_absolute_percentage_error(y_true, y_pred):
 
 @compat.register
 class MeanAbsolutePercentageError(Loss):
-    __doc__ = mean_absolute_percentage_error.__doc__
-
     function = mean_absolute_percentage_error
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="mean_absolute_percentage_error",
-        **options,
-    ):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(
@@ -136,17 +112,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
 
 @compat.register
 class MeanSquaredLogarithmicError(Loss):
-    __doc__ = mean_squared_logarithmic_error.__doc__
-
     function = mean_squared_logarithmic_error
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="mean_squared_logarithmic_error",
-        **options,
-    ):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(broadcast=True, checks={"delta": check_positive}, flattenable="mean")
@@ -176,18 +142,8 @@ def huber(y_true, y_pred, delta=1.0):
 
 @compat.register
 class Huber(Loss):
-    __doc__ = huber.__doc__
-
     function = huber
-
-    def __init__(
-        self,
-        delta=1.0,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="huber_loss",
-        **options,
-    ):
-        super().__init__(name, reduction, delta=delta, **options)
+    default_name = "huber_loss"
 
 
 @loss_function(kernels.log_cosh, broadcast=True, flattenable="mean")
@@ -215,12 +171,7 @@ def log_cosh(y_true, y_pred):
 
 @compat.register
 class LogCosh(Loss):
-    __doc__ = log_cosh.__doc__
-
     function = log_cosh
-
-    def __init__(self, reduction=compat.DEFAULT_REDUCTION, name="log_cosh", **options):
-        super().__init__(name, reduction, **options)
 
 
 @loss_function(kernels.cosine_similarity, checks={"axis": check_axes}, broadcast=True)
@@ -260,18 +211,7 @@ def unit_vector(x, axis):
 
 @compat.register
 class CosineSimilarity(Loss):
-    __doc__ = cosine_similarity.__doc__
-
     function = cosine_similarity
-
-    def __init__(
-        self,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="cosine_similarity",
-        **options,
-    ):
-        super().__init__(name, reduction, axis=axis, **options)
 
 
 mse = MSE = mean_squared_error

@@ -40,14 +40,7 @@ def share_of_errors(error, hit):
 
 @compat.register
 class Dice(Loss):
-    __doc__ = dice.__doc__
-
     function = dice
-
-    def __init__(
-        self, reduction=compat.DEFAULT_REDUCTION, name="dice", axis=None, **options
-    ):
-        super().__init__(name, reduction, axis=axis, **options)
 
 
 @loss_function(
@@ -82,17 +75,4 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 
 @compat.register
 class Tversky(Loss):
-    __doc__ = tversky.__doc__
-
     function = tversky
-
-    def __init__(
-        self,
-        alpha=0.5,
-        beta=0.5,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="tversky",
-        axis=None,
-        **options,
-    ):
-        super().__init__(name, reduction, alpha=alpha, beta=beta, axis=axis, **options)

@@ -392,17 +392,6 @@ def result(values, posterior, labels, known, p, y_pred):
 
 @compat.register
 class CTC(Loss):
-    __doc__ = ctc.__doc__
-
     function = ctc
     #: Not the loss as a whole becomes a kernel, but the scan inside.
     fusible = False
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="ctc",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)

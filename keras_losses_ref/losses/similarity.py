@@ -114,27 +114,8 @@ def masked_logsumexp(values, mask):
 
 @compat.register
 class Circle(Loss):
-    __doc__ = circle.__doc__
-
     function = circle
-
-    def __init__(
-        self,
-        gamma=80.0,
-        margin=0.4,
-        remove_diagonal=True,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="circle",
-        **options,
-    ):
-        super().__init__(
-            name,
-            reduction,
-            gamma=gamma,
-            margin=margin,
-            remove_diagonal=remove_diagonal,
-            **options,
-        )
+    arguments = ("gamma", "margin", "remove_diagonal")
 
     @staticmethod
     def with_mask(values, dtype):
