@@ -195,7 +195,7 @@ class Loss(compat.Loss):
 
 
 def _constructor(cls):
-    """A constructor: the arguments of the function, then those that all losses share."""
+    """A constructor of the arguments of the function, and of those that all share."""
     name = cls.default_name or cls.function.__name__
     given = inspect.signature(cls.function).parameters
     shared = {

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.kernels import hinge as kernels
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
@@ -58,7 +59,7 @@ class SquaredHinge(Loss):
     function = squared_hinge
 
 
-@loss_function(broadcast=True)
+@loss_function(kernels.categorical_hinge, broadcast=True)
 def categorical_hinge(y_true, y_pred):
     """Categorical hinge: the true class must lead the best other one by 1.
 
