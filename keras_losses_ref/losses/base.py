@@ -58,6 +58,9 @@ class Loss(compat.Loss):
     default_name = None
     #: The arguments of the function that the constructor takes, stores and passes on.
     arguments = ()
+    #: The order of the constructor's arguments, where Keras has "reduction" and "name"
+    #: not behind all of those.
+    order = None
     #: Whether the loss as a whole may become a kernel (`dispatch.py`).
     fusible = True
 
@@ -196,15 +199,13 @@ class Loss(compat.Loss):
 
 def _constructor(cls):
     """A constructor of the arguments of the function, and of those that all share."""
-    name = cls.default_name or cls.function.__name__
     given = inspect.signature(cls.function).parameters
-    shared = {
-        "reduction": compat.DEFAULT_REDUCTION,
-        "name": name,
-        "dtype": None,
-        "jit_compile": "auto",
-    }
-    defaults = {**{name: given[name].default for name in cls.arguments}, **shared}
+    defaults = {name: given[name].default for name in cls.arguments}
+    defaults["reduction"] = compat.DEFAULT_REDUCTION
+    defaults["name"] = cls.default_name or cls.function.__name__
+    if cls.order is not None:
+        defaults = {name: defaults[name] for name in cls.order}
+    defaults.update(dtype=None, jit_compile="auto")
 
     def __init__(self, *args, **kwargs):
         bound = signature.bind(self, *args, **kwargs)

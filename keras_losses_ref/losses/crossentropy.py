@@ -229,6 +229,14 @@ def sparse_categorical_crossentropy(
 @compat.register
 class SparseCategoricalCrossentropy(Loss):
     function = sparse_categorical_crossentropy
+    order = (
+        "from_logits",
+        "ignore_class",
+        "reduction",
+        "axis",
+        "label_smoothing",
+        "name",
+    )
 
 
 @loss_function(

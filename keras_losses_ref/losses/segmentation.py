@@ -41,6 +41,7 @@ def share_of_errors(error, hit):
 @compat.register
 class Dice(Loss):
     function = dice
+    order = ("reduction", "name", "axis")
 
 
 @loss_function(
@@ -76,3 +77,4 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 @compat.register
 class Tversky(Loss):
     function = tversky
+    order = ("alpha", "beta", "reduction", "name", "axis")

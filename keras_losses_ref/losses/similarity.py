@@ -61,7 +61,7 @@ def circle(
     ref_labels=None,
     ref_embeddings=None,
     remove_diagonal=True,
-    gamma=80,
+    gamma=80.0,
     margin=0.4,
 ):
     """Circle loss: same labels near each other, others apart, the worst pairs first.

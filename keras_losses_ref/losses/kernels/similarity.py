@@ -13,7 +13,7 @@ def circle(
     ref_labels=None,
     ref_embeddings=None,
     remove_diagonal=True,
-    gamma=80,
+    gamma=80.0,
     margin=0.4,
 ):
     """Circle loss of a batch with itself: the references are tensors, if given."""
