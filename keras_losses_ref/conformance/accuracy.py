@@ -24,19 +24,16 @@ import functools
 import itertools
 import math
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_losses_ref.conformance import inputs
+from keras_losses_ref.conformance import inputs, runners
 from keras_losses_ref.conformance.cases.case import Case
-from keras_losses_ref.conformance.evaluate import (
-    evaluate,
-    evaluate_oracle,
-    round_to,
-    rounded,
-)
-from keras_losses_ref.conformance.tolerance import FLOAT_INFO
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO, round_to
+from keras_losses_ref.conformance.truth import right_answer, rounded
 
 FAMILIES = ("typical", "near 0", "near 1", "tiny difference", "saturated", "huge")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -52,41 +49,45 @@ SIZE = 2000
 class Draw:
     """Random numbers for one family of inputs, within the range of one dtype."""
 
-    def __init__(self, seed, family, dtype):
+    def __init__(self, seed: int, family: str, dtype: str) -> None:
         self.epsilon, self.smallest, self.largest = FLOAT_INFO[dtype]
         self.family, self.dtype = family, dtype
         self.random = np.random.RandomState(seed)
 
-    def normal(self, *shape, scale=1.0):
+    def normal(self, *shape: int, scale: float = 1.0) -> NDArray[Any]:
         return self.random.normal(0.0, scale, shape)
 
-    def uniform(self, low, high, *shape):
+    def uniform(self, low: float, high: float, *shape: int) -> NDArray[Any]:
         return self.random.uniform(low, high, shape)
 
-    def sign(self, *shape):
+    def sign(self, *shape: int) -> NDArray[Any]:
         return self.random.choice([-1.0, 1.0], shape)
 
-    def spread(self, low, high, *shape):
+    def spread(self, low: float, high: float, *shape: int) -> NDArray[Any]:
         """Positive numbers whose exponents are spread evenly."""
         return np.exp(self.random.uniform(np.log(low), np.log(high), shape))
 
-    def tiny(self, *shape):
+    def tiny(self, *shape: int) -> NDArray[Any]:
         """From one unit in the last place of 1 to a hundredth."""
         return self.spread(self.epsilon, 1e-2, *shape)
 
-    def small(self, *shape):
+    def small(self, *shape: int) -> NDArray[Any]:
         """From the least whose differences are normal numbers to a hundredth."""
         return self.spread(self.smallest / self.epsilon, 1e-2, *shape)
 
-    def large(self, *shape):
+    def large(self, *shape: int) -> NDArray[Any]:
         """From a thousand to a quarter of the largest number."""
         return self.spread(1e3, self.largest / 4, *shape)
 
-    def classes(self, rows, count):
+    def classes(self, rows: int, count: int) -> NDArray[Any]:
         return self.random.randint(0, count, rows)
 
 
-def real(draw, n=SIZE):
+#: (y_true, y_pred), or None where a domain lacks the family.
+Drawn = Optional[tuple[NDArray[Any], NDArray[Any]]]
+
+
+def real(draw: Draw, n: int = SIZE) -> Drawn:
     shape, family = (n, 1), draw.family
     y = draw.normal(*shape)
     if family == "typical":
@@ -104,11 +105,11 @@ def real(draw, n=SIZE):
     return y, draw.sign(*shape) * draw.large(*shape)
 
 
-def positive(draw):
+def positive(draw: Draw) -> Drawn:
     return tuple(np.abs(array) for array in real(draw))
 
 
-def signs(draw):
+def signs(draw: Draw) -> Drawn:
     """Labels -1 and 1, and a margin."""
     y, p = draw.sign(SIZE, 1), real(draw)[1]
     if draw.family in ("near 1", "tiny difference"):
@@ -116,7 +117,7 @@ def signs(draw):
     return y, p
 
 
-def binary(draw):
+def binary(draw: Draw) -> Drawn:
     shape, family = (SIZE, 1), draw.family
     y = (draw.uniform(0, 1, *shape) < 0.5).astype(float)
     y[::3] = draw.uniform(0.05, 0.95, *y[::3].shape)  # a third of them soft
@@ -135,7 +136,7 @@ def binary(draw):
     return None
 
 
-def binary_logits(draw):
+def binary_logits(draw: Draw) -> Drawn:
     shape, family = (SIZE, 1), draw.family
     y, _ = binary(Draw(draw.random.randint(2**31), "typical", draw.dtype))
     if family == "typical":
@@ -160,7 +161,7 @@ def _hot(index, count=CLASSES):
     return np.eye(count)[index]
 
 
-def one_hot(draw):
+def one_hot(draw: Draw) -> Drawn:
     """One-hot labels and probabilities; for "tiny difference" the labels are soft."""
     family, shape = draw.family, (ROWS, CLASSES)
     index = draw.classes(ROWS, CLASSES)
@@ -184,7 +185,7 @@ def one_hot(draw):
     return y, p * draw.spread(1e3, draw.largest / CLASSES / 2, ROWS, 1)
 
 
-def one_hot_logits(draw):
+def one_hot_logits(draw: Draw) -> Drawn:
     family, shape = draw.family, (ROWS, CLASSES)
     y = _hot(draw.classes(ROWS, CLASSES))
     x = draw.normal(*shape, scale=2)
@@ -210,7 +211,7 @@ def _indexed(sample):
     return indices
 
 
-def distribution(draw):
+def distribution(draw: Draw) -> Drawn:
     if draw.family == "huge":
         return None
     y, p = one_hot(draw)
@@ -220,7 +221,7 @@ def distribution(draw):
     return y, p
 
 
-def vectors(draw, n=8):
+def vectors(draw: Draw, n: int = 8) -> Drawn:
     family, shape = draw.family, (SIZE // n, n)
     y, p = draw.normal(*shape), draw.normal(*shape)
     scale = 1.0
@@ -238,7 +239,7 @@ def vectors(draw, n=8):
     return y, p
 
 
-def masks(draw, n=8):
+def masks(draw: Draw, n: int = 8) -> Drawn:
     if draw.family == "huge":
         return None
     if draw.family == "near 0":
@@ -253,7 +254,7 @@ def masks(draw, n=8):
     return y.reshape(-1, n), p.reshape(-1, n)
 
 
-def embeddings(draw, n=60, size=8):
+def embeddings(draw: Draw, n: int = 60, size: int = 8) -> Drawn:
     """Rows of norm 1 in ten classes."""
     family = draw.family
     if family in ("near 0", "huge"):
@@ -270,7 +271,9 @@ def embeddings(draw, n=60, size=8):
     return labels, x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def sequences(draw, n=10, time=10, classes=4, length=3):
+def sequences(
+    draw: Draw, n: int = 10, time: int = 10, classes: int = 4, length: int = 3
+) -> Drawn:
     """Labels shorter than the time, and logits."""
     family, shape = draw.family, (n, time, classes)
     labels = draw.random.randint(1, classes, (n, length))
@@ -324,9 +327,9 @@ class InputFamilies:
     """How the families of a domain are drawn, and how results on them are looked at."""
 
     #: (Draw) -> (y_true, y_pred), or None where the domain lacks the family.
-    sample: Callable
+    sample: Callable[[Draw], Drawn]
     #: (y_true, y_pred, the exact value) -> what is drawn on the axis, and its name.
-    axis: Callable
+    axis: Callable[..., NDArray[Any]]
     label: str
     #: Of matplotlib: "log", "logit" or "symlog".
     scale: str = "log"
@@ -397,23 +400,23 @@ class AccuracySpec:
         return not self.domain.elementwise
 
     @property
-    def name(self):
+    def name(self) -> str:
         words = [self.loss]
         for key, value in self.config.items():
             words += ["from logits" if key == "from_logits" else f"{key}={value}"]
         return ", ".join(word for word in words if not word.startswith("axis"))
 
     @property
-    def slug(self):
+    def slug(self) -> str:
         return "".join(c if c.isalnum() else "_" for c in self.name).lower()
 
-    def bound(self, dtype):
+    def bound(self, dtype: str) -> float:
         """The ulp up to which ours may be worse than Keras's."""
         if dtype in ("float16", "bfloat16"):
             return 1.0
         return 8.0 if self.deep else 4.0
 
-    def limit(self, dtype):
+    def limit(self, dtype: str) -> float:
         """The ulp that ours must keep; none in float64, which has nothing wider."""
         if dtype in ("float16", "bfloat16"):
             return 2.0 if self.rowwise else 1.0
@@ -445,7 +448,7 @@ class Cell:
     axis: Any
 
     @property
-    def violations(self):
+    def violations(self) -> list[str]:
         """The rules that this cell breaks, in words."""
         worst, rules = np.max(self.ours, initial=0.0), []
         if self.keras is not None and worst > max(
@@ -456,7 +459,7 @@ class Cell:
             rules.append(f"above {self.spec.limit(self.dtype):g} ulp")
         return rules
 
-    def statistics(self, who):
+    def statistics(self, who: str) -> Optional[tuple[float, ...]]:
         """(max, 99th percentile, median) of "ours" or "keras"; None if absent."""
         errors = getattr(self, who)
         if errors is None or not errors.size:
@@ -466,7 +469,7 @@ class Cell:
         return tuple(float(ordered[i]) for i in at)
 
 
-def cases(spec, dtype, path, seed=0):
+def cases(spec: AccuracySpec, dtype: str, path: str, seed: int = 0) -> Iterator[Case]:
     """One Case for each family that the spec has inputs for, in order."""
     for family in FAMILIES:
         key = f"{spec.name} {dtype} {family} {seed}"
@@ -487,17 +490,23 @@ def cases(spec, dtype, path, seed=0):
         )
 
 
-def measure(specs=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
+def measure(
+    specs: Iterable[AccuracySpec] = SPECS,
+    dtypes: Iterable[str] = DTYPES,
+    paths: Sequence[str] = PATHS,
+    seed: int = 0,
+    progress: Optional[Callable[[int, str], object]] = None,
+) -> list[Cell]:
     """Every Cell, in the order of the arguments. `progress(done, what)` is called."""
-    cells = []
+    evaluate, cells = runners.load().evaluate, []
     for done, (spec, dtype) in enumerate(itertools.product(specs, dtypes), 1):
         truths = {}
         for path in paths:
             asked = list(cases(spec, dtype, path, seed))
-            answers = (evaluate(asked, who) for who in ("ours", "keras"))
+            answers = (evaluate(asked, who) for who in runners.IMPLEMENTATIONS)
             for (case, ours), (_, keras) in zip(*answers):
                 if case.name not in truths:
-                    truths[case.name] = evaluate_oracle(case)
+                    truths[case.name] = right_answer(case)
                 for aspect in ASPECTS:
                     cells.append(
                         _cell(spec, case, aspect, ours, keras, truths[case.name])
@@ -546,7 +555,12 @@ def _scale(spec, case, aspect, want):
     return np.abs(want)
 
 
-def ulp_errors(got, want, dtype, scale=None):
+def ulp_errors(
+    got: NDArray[Any],
+    want: NDArray[Any],
+    dtype: str,
+    scale: Optional[NDArray[Any]] = None,
+) -> NDArray[Any]:
     """|got - want| in ulp of `scale` in `dtype`; inf where one is not finite."""
     epsilon, smallest, largest = FLOAT_INFO[dtype]
     scale = np.abs(want) if scale is None else np.maximum(scale, np.abs(want))

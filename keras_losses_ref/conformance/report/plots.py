@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from keras_losses_ref.conformance.cases import DTYPES
-from keras_losses_ref.conformance.evaluate import IMPLEMENTATIONS, evaluate
 from keras_losses_ref.conformance.tolerance import ulps
+from keras_losses_ref.conformance.truth import host_rules
 
 #: Stand-ins, and the variables of `base.html` that replace them.
 _COLOURS = {
@@ -113,7 +113,7 @@ def errors(report):
                     marker=marker,
                     facecolors=fill,
                     edgecolors=colour,
-                    label={"ours": "ours", "keras": "tf.keras"}[name],
+                    label={"ours": "ours", "keras": host_rules().keras_name}[name],
                 )
             axis.set_xscale("symlog", linthresh=1)
             axis.set_xlim(-0.3, 3 * farthest)
@@ -141,10 +141,11 @@ def _ulp(outcome, result):
     return float(found.max()) if found.size else None
 
 
-def curve(result):
+def curve(result, outcomes):
     """(SVG, caption) of what the three say around a failing value or gradient.
 
-    The SVG is None where there is nothing to draw, and the caption says why.
+    `outcomes(cases)` asks all three. The SVG is None where there is nothing to draw,
+    and the caption says why.
     """
     case, aspect = result.case, result.aspect
     index = _element(result)
@@ -158,9 +159,10 @@ def curve(result):
         y_pred[index] = value
         # Off the path "fit", whose second run would differ in more than this.
         cases.append(dataclasses.replace(case, y_pred=y_pred, path="eager"))
+    found = [by_name for _, by_name in outcomes(cases)]
     lines = {
-        name: [_pick(outcome, result, index) for _, outcome in evaluate(cases, name)]
-        for name in IMPLEMENTATIONS
+        name: [_pick(by_name[name], result, index) for by_name in found]
+        for name in ("ours", "keras", "oracle")
     }
     if not np.isfinite(list(lines.values())).any():
         return None, "No curve: nothing around the failing point is finite."
@@ -169,7 +171,7 @@ def curve(result):
         axis = figure.subplots()
         styles = {
             "oracle": (ORACLE, "-", 5, 0.35, "oracle"),
-            "keras": (KERAS, "--", 1.8, 1, "tf.keras"),
+            "keras": (KERAS, "--", 1.8, 1, host_rules().keras_name),
             "ours": (OURS, "-", 1.4, 1, "ours"),
         }
         for name, (colour, dash, width, alpha, label) in styles.items():
