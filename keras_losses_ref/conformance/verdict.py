@@ -1,11 +1,12 @@
 """Outcomes side by side: who agrees with whom, by which tolerance, and who is right."""
 
 import dataclasses
-from typing import Any, Optional
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance.cases.case import snake
+from keras_losses_ref.conformance.cases.case import Case, snake
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
 from keras_losses_ref.conformance.truth import host_rules, rounded
@@ -33,7 +34,7 @@ class Verdict:
 
     COUNTS = COUNTS
 
-    case: Any
+    case: Case
     aspect: str
     verdict: str
     ours: Outcome
@@ -46,22 +47,22 @@ class Verdict:
     reason: str = ""
 
     @property
-    def id(self):
+    def id(self) -> str:
         return self.case.id
 
     @property
-    def loss(self):
+    def loss(self) -> str:
         return self.case.loss
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         return self.verdict in (UNEXPLAINED, OURS_WRONG, ORACLE_SUSPECT)
 
     @property
-    def skipped(self):
+    def skipped(self) -> bool:
         return self.verdict == SKIPPED
 
-    def at(self, outcome):
+    def at(self, outcome: Outcome) -> str:
         """What `outcome` says on this aspect, at the worst index, in a few words."""
         if outcome.unsupported:
             return "not asked" if outcome is self.ours else "absent"
@@ -77,7 +78,7 @@ class Verdict:
             return f"{array[index]:.9g}"
         return np.array2string(array, precision=9, threshold=6, separator=", ")
 
-    def text(self):
+    def text(self) -> str:
         """The failure as DESIGN has it, without the lines that all share."""
         case, lines = self.case, []
         head = "FAIL" if self.failed else "    "
@@ -145,18 +146,18 @@ class UnseenDeviation:
     failed, skipped = True, False
 
     @property
-    def id(self):
+    def id(self) -> str:
         return f"{snake(self.loss)}/ledger/{self.deviation}"
 
     @property
-    def reason(self):
+    def reason(self) -> str:
         return (
             f"the ledger says that Keras {self.version} on {self.backend} deviates "
             f"here, and it does not: end the entry's versions before {self.version}, "
             "or name the backend that it holds on"
         )
 
-    def text(self):
+    def text(self) -> str:
         """The failure, without the lines that all share."""
         return "\n".join(
             [
@@ -177,7 +178,9 @@ def _first_line(message):
     return message.strip().split("\n")[0][:200]
 
 
-def disagreement(case, got, wanted, aspect, extra=0.0):
+def disagreement(
+    case: Case, got: Outcome, wanted: Outcome, aspect: str, extra: Any = 0.0
+) -> Optional[Difference]:
     """A Difference between two outcomes on one aspect, or None where they agree."""
     if aspect == "error":
         if bool(got.error) == bool(wanted.error):
@@ -224,7 +227,7 @@ def _differing_arguments(got, wanted):
     return "the config " + ", ".join(words)
 
 
-def aspects(case):
+def aspects(case: Case) -> list[str]:
     """What is compared of a case that nobody refuses."""
     names = ["shape", "dtype", "value", "gradient"]
     names += ["config"] if case.path == "reloaded" else []
@@ -232,7 +235,14 @@ def aspects(case):
     return names
 
 
-def judge(case, ours, keras, oracle, deviations=(), keeps_nan=lambda: True):
+def judge(
+    case: Case,
+    ours: Outcome,
+    keras: Outcome,
+    oracle: Outcome,
+    deviations: Iterable[Any] = (),
+    keeps_nan: Callable[[], bool] = lambda: True,
+) -> Iterator[Verdict]:
     """Yield a Verdict for each aspect of a case.
 
     Where ours cannot be asked but Keras can, as on another backend than TensorFlow, the
