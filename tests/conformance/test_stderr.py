@@ -40,7 +40,7 @@ ATTEMPT = [
     "",
     "E0000 00:00:1795859017.966751   30192 meta_optimizer.cc:967] tfg_optimizer{any("
     "tfg-consolidate-attrs,tfg-toposort,tfg-shape-inference{graph-version=0},"
-    "tfg-prepare-attrs-export)} failed: INVALID_ARGUMENT: MLIR Graph Optimizer failed: ",
+    "tfg-prepare-attrs-export)} failed: INVALID_ARGUMENT: MLIR Graph Optimizer",
     "\twhen importing GraphDef to MLIR module in GrapplerHook",
 ]
 ERRORS = [
