@@ -576,10 +576,15 @@ def _record(arguments):
 
 
 def _compare(arguments):
-    from keras_losses_ref.conformance.parity import diff, record_file
+    from keras_losses_ref.conformance.parity import diff, kept_check, record_file
     from keras_losses_ref.conformance.report import diff as diff_report
 
     try:
+        kept = kept_check.load_both([arguments.old, arguments.new])
+        if kept:
+            result = kept_check.compare(*kept, _accepted(arguments))
+            _write(diff_report.render(result, arguments.format), arguments.output)
+            return OK if result.ok else DIFFERENCE
         old, new = record_file.load(arguments.old), record_file.load(arguments.new)
         intermediate = arguments.intermediate
         intermediate = intermediate and record_file.load(intermediate)

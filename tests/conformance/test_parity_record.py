@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,6 +24,7 @@ from keras_losses_ref.conformance.parity import (
     causes,
     diff,
     host_rules,
+    kept_check,
     record,
     record_file,
 )
@@ -639,3 +641,42 @@ def test_every_change_has_an_aspect_that_its_answers_have(recorded):
     for change in found:
         both = [record_.answers[change.id] for record_ in (recorded, new)]
         assert change.aspect in diff.aspects_of(*both)
+
+
+# --- the checks that docs/versions keeps ----------------------------------------------
+
+VERSIONS = Path(__file__).parents[2] / "docs" / "versions"
+CHECKED = sorted(VERSIONS.glob("*.json"))
+
+
+def test_every_pair_of_kept_checks_is_explained():
+    kept = {path.name: kept_check.load(path) for path in CHECKED}
+    assert len(kept) > 20 and all(kept.values())
+    ids = {entry.id for entry in deviations.DEVIATIONS}
+    for old, new in itertools.combinations(kept, 2):
+        result = kept_check.compare(kept[old], kept[new])
+        text = diff_report.render(result)
+        for cause in causes.causes(result):
+            assert cause.kind in ("ledger", "rule", "name"), (old, new, cause)
+            assert cause.kind == "name" or cause.id in ids | set(host_rules.BY_ID)
+            assert cause.kind == "name" or cause.id in text
+        # A rule is named exactly where its releases lie between the two.
+        named = {c.id for c in causes.causes(result) if c.kind == "rule"}
+        sides = [kept[name]["environment"] for name in (old, new)]
+        assert named == {r.id for r in host_rules.RULES if r.differs(*sides)}
+
+
+@pytest.mark.parametrize("style", sorted(diff_report.STYLES))
+def test_two_kept_checks_are_compared(style, capsys):
+    pytest.importorskip("jinja2")
+    both = [str(VERSIONS / f"tf2.{minor}.json") for minor in ("18.1", "21.0")]
+    assert cli.main(["compare", *both, "--format", style]) == cli.DIFFERENCE
+    shown = html.unescape(capsys.readouterr().out)
+    for stated in ("masked-mean-divisor", "all-masked-overflows-in-half", "3.8.0"):
+        assert stated in shown
+    assert cli.main(["compare", both[0], both[0], "--format", style]) == cli.OK
+
+
+def test_a_record_and_a_kept_check_are_not_compared(files, capsys):
+    assert cli.main(["compare", files[0], str(CHECKED[0])]) == cli.USAGE
+    assert "of which one is a record" in capsys.readouterr().err

@@ -78,8 +78,9 @@ class Cause:
         return all(c.old in ("nan", "inf", "-inf") for c in found)
 
     @property
-    def breaking(self):
-        return any(change.is_breaking for change in self.changes)
+    def measured(self):
+        """Whether its changes are of answers, and not of kept checks without any."""
+        return not {change.aspect for change in self.changes} & {"deviation", "rule"}
 
     @property
     def shown(self):
@@ -98,6 +99,8 @@ class Cause:
             return "", ""
         if self.kind == "rounding":
             return "no", "these are rounding errors of the dtype"
+        if not self.measured:
+            return "", ""
         aspects = {change.aspect for change in self.changes}
         if "error" in aspects:
             fails = any(change.old == "an answer" for change in self.changes)
@@ -252,6 +255,8 @@ def _condition(changes):
     asked = {change.question for change in changes}
     found = [host_rules.case_of(question) for question in asked]
     found = [case for case in found if case is not None]
+    if not found and changes[0].aspect in ("deviation", "rule"):
+        return ""
     if not found:
         ways = {question.rpartition("[")[2].rstrip("]") for question in asked}
         return f"asked as: {', '.join(sorted(ways))}" if len(ways) <= 4 else ""

@@ -109,6 +109,8 @@ class Comparison:
     stale: tuple = ()
     #: The losses and models of the user's that were asked.
     own: tuple = ()
+    #: Whether the two sides hold answers, so that a change has a size.
+    measured: bool = True
 
     @property
     def counts(self):

@@ -84,6 +84,13 @@ def counted(comparison):
         f"{_many(counts['rounding'], 'answer')} moved by rounding, "
         f"{counts['same']} the same, {comparison.alone} of one side alone",
     ]
+    if not comparison.measured:
+        lines = [
+            f"{_many(known, 'deviation')} came or went, {_many(rules, 'rule')} of the "
+            f"host changed, {len(answers) - known - rules} unexplained",
+            f"{counts['removed']} losses removed, {counts['added']} added; how much "
+            "answers changed is not kept",
+        ]
     if comparison.accepted:
         taken = sum(
             change.is_breaking and diff.is_accepted(change, comparison.accepted)
@@ -124,7 +131,8 @@ def losses(cause, most=_NAMES):
     """Which losses, and how many answers."""
     names = cause.losses
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more} ({_many(cause.answers, 'answer')})"
+    number = f" ({_many(cause.answers, 'answer')})" if cause.measured else ""
+    return f"{', '.join(names[:most])}{more}{number}"
 
 
 def _many(number, word):
@@ -224,7 +232,7 @@ def _lines(cause):
         yield f"  {cause.id}"
     for name, words in facts(cause):
         yield from wrapped(f"{name}: {words}", "    ", "      ")
-    if cause.kind not in ("api", "name"):
+    if cause.kind not in ("api", "name") and cause.measured:
         change = cause.shown
         yield f"    largest: {change.full_id}{at(change)}"
         yield f"      old {_short(change.old)}   new {_short(change.new)}"
