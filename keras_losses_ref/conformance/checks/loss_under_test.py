@@ -519,7 +519,11 @@ class LossUnderTest:
         """One weight per sample in the shape of `values`: Keras does not broadcast."""
         per_sample = np.asarray(per_sample)
         shape = per_sample.shape + (1,) * (values.ndim - 1)
-        weights = per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
+        return per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
+
+    def sample_weight(self, per_sample, values):
+        """The same as the loss takes it in a direct call."""
+        weights = self.weights(per_sample, values)
         if values.ndim == 1 and self._wants_weight_columns:
             weights = weights[:, np.newaxis]
         return weights

@@ -131,7 +131,7 @@ def own_mask(subject):
 def _weighted_sum(subject, weight):
     none = subject.values(*subject.sample)
     if subject.per_sample:
-        weight = subject.weights(weight, none)
+        weight = subject.sample_weight(weight, none)
     return subject.values(*subject.sample, weight, reduction="sum")
 
 
@@ -236,7 +236,10 @@ def _zero_weight_hides_nan(subject):
     weight = np.ones(subject.n, "float32")
     weight[0] = 0
     total = subject.values(
-        y_true, _nan_in_first(y_pred), subject.weights(weight, none), reduction="sum"
+        y_true,
+        _nan_in_first(y_pred),
+        subject.sample_weight(weight, none),
+        reduction="sum",
     )
     if not np.isfinite(total):
         want = subject.values(*_part(subject, slice(1, None)), reduction="sum")
