@@ -30,7 +30,7 @@ import numpy as np
 
 from keras_losses_ref.conformance import inputs, runners
 from keras_losses_ref.conformance.cases.case import Case
-from keras_losses_ref.conformance.tolerance import FLOAT_INFO, round_to
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO, round_to, ulp_errors
 from keras_losses_ref.conformance.truth import right_answer, rounded
 
 FAMILIES = ("typical", "near 0", "near 1", "tiny difference", "saturated", "huge")
@@ -509,7 +509,7 @@ def _cell(spec, case, aspect, ours, keras, truth):
     want = getattr(truth, aspect)
     scale = _scale(spec, case, aspect, want)
     scale = np.broadcast_to(scale, want.shape)
-    errors = functools.partial(ulp_errors, want=want, dtype=case.dtype, scale=scale)
+    errors = functools.partial(ulp_errors, wanted=want, dtype=case.dtype, scale=scale)
     axis = spec.drawn.axis(y_true, y_pred, truth.value)
     if axis.ndim < want.ndim:
         axis = axis.reshape(axis.shape + (1,) * (want.ndim - axis.ndim))
@@ -539,18 +539,3 @@ def _scale(spec, case, aspect, want):
         y, p = (_unit(a) for a in rounded(case))
         return np.abs(y * p).sum(-1)
     return np.abs(want)
-
-
-def ulp_errors(got, want, dtype, scale=None):
-    """|got - want| in ulp of `scale` in `dtype`; inf where one is not finite."""
-    epsilon, smallest, largest = FLOAT_INFO[dtype]
-    scale = np.abs(want) if scale is None else np.maximum(scale, np.abs(want))
-    with np.errstate(all="ignore"):
-        limit = largest * (1 + epsilon / 4)  # rounds to infinity in this dtype
-        want = np.where(np.abs(want) >= limit, np.sign(want) * np.inf, want)
-        spacing = epsilon * 2.0 ** np.floor(np.log2(np.clip(scale, smallest, largest)))
-        errors = np.abs(got - want) / spacing
-    same = (got == want) | (np.isnan(got) & np.isnan(want))
-    if dtype != "float16":
-        same |= (np.abs(want) < smallest) & (np.abs(got) <= smallest)
-    return np.where(same, 0.0, np.where(np.isfinite(errors), errors, np.inf))

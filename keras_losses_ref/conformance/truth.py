@@ -15,7 +15,7 @@ from keras_losses_ref import oracle
 from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.inputs import DOMAINS, LOSSES
 from keras_losses_ref.conformance.outcome import Outcome, refusal
-from keras_losses_ref.conformance.tolerance import round_to, spacing
+from keras_losses_ref.conformance.tolerance import MIXED, round_to, spacing
 
 #: What our CTC, like Keras's, charges where no path can spell the labels; by definition
 #: it would be infinite, which no training survives.
@@ -232,6 +232,16 @@ class Conditioning:
 
     value: np.ndarray
     gradient: np.ndarray
+
+
+def mixed_limit(loss, config):
+    """The mixed error that an answer of ours may have: see `tolerance`."""
+    if loss == "CTC":
+        return MIXED["CTC"]
+    logits = bool(config.get("from_logits"))
+    rows = [row for row in LOSSES if row.loss == loss]
+    asked = [row for row in rows if bool(row.config.get("from_logits")) == logits]
+    return MIXED["deep" if any(row.deep for row in asked or rows) else "plain"]
 
 
 #: Derivatives are taken by differences over these many units to either side; where the
