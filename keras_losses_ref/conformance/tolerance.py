@@ -61,8 +61,8 @@ TOLERANCE_OVERRIDES = {
 
 
 #: The mixed error that an answer of ours may have. The library's own log and sigmoid
-#: cost 3 to 5; a log-softmax or a focal power ("deep") some more roundings; CTC those of
-#: a product over all steps.
+#: cost 3 to 5; a log-softmax or a focal power ("deep") some more roundings; CTC those
+#: of a product over all steps.
 MIXED = {"plain": 8.0, "deep": 12.0, "CTC": 64.0}
 
 
