@@ -244,9 +244,9 @@ def mixed_limit(loss, config):
     return MIXED["deep" if any(row.deep for row in asked or rows) else "plain"]
 
 
-#: Derivatives are taken by differences over these many units to either side; where the
-#: two disagree by more than a quarter, it is at a kink or a jump, or there is nothing
-#: but the oracle's own rounding: no derivative is counted there.
+#: Derivatives are taken by differences over these many units. Where two widths disagree
+#: by more than a quarter, to both sides together and to each side alone, it is a jump,
+#: or there is nothing but the oracle's own rounding: no derivative is counted there.
 _STEPS = {"float64": (4.0, 1.0), "float32": (0.5, 0.125)}
 
 #: Of values that all inputs share, more inputs than this move together, in so many
@@ -274,13 +274,8 @@ def conditioning(case: Case) -> Conditioning:
             directions, joined = _directions(case, where, totals[0].shape)
             found = [np.zeros_like(total) for total in totals]
             for direction in directions:
-                steps = [
-                    _difference(case, inputs, name, direction * unit, width)
-                    for width in _STEPS[dtype]
-                ]
-                found = [
-                    joined(f, _slope(*both)) for f, both in zip(found, zip(*steps))
-                ]
+                slopes = _slopes(case, base, inputs, name, direction * unit, dtype)
+                found = [joined(f, slope) for f, slope in zip(found, slopes)]
             totals = [total + more for total, more in zip(totals, found)]
         value = np.abs(base.upstream) * totals[0]
         if np.shape(base.result) != value.shape:
@@ -288,23 +283,31 @@ def conditioning(case: Case) -> Conditioning:
     return Conditioning(np.nan_to_num(value), np.nan_to_num(totals[1]))
 
 
-def _difference(case, inputs, name, unit, width):
-    """(of the values, of the gradient): what `unit` moves, over `width` units."""
-    up, down = (
-        _parts(case, **{**inputs, name: inputs[name] + sign * width * unit})
-        for sign in (1, -1)
-    )
-    return (
-        (up.values - down.values) / (2 * width),
-        (up.gradient - down.gradient) / (2 * width),
-    )
+def _slopes(case, base, inputs, name, unit, dtype):
+    """How far values and gradient move with an input that moves by `unit`."""
+    sides = []
+    for width in _STEPS[dtype]:
+        up, down = (
+            _parts(case, **{**inputs, name: inputs[name] + sign * width * unit})
+            for sign in (1, -1)
+        )
+        sides.append((width, up, down))
+    for part in ("values", "gradient"):
+        here = getattr(base, part)
+        up, down = (
+            [(getattr(side[at], part) - here) / side[0] for side in sides]
+            for at in (1, 2)
+        )
+        both = [(right - left) / 2 for right, left in zip(up, down)]
+        together, alone = _smooth(*both), np.fmax(_smooth(*up), _smooth(*down))
+        yield np.where(np.isnan(together), np.nan_to_num(alone), together)
 
 
-def _slope(wide, narrow):
-    """The size of a derivative, by differences of two widths; 0 where they disagree."""
+def _smooth(wide, narrow):
+    """The size of a slope, by differences of two widths; NaN where they disagree."""
     wide, narrow = np.abs(wide), np.abs(narrow)
-    smooth = np.abs(wide - narrow) <= 0.25 * np.maximum(wide, narrow)
-    return np.where(smooth, wide, 0.0)
+    agree = np.abs(wide - narrow) <= 0.25 * np.maximum(wide, narrow)
+    return np.where(agree, wide, np.nan)
 
 
 def _directions(case, moves, shape):
