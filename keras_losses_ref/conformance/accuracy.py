@@ -34,9 +34,11 @@ import functools
 import itertools
 import math
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref.conformance import inputs, runners
 from keras_losses_ref.conformance.cases.case import Case
@@ -64,41 +66,45 @@ SIZE = 2000
 class Draw:
     """Random numbers for one family of inputs, within the range of one dtype."""
 
-    def __init__(self, seed, family, dtype):
+    def __init__(self, seed: int, family: str, dtype: str) -> None:
         self.epsilon, self.smallest, self.largest = FLOAT_INFO[dtype]
         self.family, self.dtype = family, dtype
         self.random = np.random.RandomState(seed)
 
-    def normal(self, *shape, scale=1.0):
+    def normal(self, *shape: int, scale: float = 1.0) -> NDArray[Any]:
         return self.random.normal(0.0, scale, shape)
 
-    def uniform(self, low, high, *shape):
+    def uniform(self, low: float, high: float, *shape: int) -> NDArray[Any]:
         return self.random.uniform(low, high, shape)
 
-    def sign(self, *shape):
+    def sign(self, *shape: int) -> NDArray[Any]:
         return self.random.choice([-1.0, 1.0], shape)
 
-    def spread(self, low, high, *shape):
+    def spread(self, low: float, high: float, *shape: int) -> NDArray[Any]:
         """Positive numbers whose exponents are spread evenly."""
         return np.exp(self.random.uniform(np.log(low), np.log(high), shape))
 
-    def tiny(self, *shape):
+    def tiny(self, *shape: int) -> NDArray[Any]:
         """From one unit in the last place of 1 to a hundredth."""
         return self.spread(self.epsilon, 1e-2, *shape)
 
-    def small(self, *shape):
+    def small(self, *shape: int) -> NDArray[Any]:
         """From the least whose differences are normal numbers to a hundredth."""
         return self.spread(self.smallest / self.epsilon, 1e-2, *shape)
 
-    def large(self, *shape):
+    def large(self, *shape: int) -> NDArray[Any]:
         """From a thousand to a quarter of the largest number."""
         return self.spread(1e3, self.largest / 4, *shape)
 
-    def classes(self, rows, count):
+    def classes(self, rows: int, count: int) -> NDArray[Any]:
         return self.random.randint(0, count, rows)
 
 
-def real(draw, n=SIZE):
+#: (y_true, y_pred), or None where a domain lacks the family.
+Drawn = Optional[tuple[NDArray[Any], NDArray[Any]]]
+
+
+def real(draw: Draw, n: int = SIZE) -> Drawn:
     shape, family = (n, 1), draw.family
     y = draw.normal(*shape)
     if family == "typical":
@@ -116,11 +122,11 @@ def real(draw, n=SIZE):
     return y, draw.sign(*shape) * draw.large(*shape)
 
 
-def positive(draw):
+def positive(draw: Draw) -> Drawn:
     return tuple(np.abs(array) for array in real(draw))
 
 
-def signs(draw):
+def signs(draw: Draw) -> Drawn:
     """Labels -1 and 1, and a margin."""
     y, p = draw.sign(SIZE, 1), real(draw)[1]
     if draw.family in ("near 1", "tiny difference"):
@@ -128,7 +134,7 @@ def signs(draw):
     return y, p
 
 
-def binary(draw):
+def binary(draw: Draw) -> Drawn:
     shape, family = (SIZE, 1), draw.family
     y = (draw.uniform(0, 1, *shape) < 0.5).astype(float)
     y[::3] = draw.uniform(0.05, 0.95, *y[::3].shape)  # a third of them soft
@@ -147,7 +153,7 @@ def binary(draw):
     return None
 
 
-def binary_logits(draw):
+def binary_logits(draw: Draw) -> Drawn:
     shape, family = (SIZE, 1), draw.family
     y, _ = binary(Draw(draw.random.randint(2**31), "typical", draw.dtype))
     if family == "typical":
@@ -172,7 +178,7 @@ def _hot(index, count=CLASSES):
     return np.eye(count)[index]
 
 
-def one_hot(draw):
+def one_hot(draw: Draw) -> Drawn:
     """One-hot labels and probabilities; for "tiny difference" the labels are soft."""
     family, shape = draw.family, (ROWS, CLASSES)
     index = draw.classes(ROWS, CLASSES)
@@ -196,7 +202,7 @@ def one_hot(draw):
     return y, p * draw.spread(1e3, draw.largest / CLASSES / 2, ROWS, 1)
 
 
-def one_hot_logits(draw):
+def one_hot_logits(draw: Draw) -> Drawn:
     family, shape = draw.family, (ROWS, CLASSES)
     y = _hot(draw.classes(ROWS, CLASSES))
     x = draw.normal(*shape, scale=2)
@@ -222,7 +228,7 @@ def _indexed(sample):
     return indices
 
 
-def distribution(draw):
+def distribution(draw: Draw) -> Drawn:
     if draw.family == "huge":
         return None
     y, p = one_hot(draw)
@@ -232,7 +238,7 @@ def distribution(draw):
     return y, p
 
 
-def vectors(draw, n=8):
+def vectors(draw: Draw, n: int = 8) -> Drawn:
     family, shape = draw.family, (SIZE // n, n)
     y, p = draw.normal(*shape), draw.normal(*shape)
     scale = 1.0
@@ -250,7 +256,7 @@ def vectors(draw, n=8):
     return y, p
 
 
-def masks(draw, n=8):
+def masks(draw: Draw, n: int = 8) -> Drawn:
     if draw.family == "huge":
         return None
     if draw.family == "near 0":
@@ -265,7 +271,7 @@ def masks(draw, n=8):
     return y.reshape(-1, n), p.reshape(-1, n)
 
 
-def embeddings(draw, n=60, size=8):
+def embeddings(draw: Draw, n: int = 60, size: int = 8) -> Drawn:
     """Rows of norm 1 in ten classes."""
     family = draw.family
     if family in ("near 0", "huge"):
@@ -282,7 +288,9 @@ def embeddings(draw, n=60, size=8):
     return labels, x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def sequences(draw, n=10, time=10, classes=4, length=3):
+def sequences(
+    draw: Draw, n: int = 10, time: int = 10, classes: int = 4, length: int = 3
+) -> Drawn:
     """Labels shorter than the time, and logits."""
     family, shape = draw.family, (n, time, classes)
     labels = draw.random.randint(1, classes, (n, length))
@@ -336,9 +344,9 @@ class InputFamilies:
     """How the families of a domain are drawn, and how results on them are looked at."""
 
     #: (Draw) -> (y_true, y_pred), or None where the domain lacks the family.
-    sample: Callable
+    sample: Callable[[Draw], Drawn]
     #: (y_true, y_pred, the exact value) -> what is drawn on the axis, and its name.
-    axis: Callable
+    axis: Callable[..., NDArray[Any]]
     label: str
     #: Of matplotlib: "log", "logit" or "symlog".
     scale: str = "log"
@@ -407,17 +415,17 @@ class AccuracySpec:
         return not self.domain.elementwise
 
     @property
-    def name(self):
+    def name(self) -> str:
         words = [self.loss]
         for key, value in self.config.items():
             words += ["from logits" if key == "from_logits" else f"{key}={value}"]
         return ", ".join(word for word in words if not word.startswith("axis"))
 
     @property
-    def slug(self):
+    def slug(self) -> str:
         return "".join(c if c.isalnum() else "_" for c in self.name).lower()
 
-    def limit(self, dtype):
+    def limit(self, dtype: str) -> float:
         """The mixed error that ours must keep, whatever Keras does.
 
         None in float64 for CTC, whose recursion works in float64 in any dtype.
@@ -458,7 +466,7 @@ class Cell:
     keras_ulp: Optional[Any] = None
 
     @property
-    def violations(self):
+    def violations(self) -> list[str]:
         """The rules that this cell breaks, in words."""
         rules, limit = [], self.spec.limit(self.dtype)
         largest, usual, _ = self.statistics("ours") or (0.0, 0.0, 0.0)
@@ -468,7 +476,7 @@ class Cell:
             rules.append(f"above {limit:g} in more than 0.1 %")
         return rules
 
-    def statistics(self, name):
+    def statistics(self, name: str) -> Optional[tuple[float, ...]]:
         """(largest, 99.9th percentile, median) of a field of errors; None if absent."""
         errors = getattr(self, name)
         if errors is None or not errors.size:
@@ -479,7 +487,7 @@ class Cell:
         return tuple(float(ordered[i]) for i in at)
 
 
-def cases(spec, dtype, path, seed=0):
+def cases(spec: AccuracySpec, dtype: str, path: str, seed: int = 0) -> Iterator[Case]:
     """One Case for each family that the spec has inputs for, in order."""
     for family in FAMILIES:
         key = f"{spec.name} {dtype} {family} {seed}"
@@ -500,7 +508,13 @@ def cases(spec, dtype, path, seed=0):
         )
 
 
-def measure(specs=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
+def measure(
+    specs: Iterable[AccuracySpec] = SPECS,
+    dtypes: Iterable[str] = DTYPES,
+    paths: Sequence[str] = PATHS,
+    seed: int = 0,
+    progress: Optional[Callable[[int, str], object]] = None,
+) -> list[Cell]:
     """Every Cell, in the order of the arguments. `progress(done, what)` is called."""
     evaluate, cells = runners.load().evaluate, []
     for done, (spec, dtype) in enumerate(itertools.product(specs, dtypes), 1):

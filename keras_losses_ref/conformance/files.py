@@ -3,8 +3,10 @@
 import json
 import math
 import os
+from typing import Any, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 #: The version of every document that we write and read.
 SCHEMA = 1
@@ -17,12 +19,12 @@ class Unreadable(Exception):
     """A file that cannot be read for what it should be; the message says what to do."""
 
 
-def dumps(document):
+def dumps(document: Any) -> str:
     """A document as the text of a file; what is not finite must be a string by now."""
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def write(text, path):
+def write(text: str, path: str) -> None:
     """Write a file that is either whole or as it was."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
@@ -37,7 +39,7 @@ def write(text, path):
 # --- numbers and arrays as JSON holds them ------------------------------------------
 
 
-def plain(value, dtype=None):
+def plain(value: Any, dtype: Optional[str] = None) -> Any:
     """A number or array as JSON holds it, as short as `dtype` allows."""
     array = np.asarray(value)
     if array.size > MOST_ELEMENTS:
@@ -61,7 +63,7 @@ def _plain(number, short):
     return number
 
 
-def array(value):
+def array(value: Any) -> NDArray[Any]:
     """What `plain` wrote, as float64; of a thinned array the elements kept."""
     if isinstance(value, dict):
         value = value["of"]
@@ -74,12 +76,12 @@ def _floats(value):
     return float(value)
 
 
-def shape(value):
+def shape(value: Any) -> tuple[int, ...]:
     """The shape of the array that `plain` was given."""
     return tuple(value["shape"]) if isinstance(value, dict) else array(value).shape
 
 
-def plain_config(value):
+def plain_config(value: Any) -> Any:
     """A config as plain JSON; of anything else its type, which has no address."""
     if isinstance(value, dict):
         return {str(key): plain_config(item) for key, item in value.items()}

@@ -8,11 +8,13 @@ pytest-xdist's `--dist loadscope` keeps the tests of a loss in one worker.
 import collections
 import difflib
 import functools
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from keras_losses_ref.conformance import check, report
-from keras_losses_ref.conformance.cases import HANDWRITTEN
+from keras_losses_ref.conformance.cases import HANDWRITTEN, Case
 from keras_losses_ref.conformance.verdict import COUNTS
 
 
@@ -26,11 +28,11 @@ class Corpus(pytest.File):
     verdicts_property  the name of the property in which a test carries its verdicts
     """
 
-    def __init__(self, *, verdicts_property, **kwargs):
+    def __init__(self, *, verdicts_property: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.verdicts_property = verdicts_property
 
-    def collect(self):
+    def collect(self) -> Iterator[pytest.Collector]:
         wanted = self.config.getoption("losses_ref") or "all"
         for loss in HANDWRITTEN if wanted == "all" else wanted.split(","):
             if loss not in HANDWRITTEN:
@@ -45,7 +47,7 @@ class Corpus(pytest.File):
 class Loss(pytest.Collector):
     """The cases of one loss, and what the ledger says of it."""
 
-    def collect(self):
+    def collect(self) -> Iterator[pytest.Item]:
         option = self.config.getoption
         try:
             cases = check.select(
@@ -60,14 +62,14 @@ class Loss(pytest.Collector):
         yield DeviationsItem.from_parent(self, name="ledger")
 
     @functools.cached_property
-    def report(self):
+    def report(self) -> Any:
         """The check of those cases that were selected."""
         items = self.session.items
         chosen = [i.case for i in items if i.parent is self and isinstance(i, CaseItem)]
         return check.check(chosen)
 
     @functools.cached_property
-    def verdicts(self):
+    def verdicts(self) -> dict[str, list[Any]]:
         found = collections.defaultdict(list)
         for verdict in self.report.results:
             found[verdict.id].append(verdict)
@@ -103,7 +105,7 @@ class _Item(pytest.Item):
 class CaseItem(_Item):
     """One case: does every aspect of it agree?"""
 
-    def __init__(self, *, case, **kwargs):
+    def __init__(self, *, case: Case, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.case = case
 

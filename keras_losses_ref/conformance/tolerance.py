@@ -34,9 +34,10 @@ of a NaN.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 #: Machine epsilon, the smallest normal number and the largest finite one.
 FLOAT_INFO = {
@@ -79,7 +80,7 @@ class Difference:
     mixed: float = float("nan")
 
 
-def round_to(array, dtype):
+def round_to(array: ArrayLike, dtype: str) -> NDArray[Any]:
     """float64 that holds what `array` is in `dtype`."""
     array = np.asarray(array, np.float64)
     if dtype == "float64":
@@ -95,7 +96,7 @@ def round_to(array, dtype):
         return np.where(np.isnan(single), np.nan, nearest).astype(np.float64)
 
 
-def spacing(array, dtype):
+def spacing(array: ArrayLike, dtype: str) -> NDArray[Any]:
     """A unit in the last place (ulp) of each number in `dtype`."""
     epsilon, smallest, _ = FLOAT_INFO[dtype]
     with np.errstate(all="ignore"):
@@ -103,7 +104,7 @@ def spacing(array, dtype):
         return epsilon * 2.0 ** np.floor(np.log2(magnitude))
 
 
-def ulps(got, wanted, dtype):
+def ulps(got: ArrayLike, wanted: ArrayLike, dtype: str) -> NDArray[Any]:
     """|got - wanted| in units in the last place of `wanted` in `dtype`."""
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     with np.errstate(all="ignore"):
@@ -112,7 +113,13 @@ def ulps(got, wanted, dtype):
     return np.where(same, 0.0, distance)
 
 
-def ulp_errors(got, wanted, dtype, scale=None, conditioning=0.0):
+def ulp_errors(
+    got: ArrayLike,
+    wanted: ArrayLike,
+    dtype: str,
+    scale: Optional[ArrayLike] = None,
+    conditioning: ArrayLike = 0.0,
+) -> NDArray[Any]:
     """|got - wanted| in ulp of `wanted` in `dtype`; inf where one is not finite.
 
     scale         what the ulp is taken of where that is larger, such as the largest
@@ -134,18 +141,18 @@ def ulp_errors(got, wanted, dtype, scale=None, conditioning=0.0):
 
 
 def difference(
-    got,
-    wanted,
-    dtype,
-    kind,
-    ignore=None,
-    extra=0.0,
-    loss=None,
-    device="CPU:0",
-    slack=1.0,
-    conditioning=None,
-    mixed_limit=0.0,
-):
+    got: ArrayLike,
+    wanted: ArrayLike,
+    dtype: str,
+    kind: str,
+    ignore: Optional[NDArray[Any]] = None,
+    extra: Any = 0.0,
+    loss: Optional[str] = None,
+    device: str = "CPU:0",
+    slack: float = 1.0,
+    conditioning: Optional[Callable[[], ArrayLike]] = None,
+    mixed_limit: float = 0.0,
+) -> Optional[Difference]:
     """A Difference beyond the tolerance, or None.
 
     `wanted` is exact; both are first brought into the range of `dtype`. `extra` is an

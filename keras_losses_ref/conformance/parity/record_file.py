@@ -27,6 +27,8 @@ TensorFlow: records are compared where neither of their environments exists any 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from keras_losses_ref.conformance.files import SCHEMA, Unreadable
 
@@ -35,12 +37,12 @@ from keras_losses_ref.conformance.files import SCHEMA, Unreadable
 class Record:
     """One environment's answers."""
 
-    answers: dict
-    environment: dict
-    deviations: dict = dataclasses.field(default_factory=dict)
+    answers: dict[str, Any]
+    environment: dict[str, Any]
+    deviations: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def dumps(record):
+def dumps(record: Record) -> str:
     """The record as the text of a file."""
     lines = [f"{_compact(key)}: {_compact(record.answers[key])}"
              for key in sorted(record.answers)]  # fmt: skip
@@ -60,13 +62,13 @@ def _compact(value):
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def digest(answers):
+def digest(answers: Mapping[str, Any]) -> str:
     """SHA-256 over the compared part, however it was laid out."""
     text = json.dumps(answers, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(path):
+def load(path: str) -> Record:
     """The record in a file; `Unreadable` says why there is none."""
     try:
         with open(path, encoding="utf-8") as file:

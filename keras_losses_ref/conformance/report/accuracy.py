@@ -11,6 +11,8 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from keras_losses_ref.conformance.accuracy import (
     FAMILIES,
     SIZE,
     SPECS,
+    Cell,
 )
 from keras_losses_ref.conformance.files import SCHEMA
 from keras_losses_ref.conformance.report.markdown import table
@@ -36,7 +39,7 @@ _ERRORS = Row._fields[5:]
 _SPECS = {spec.name: spec for spec in SPECS}
 
 
-def document(cells, seed=0):
+def document(cells: Sequence[Cell], seed: int = 0) -> dict[str, Any]:
     """What the file holds, the rows as `Row`s."""
     return {
         "schema": SCHEMA,
@@ -56,7 +59,7 @@ def _row(cell):
     return Row(cell.spec.name, *place, *found)
 
 
-def dumps(found):
+def dumps(found: dict[str, Any]) -> str:
     """The text of the file, a row a line."""
 
     def plain(ulp):
@@ -72,7 +75,7 @@ def dumps(found):
     return text.replace('"cells": []', f'"cells": [\n{rows}\n ]', 1) + "\n"
 
 
-def load(folder):
+def load(folder: Any) -> dict[str, Any]:
     """What `dumps` wrote into `folder`."""
     with open(os.path.join(folder, "atlas.json"), encoding="utf-8") as file:
         found = json.load(file)
@@ -83,7 +86,7 @@ def load(folder):
     return found
 
 
-def number(ulp):
+def number(ulp: float) -> str:
     """An error in few characters: 0.5, 42, 3e7; inf for what is not finite."""
     if not math.isfinite(ulp):
         return "inf"
@@ -92,7 +95,7 @@ def number(ulp):
     return f"{ulp:.1f}" if ulp < 10 else f"{ulp:.0f}"
 
 
-def summary(rows):
+def summary(rows: Iterable[Any]) -> str:
     """The accuracy table as Markdown: the worst over all paths and families."""
     return _by_aspect(rows, _worst)
 
@@ -113,7 +116,7 @@ def _by_aspect(rows, cells):
     return "\n".join(table(["loss", "", *dtypes], lines)) + "\n"
 
 
-def by_loss(rows):
+def by_loss(rows: Iterable[Any]) -> list[str]:
     """One line for each loss: the worst of its values and gradients, however asked."""
     dtypes = _dtypes(rows)
     lines = []
@@ -148,7 +151,7 @@ def _in_order(things):
     return list(dict.fromkeys(things))
 
 
-def violations(cells):
+def violations(cells: Iterable[Cell]) -> list[str]:
     """One line for each cell that breaks a rule."""
     lines = []
     for cell in cells:
@@ -202,7 +205,7 @@ largest error is above neither that nor Keras's largest.
 """
 
 
-def page(found):
+def page(found: dict[str, Any]) -> str:
     """The atlas as a page of Markdown, which shows the pictures beside it."""
     host, rows, broken = found["environment"], found["cells"], found["broken"]
     versions = ", ".join(f"{name} {host[name]}" for name in ("tensorflow", "keras"))
@@ -246,7 +249,7 @@ def _three(statistics):
     return " ".join(map(number, statistics)) if statistics else "–"
 
 
-def write(cells, folder, seed=0):
+def write(cells: Sequence[Cell], folder: Any, seed: int = 0) -> None:
     """atlas.json, README.md and a picture for each spec, into a folder."""
     os.makedirs(folder, exist_ok=True)
     for spec in _in_order(cell.spec for cell in cells):
@@ -263,7 +266,7 @@ _FLOOR = 0.03
 _BINS = 60
 
 
-def draw(cells, path):
+def draw(cells: Sequence[Cell], path: Any) -> None:
     """One picture: the largest error over the input axis, a panel for each dtype."""
     import matplotlib
 
@@ -273,7 +276,7 @@ def draw(cells, path):
         figure(cells).savefig(path, metadata={"Date": None})
 
 
-def figure(cells):
+def figure(cells: Sequence[Cell]) -> Any:
     """The picture of one spec's cells, for a page or a notebook."""
     from matplotlib.figure import Figure
 

@@ -1,16 +1,20 @@
 """For a program: JSON, whose floats round-trip and whose keys are sorted."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report.summary import coverage, skips
 from keras_losses_ref.conformance.verdict import COUNTS, UnseenDeviation, Verdict
 
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
+
 #: How the results without anything to say are called.
 _QUIET = ("agree", "passed")
 
 
-def render(report, everything=False):
+def render(report: "Report[Any]", everything: bool = False) -> str:
     shown = [r for r in report.all_results if everything or r.verdict not in _QUIET]
     document = {
         "schema": SCHEMA,

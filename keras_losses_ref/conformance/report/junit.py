@@ -1,12 +1,16 @@
 """For a CI server: one suite a loss, one test a case, skips with their reasons."""
 
 import collections
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from keras_losses_ref.conformance.report.summary import coverage, explained
 
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
 
-def render(report, everything=False):
+
+def render(report: "Report[Any]", everything: bool = False) -> str:
     suites = ElementTree.Element("testsuites", name="keras-losses-ref")
     covered = coverage(report)
     for loss, results in report.by_loss().items():
