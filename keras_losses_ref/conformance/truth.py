@@ -269,8 +269,11 @@ _MOST_ALONE, _DIRECTIONS = 64, 32
 def conditioning(case: Case) -> Conditioning:
     """The conditioning of a case's value and gradient, over y_pred and y_true.
 
-    Labels that are whole numbers are exact and do not move.
+    Labels that are whole numbers are exact and do not move. Nothing moves an answer
+    that is refused.
     """
+    if right_answer(case).error is not None:
+        return Conditioning(np.zeros(()), np.zeros(()))
     y_true, y_pred = rounded(case)
     dtype = "float64" if case.dtype == "float64" else "float32"
     inputs = {"y_true": y_true, "y_pred": y_pred}
