@@ -79,6 +79,12 @@ def load(folder: Any) -> dict[str, Any]:
     """What `dumps` wrote into `folder`."""
     with open(os.path.join(folder, "atlas.json"), encoding="utf-8") as file:
         found = json.load(file)
+    if found["columns"] != [*Row._fields]:
+        raise ValueError(
+            f"{folder}/atlas.json was made by another version. Received the columns "
+            f"{', '.join(found['columns'])}. Expected: {', '.join(Row._fields)}. Make "
+            "it again: nox -s atlas"
+        )
     found["cells"] = [
         Row(*row[:5], *(three and tuple(map(float, three)) for three in row[5:]))
         for row in found["cells"]
