@@ -35,7 +35,7 @@ _STYLE = {
 
 
 def largest_errors(docs):
-    """(loss, ours, Keras's), the largest mixed errors in float32, Keras's best first."""
+    """(loss, ours, Keras's): largest mixed errors in float32, Keras's best first."""
     found = accuracy_report.load(os.path.join(docs, "atlas"))
     worst = {}
     for row in found["cells"]:
@@ -67,8 +67,8 @@ def draw(rows):
         axes.set_axisbelow(True)
         axes.set_xlabel(
             "largest mixed error of value and gradient in float32; 1: exact for inputs "
-            "within\na unit in the last place (10$^7$: no digit is right; the right edge: "
-            "NaN or infinity)"
+            "within\na unit in the last place (10$^7$: no digit is right; the right "
+            "edge: NaN or infinity)"
         )
         axes.legend(loc="lower right", frameon=False)
         figure.tight_layout()

@@ -8,8 +8,10 @@ TensorFlow when it is imported, and nothing runs a loss of ours or of Keras's.
 import dataclasses
 import math
 import weakref
+from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref import oracle
 from keras_losses_ref.conformance.cases.case import Case
@@ -134,7 +136,9 @@ def _parts(case, y_true, y_pred):
     return _Parts(values, upstream, result, gradient)
 
 
-def with_second_derivative(outcome, case, answer):
+def with_second_derivative(
+    outcome: Outcome, case: Case, answer: Callable[[Case], Outcome]
+) -> Outcome:
     """`outcome` with the second derivative, by differences of the gradient.
 
     `answer(case)` gives exact gradients. Three step widths, as Richardson combines
@@ -154,12 +158,12 @@ def with_second_derivative(outcome, case, answer):
     return dataclasses.replace(outcome, second=(64 * one - 20 * two + four) / 45)
 
 
-def direction(shape):
+def direction(shape: tuple[int, ...]) -> NDArray[Any]:
     """Along which the second derivative is taken: no two components alike."""
     return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
 
 
-def expected_config(case):
+def expected_config(case: Case) -> dict[str, Any]:
     """The arguments that a saved config must hold: those of the case.
 
     The dtype is none of them where it is the default, or in Keras 2, whose losses
@@ -172,7 +176,7 @@ def expected_config(case):
     return {name: plain(value) for name, value in arguments.items()}
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A config's value as JSON would hold it."""
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
@@ -181,7 +185,7 @@ def plain(value):
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def rounded(case):
+def rounded(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
     """(y_true, y_pred) as float64 or int64, once rounded to the dtype of the case."""
     y_pred = flushed(round_to(case.y_pred, case.dtype), case.dtype)
     if case.y_true.dtype.kind == "f" and case.loss not in TAKES_INDICES:
@@ -189,7 +193,7 @@ def rounded(case):
     return case.y_true, y_pred
 
 
-def flushed(array, dtype):
+def flushed(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Subnormal numbers as 0, which is how TensorFlow's kernels read them.
 
     But for float16, whose arithmetic runs in float32.
@@ -198,7 +202,7 @@ def flushed(array, dtype):
     return np.where(np.abs(array) < smallest, 0.0, array)
 
 
-def recovers_logits(case):
+def recovers_logits(case: Case) -> bool:
     """Whether Keras, and so the definition, looks behind the activation here."""
     rules = host_rules()
     ignoring = case.config.get("ignore_class") is not None
@@ -207,7 +211,9 @@ def recovers_logits(case):
     return rules.recovers_logits and traced and not hidden
 
 
-def activate(name, x):
+def activate(
+    name: str, x: NDArray[Any]
+) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
     """The activation of logits x in NumPy, and the pullback of its gradient."""
     if name == "sigmoid":
         p = 1 / (1 + np.exp(-x))
@@ -218,7 +224,9 @@ def activate(name, x):
     return p, lambda g: p * (g - (g * p).sum(-1, keepdims=True))
 
 
-def merged_mask(case, values, y_true, y_pred):
+def merged_mask(
+    case: Case, values: NDArray[Any], y_true: NDArray[Any], y_pred: NDArray[Any]
+) -> Optional[NDArray[Any]]:
     """The mask on y_pred and the one that the loss itself makes, as one."""
     masks = [] if case.mask is None else [np.asarray(case.mask, bool)]
     ignore = case.config.get("ignore_class")
@@ -245,7 +253,7 @@ class Conditioning:
     gradient: np.ndarray
 
 
-def mixed_limit(loss, config):
+def mixed_limit(loss: str, config: dict[str, Any]) -> float:
     """The mixed error that an answer of ours may have: see `tolerance`."""
     if loss == "CTC":
         return MIXED["CTC"]

@@ -1,11 +1,12 @@
 """Outcomes side by side: who agrees with whom, by which tolerance, and who is right."""
 
 import dataclasses
-from typing import Any, Optional
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance.cases.case import snake
+from keras_losses_ref.conformance.cases.case import Case, snake
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
 from keras_losses_ref.conformance.truth import (
@@ -38,7 +39,7 @@ class Verdict:
 
     COUNTS = COUNTS
 
-    case: Any
+    case: Case
     aspect: str
     verdict: str
     ours: Outcome
@@ -51,22 +52,22 @@ class Verdict:
     reason: str = ""
 
     @property
-    def id(self):
+    def id(self) -> str:
         return self.case.id
 
     @property
-    def loss(self):
+    def loss(self) -> str:
         return self.case.loss
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         return self.verdict in (UNEXPLAINED, OURS_WRONG, ORACLE_SUSPECT)
 
     @property
-    def skipped(self):
+    def skipped(self) -> bool:
         return self.verdict == SKIPPED
 
-    def at(self, outcome):
+    def at(self, outcome: Outcome) -> str:
         """What `outcome` says on this aspect, at the worst index, in a few words."""
         if outcome.unsupported:
             return "not asked" if outcome is self.ours else "absent"
@@ -82,7 +83,7 @@ class Verdict:
             return f"{array[index]:.9g}"
         return np.array2string(array, precision=9, threshold=6, separator=", ")
 
-    def text(self):
+    def text(self) -> str:
         """The failure as DESIGN has it, without the lines that all share."""
         case, lines = self.case, []
         head = "FAIL" if self.failed else "    "
@@ -156,18 +157,18 @@ class UnseenDeviation:
     failed, skipped = True, False
 
     @property
-    def id(self):
+    def id(self) -> str:
         return f"{snake(self.loss)}/ledger/{self.deviation}"
 
     @property
-    def reason(self):
+    def reason(self) -> str:
         return (
             f"the ledger says that Keras {self.version} on {self.backend} deviates "
             f"here, and it does not: end the entry's versions before {self.version}, "
             "or name the backend that it holds on"
         )
 
-    def text(self):
+    def text(self) -> str:
         """The failure, without the lines that all share."""
         return "\n".join(
             [
@@ -188,7 +189,14 @@ def _first_line(message):
     return message.strip().split("\n")[0][:200]
 
 
-def disagreement(case, got, wanted, aspect, extra=0.0, mixed=False):
+def disagreement(
+    case: Case,
+    got: Outcome,
+    wanted: Outcome,
+    aspect: str,
+    extra: Any = 0.0,
+    mixed: bool = False,
+) -> Optional[Difference]:
     """A Difference between two outcomes on one aspect, or None where they agree.
 
     With `mixed`, a value or gradient may also be right for inputs within a unit of the
@@ -245,7 +253,7 @@ def _differing_arguments(got, wanted):
     return "the config " + ", ".join(words)
 
 
-def aspects(case):
+def aspects(case: Case) -> list[str]:
     """What is compared of a case that nobody refuses."""
     names = ["shape", "dtype", "value", "gradient"]
     names += ["config"] if case.path == "reloaded" else []
@@ -253,7 +261,14 @@ def aspects(case):
     return names
 
 
-def judge(case, ours, keras, oracle, deviations=(), keeps_nan=lambda: True):
+def judge(
+    case: Case,
+    ours: Outcome,
+    keras: Outcome,
+    oracle: Outcome,
+    deviations: Iterable[Any] = (),
+    keeps_nan: Callable[[], bool] = lambda: True,
+) -> Iterator[Verdict]:
     """Yield a Verdict for each aspect of a case.
 
     Where ours cannot be asked but Keras can, as on another backend than TensorFlow, the
