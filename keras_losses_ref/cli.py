@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 
+from keras_losses_ref.backend import BackendError
+
 OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
 
 _FORMATS = ("text", "json", "md", "html", "junit")
@@ -42,6 +44,8 @@ def main(argv: list[str]) -> int:
     try:
         return arguments.command(arguments)
     except UsageError as error:
+        return _fail(error)
+    except BackendError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
         if error.name == "tensorflow":
@@ -462,7 +466,8 @@ def _atlas(arguments):
         )
     if arguments.output:
         accuracy_report.write(cells, arguments.output, arguments.seed)
-    _write(accuracy_report.summary(accuracy_report.document(cells)["cells"]), None)
+    rows = accuracy_report.document(cells)["cells"]
+    _write(accuracy_report.summary(rows), None)
     broken = accuracy_report.violations(cells)
     for line in broken:
         print(line, file=sys.stderr)
@@ -632,14 +637,9 @@ def _write(text, path):
     if path is None:
         sys.stdout.write(text)
         return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    from keras_losses_ref.conformance.files import write
+
+    write(text, path)
 
 
 class _Progress:

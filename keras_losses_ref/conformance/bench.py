@@ -13,7 +13,6 @@ of all pairs, its spread their quartiles.
 
 import dataclasses
 import gc
-import json
 import math
 import os
 import statistics
@@ -25,7 +24,7 @@ from typing import Any, Callable
 import numpy as np
 
 from keras_losses_ref.conformance import inputs
-from keras_losses_ref.conformance.parity.record_file import SCHEMA
+from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report import markdown
 
 PATHS = ("eager", "graph", "xla", "small", "lengths")
@@ -404,7 +403,7 @@ _GOAL = (
 
 def document(cells, speed):
     """What --format json prints."""
-    from keras_losses_ref.conformance.evaluate import runtime_info
+    from keras_losses_ref.conformance.runtime import runtime_info
 
     return {
         "schema": SCHEMA,
@@ -452,7 +451,7 @@ def table(cells):
 
 def render(cells, speed, format):
     if format == "json":
-        return json.dumps(document(cells, speed), indent=1, sort_keys=True) + "\n"
+        return dumps(document(cells, speed))
     rows = table(cells)
     if format == "md":
         return "\n".join(markdown.table(rows[0], rows[1:])) + "\n"
@@ -477,7 +476,7 @@ def render_memory(rows, format):
     if format == "json":
         keys = ("loss", "path", "ours", "keras")
         found = [dict(zip(keys, row)) for row in rows]
-        return json.dumps({"schema": SCHEMA, "memory": found}, indent=1) + "\n"
+        return dumps({"schema": SCHEMA, "memory": found})
     head = ["loss", "path", "ours", "Keras"]
     rows = [[name, path, f"{o:.2f}", f"{k:.2f}"] for name, path, o, k in rows]
     if format == "md":

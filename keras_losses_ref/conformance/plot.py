@@ -6,12 +6,14 @@ it, and the settings worth comparing. The gradient is the tape's, to x itself.
 
 import dataclasses
 import os
-from typing import Callable
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
 
 import matplotlib
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
 from keras_losses_ref import losses
 from keras_losses_ref.conformance import inputs
@@ -27,7 +29,7 @@ class CurveSpec:
     low: float
     high: float
     #: (label of the curve, config of the loss, x -> (y_true, y_pred)); x of shape (n,).
-    curves: tuple[tuple[str, dict, Callable], ...]
+    curves: tuple[tuple[str, dict[str, Any], Callable[[Any], tuple[Any, Any]]], ...]
     #: Whether each x is a batch of its own, since its samples are compared.
     batchwise: bool = False
 
@@ -142,7 +144,12 @@ CURVES = {
 }
 
 
-def curve(loss, config, draw, x):
+def curve(
+    loss: str,
+    config: dict[str, Any],
+    draw: Callable[[Any], tuple[Any, Any]],
+    x: ArrayLike,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """(loss, d loss / dx) at each x, as NumPy arrays."""
     batchwise = CURVES[loss].batchwise
     function = getattr(losses, loss)(**config, reduction="sum" if batchwise else "none")
@@ -158,7 +165,7 @@ def curve(loss, config, draw, x):
     return values.numpy(), tape.gradient(values, x).numpy()
 
 
-def figure(loss, points=301):
+def figure(loss: str, points: int = 301) -> Figure:
     """A matplotlib figure of one loss: the curve, and its slope beside it."""
     spec = CURVES[loss]
     x = np.linspace(spec.low, spec.high, points)
@@ -186,7 +193,7 @@ def figure(loss, points=301):
     return picture
 
 
-def write(names, folder, style):
+def write(names: Iterable[str], folder: str, style: str) -> Iterator[str]:
     """One file for each loss into `folder`; yields the paths."""
     os.makedirs(folder, exist_ok=True)
     for name in names:

@@ -1,16 +1,20 @@
-"""Outcomes side by side: who agrees with whom, by which tolerance, and who is right.
-
-The tolerances themselves are in `tolerance`, which needs no TensorFlow.
-"""
+"""Outcomes side by side: who agrees with whom, by which tolerance, and who is right."""
 
 import dataclasses
-from typing import Any, Optional
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance.evaluate import Outcome, rounded, xla_keeps_nan
+from keras_losses_ref.conformance.cases.case import Case, snake
+from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
-from keras_losses_ref.losses import compat
+from keras_losses_ref.conformance.truth import (
+    conditioning,
+    host_rules,
+    mixed_limit,
+    rounded,
+)
 
 AGREE = "agree"
 KNOWN_DEVIATION = "keras deviates, as the ledger says"
@@ -35,7 +39,7 @@ class Verdict:
 
     COUNTS = COUNTS
 
-    case: Any
+    case: Case
     aspect: str
     verdict: str
     ours: Outcome
@@ -48,25 +52,25 @@ class Verdict:
     reason: str = ""
 
     @property
-    def id(self):
+    def id(self) -> str:
         return self.case.id
 
     @property
-    def loss(self):
+    def loss(self) -> str:
         return self.case.loss
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         return self.verdict in (UNEXPLAINED, OURS_WRONG, ORACLE_SUSPECT)
 
     @property
-    def skipped(self):
+    def skipped(self) -> bool:
         return self.verdict == SKIPPED
 
-    def at(self, outcome):
+    def at(self, outcome: Outcome) -> str:
         """What `outcome` says on this aspect, at the worst index, in a few words."""
         if outcome.unsupported:
-            return "absent"
+            return "not asked" if outcome is self.ours else "absent"
         if outcome.error:
             return outcome.error
         if self.aspect == "error":
@@ -79,7 +83,7 @@ class Verdict:
             return f"{array[index]:.9g}"
         return np.array2string(array, precision=9, threshold=6, separator=", ")
 
-    def text(self):
+    def text(self) -> str:
         """The failure as DESIGN has it, without the lines that all share."""
         case, lines = self.case, []
         head = "FAIL" if self.failed else "    "
@@ -87,22 +91,27 @@ class Verdict:
         lines.append(f"  {case.why}")
         if self.difference is not None:
             lines.append(f"  {self.difference.summary}")
-        if self.aspect != "ledger":
-            lines.append(f"    {self._inputs()}")
-            lines.append(
-                f"    ours {self.at(self.ours)}   tf.keras {self.at(self.keras)}   "
-                f"oracle {self.at(self.oracle)}"
-            )
-        for name, outcome in (("ours", self.ours), ("tf.keras", self.keras)):
+        lines.append(f"    {self._inputs()}")
+        lines.append(
+            f"    ours {self.at(self.ours)}   {_keras()} {self.at(self.keras)}   "
+            f"oracle {self.at(self.oracle)}"
+        )
+        for name, outcome in (("ours", self.ours), (_keras(), self.keras)):
             if outcome.message and self.aspect == "error":
                 lines.append(f"    {name}: {_first_line(outcome.message)}")
         if self.difference is not None and np.isfinite(self.difference.size):
             lines.append(
                 f"    |diff| {self.difference.size:.3g} > {self.difference.allowed:.3g}"
-                f" allowed; {self.difference.ulp:.7g} ulp"
+                f" allowed; {self.difference.ulp:.7g} ulp{self._mixed()}"
             )
         lines.append(f"  verdict: {self.verdict}{self.reason and '; ' + self.reason}")
         return "\n".join(lines)
+
+    def _mixed(self):
+        if np.isnan(self.difference.mixed):
+            return ""
+        limit = mixed_limit(self.case.loss, self.case.config)
+        return f"; mixed error {self.difference.mixed:.3g}, at most {limit:g} allowed"
 
     def _inputs(self):
         case = self.case
@@ -130,12 +139,69 @@ class Verdict:
         return "  ".join(words)
 
 
+@dataclasses.dataclass(frozen=True)
+class UnseenDeviation:
+    """A deviation that the Keras in use should show in some case, and shows in none."""
+
+    deviation: str
+    loss: str
+    sentence: str
+    #: How many cases meet its condition, and the id of the first of them.
+    cases: int
+    first: str
+    version: str
+    backend: str = "tensorflow"
+
+    aspect = "ledger"
+    verdict = UNEXPLAINED
+    failed, skipped = True, False
+
+    @property
+    def id(self) -> str:
+        return f"{snake(self.loss)}/ledger/{self.deviation}"
+
+    @property
+    def reason(self) -> str:
+        return (
+            f"the ledger says that Keras {self.version} on {self.backend} deviates "
+            f"here, and it does not: end the entry's versions before {self.version}, "
+            "or name the backend that it holds on"
+        )
+
+    def text(self) -> str:
+        """The failure, without the lines that all share."""
+        return "\n".join(
+            [
+                f"FAIL {self.id}  {self.aspect}",
+                f"  {self.sentence}",
+                f"  {self.cases} cases meet its condition, first {self.first}",
+                f"  verdict: {self.verdict}; {self.reason}",
+            ]
+        )
+
+
+def _keras():
+    """What Keras's own losses are called on its backend."""
+    return host_rules().keras_name
+
+
 def _first_line(message):
     return message.strip().split("\n")[0][:200]
 
 
-def disagreement(case, got, wanted, aspect, extra=0.0):
-    """A Difference between two outcomes on one aspect, or None where they agree."""
+def disagreement(
+    case: Case,
+    got: Outcome,
+    wanted: Outcome,
+    aspect: str,
+    extra: Any = 0.0,
+    mixed: bool = False,
+) -> Optional[Difference]:
+    """A Difference between two outcomes on one aspect, or None where they agree.
+
+    With `mixed`, a value or gradient may also be right for inputs within a unit of the
+    given ones.
+    """
     if aspect == "error":
         if bool(got.error) == bool(wanted.error):
             return None
@@ -161,12 +227,18 @@ def disagreement(case, got, wanted, aspect, extra=0.0):
     ignore = None
     if aspect != "value":
         ignore = np.isnan(case.y_pred)
-        if compat.GENERATION == 2 and np.shape(wanted.value) == ():
+        if host_rules().generation == 2 and np.shape(wanted.value) == ():
             # Keras 2 divides by the 0 samples that a mask keeps. A gate that is shut
             # stops the NaN that comes down to it, as a factor of 0 would not.
             dead = np.isnan(a) & (b == 0) | (a == 0) & np.isnan(b)
             ignore = ignore | (dead & bool(np.isnan(wanted.value)))
-    return difference(a, b, case.dtype, aspect, ignore, extra, case.loss, case.device)
+    more = {}
+    if mixed and aspect in ("value", "gradient"):
+        more["conditioning"] = lambda: getattr(conditioning(case), aspect)
+        more["mixed_limit"] = mixed_limit(case.loss, case.config)
+    return difference(
+        a, b, case.dtype, aspect, ignore, extra, case.loss, case.device, **more
+    )
 
 
 def _differing_arguments(got, wanted):
@@ -181,7 +253,7 @@ def _differing_arguments(got, wanted):
     return "the config " + ", ".join(words)
 
 
-def aspects(case):
+def aspects(case: Case) -> list[str]:
     """What is compared of a case that nobody refuses."""
     names = ["shape", "dtype", "value", "gradient"]
     names += ["config"] if case.path == "reloaded" else []
@@ -189,15 +261,26 @@ def aspects(case):
     return names
 
 
-def judge(case, ours, keras, oracle, deviations=()):
+def judge(
+    case: Case,
+    ours: Outcome,
+    keras: Outcome,
+    oracle: Outcome,
+    deviations: Iterable[Any] = (),
+    keeps_nan: Callable[[], bool] = lambda: True,
+) -> Iterator[Verdict]:
     """Yield a Verdict for each aspect of a case.
 
+    Where ours cannot be asked but Keras can, as on another backend than TensorFlow, the
+    verdict is two-way: Keras's against the oracle's.
+
     `deviations` holds the entries that hold for this host; what Keras does differently
-    must be exactly what one of them says.
+    must be exactly what one of them says. `keeps_nan()` is whether the compiler behind
+    the outcomes propagates NaN; it is asked only where that matters.
     """
-    if ours.unsupported:
+    if ours.unsupported and keras.unsupported:
         yield Verdict(
-            case, "value", SKIPPED, ours, keras, oracle, reason=ours.unsupported
+            case, "value", SKIPPED, ours, keras, oracle, reason=keras.unsupported
         )
         return
     refused = Outcome(error="ValueError", message=case.expected_error or "")
@@ -217,7 +300,7 @@ def judge(case, ours, keras, oracle, deviations=()):
         keras = Outcome(unsupported=f"refused: {_first_line(keras.message)}")
     for aspect in aspects(case):
         verdict = _verdict(case, aspect, ours, keras, oracle, deviations)
-        if verdict.failed and _may_lose_nan(case, aspect, oracle):
+        if verdict.failed and _may_lose_nan(case, aspect, oracle, keeps_nan):
             both = (_with_lost_nan(x, oracle, aspect) for x in (ours, keras))
             if not _verdict(case, aspect, *both, oracle, deviations).failed:
                 reason = "the truth is NaN there, which XLA may simplify away"
@@ -225,7 +308,7 @@ def judge(case, ours, keras, oracle, deviations=()):
         yield verdict
 
 
-def _may_lose_nan(case, aspect, oracle):
+def _may_lose_nan(case, aspect, oracle, keeps_nan):
     """Whether XLA may simplify away a NaN that the truth has on this aspect.
 
     It may where arithmetic makes the NaN, inf * 0 for one, and in the gradient of what
@@ -236,7 +319,7 @@ def _may_lose_nan(case, aspect, oracle):
     if not np.any(np.isnan(oracle.value)):
         return False
     given = np.isnan(case.y_pred).any() or np.isnan(case.y_true).any()
-    return bool(aspect == "gradient" or not given or not xla_keeps_nan())
+    return bool(aspect == "gradient" or not given or not keeps_nan())
 
 
 def _with_lost_nan(outcome, oracle, aspect):
@@ -249,12 +332,13 @@ def _with_lost_nan(outcome, oracle, aspect):
 
 
 def _verdict(case, aspect, ours, keras, oracle, deviations):
-    ours_differs = disagreement(case, ours, oracle, aspect)
-    keras_differs = None
+    ours_differs = keras_differs = None
+    if not ours.unsupported:
+        ours_differs = disagreement(case, ours, oracle, aspect, mixed=True)
     if not keras.unsupported:
         keras_differs = disagreement(case, keras, oracle, aspect)
     ulp = float("nan")
-    if aspect in ("value", "gradient", "second"):
+    if aspect in ("value", "gradient", "second") and not ours.unsupported:
         a, b = getattr(ours, aspect), getattr(oracle, aspect)
         if np.shape(a) == np.shape(b) and np.size(a):
             ulp = float(np.max(ulps(a, b, case.dtype)))
@@ -265,18 +349,18 @@ def _verdict(case, aspect, ours, keras, oracle, deviations):
     if not ours_differs and not keras_differs:
         return verdict(AGREE, reason=keras.unsupported or "")
     if ours_differs and not keras_differs:
-        reason = "" if keras.unsupported else "tf.keras agrees with the oracle"
+        reason = "" if keras.unsupported else f"{_keras()} agrees with the oracle"
         return verdict(OURS_WRONG, ours_differs, reason=reason)
     tried = []
     for entry in deviations:
         if not entry.applies(case):
             continue
-        answer, extra = entry.answer(case), entry.allowed(case, aspect)
+        answer, extra = entry.answer(case), entry.margin(case, aspect)
         # What is refused has no value, which is not to be taken for one of NaN.
         says = aspect == "error" or not answer.error
         if says and disagreement(case, keras, answer, aspect, extra) is None:
             if ours_differs:
-                reason = f"tf.keras differs as {entry.id} says"
+                reason = f"{_keras()} differs as {entry.id} says"
                 return verdict(OURS_WRONG, ours_differs, reason=reason)
             return verdict(
                 KNOWN_DEVIATION, keras_differs, deviation=entry.id, reason=entry.id
@@ -284,11 +368,13 @@ def _verdict(case, aspect, ours, keras, oracle, deviations):
         tried.append(entry.id)
     if ours_differs:
         if disagreement(case, ours, keras, aspect) is None:
-            reason = "ours and tf.keras agree with each other"
+            reason = f"ours and {_keras()} agree with each other"
             return verdict(ORACLE_SUSPECT, ours_differs, reason=reason)
-        reason = "tf.keras differs from the oracle too, otherwise"
+        reason = f"{_keras()} differs from the oracle too, otherwise"
         return verdict(OURS_WRONG, ours_differs, reason=reason)
     reason = "ours agrees with the oracle"
+    if ours.unsupported:
+        reason = f"on {host_rules().backend}, where ours do not run"
     if tried:
         reason += f"; the ledger's {', '.join(tried)} says something else"
     return verdict(UNEXPLAINED, keras_differs, reason=reason)

@@ -8,7 +8,8 @@ literature, written as they should be.
 
 import contextlib
 import dataclasses
-import time
+import os
+import threading
 from typing import Any, Optional
 
 import numpy as np
@@ -484,6 +485,12 @@ class NeverZero(Squares):
         return 0.1 + super().call(y_true, y_pred)
 
 
+@broken("backends_agree", declares={"backends": ["tensorflow"]})
+class AnotherInEachProcess(Squares):
+    def call(self, y_true, y_pred):
+        return (1 + os.getpid()) * super().call(y_true, y_pred)
+
+
 @broken("mean_does_not_depend_on_batch_size")
 class DividesByBatch(Squares):
     def call(self, y_true, y_pred):
@@ -817,11 +824,15 @@ class SwitchesGraphsOff(Squares):
         return super().call(y_true, y_pred)
 
 
+ALL_FOUR = threading.Barrier(4, timeout=60)
+
+
 @broken("threads_do_not_disturb_each_other")
 class KeepsInputsOnSelf(Squares):
     def call(self, y_true, y_pred):
         self.labels = y_true
-        time.sleep(0.002)
+        if threading.current_thread().name.startswith("ThreadPoolExecutor"):
+            ALL_FOUR.wait()  # until each thread of the check has set its labels
         return squares(self.labels, y_pred)
 
 

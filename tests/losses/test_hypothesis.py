@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from keras_losses_ref.conformance import accuracy
 from keras_losses_ref.conformance.cases.case import Case
-from keras_losses_ref.conformance.evaluate import evaluate, evaluate_oracle, round_to
-from keras_losses_ref.conformance.tolerance import FLOAT_INFO
+from keras_losses_ref.conformance.runners.tensorflow import evaluate
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO, round_to
+from keras_losses_ref.conformance.truth import right_answer
 
 ROWS = 4
 
@@ -92,7 +93,7 @@ def inputs(subject, dtype):
 def lost(case):
     """What is not finite in our answer and is in the definition's, in words."""
     ((_, ours),) = evaluate([case], "ours")
-    truth = evaluate_oracle(case)
+    truth = right_answer(case)
     assert not ours.error, ours.message
     largest = FLOAT_INFO[case.dtype][2]
     found = []

@@ -13,9 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import Any, Optional
 
 import numpy as np
 
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import construction, reductions, structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
@@ -24,6 +26,7 @@ from keras_losses_ref.conformance.checks.check import (
     describe,
     expect_close,
 )
+from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 
 #: Seconds after which a child counts as hung.
 TIMEOUT = 300
@@ -44,7 +47,7 @@ _RAISED = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit|Iteration)\b(: |$)"
 class Child:
     """The child process of one subject."""
 
-    def __init__(self, subject):
+    def __init__(self, subject: LossUnderTest) -> None:
         self.subject = subject
         self.folder = tempfile.mkdtemp(prefix="klr-checks-")
         self.process = None
@@ -59,7 +62,7 @@ class Child:
     def _start(self):
         subject = self.subject
         found = subject.implementation
-        shape, arrays = structures.packed(tuple(subject.sample))
+        shape, data = structures.packed(tuple(subject.sample))
         job = {
             "shape": shape,
             "random": subject.random,
@@ -70,7 +73,7 @@ class Child:
             "files": self._write_files(),
             "not_in_parts": self._not_in_parts(),
         }
-        np.savez(self._at("data.npz"), *arrays)
+        np.savez(self._at("data.npz"), *data)
         with open(self._at("job.json"), "w") as file:
             json.dump(job, file)
         with open(self._at("log.txt"), "w") as log:
@@ -123,7 +126,7 @@ class Child:
                     np.save(self._at(f"{number}.npy"), want)
         return files
 
-    def answer(self, key):
+    def answer(self, key: str) -> Any:
         """What the child found under `key`."""
         if self.answers is None:
             try:
@@ -158,7 +161,7 @@ class Child:
         said = f", and said last: {lines[-1][:200]}" if lines else ""
         return f"ended early with exit code {code}{said}"
 
-    def close(self, keep=False):
+    def close(self, keep: bool = False) -> None:
         """End the process, if it still runs, and remove its folder."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
@@ -171,7 +174,7 @@ def _picklable(subject, loss):
     return subject.given if subject.kind == "function" else loss
 
 
-def child_of(subject):
+def child_of(subject: LossUnderTest) -> Child:
     """The subject's child, started on first use."""
     if "child" not in vars(subject):
         if not subject.importable():
@@ -185,7 +188,7 @@ def child_of(subject):
     return subject.child
 
 
-def close(subject):
+def close(subject: LossUnderTest) -> None:
     """End what `child_of` started."""
     child = vars(subject).pop("child", None)
     if child is not None:
@@ -230,7 +233,7 @@ def _loads(subject, suffix):
     "Do not depend on hash(), the order of a set, random numbers at import time, or "
     "what other modules have set.",
 )
-def fresh_process_gives_same_values(subject):
+def fresh_process_gives_same_values(subject: LossUnderTest) -> None:
     """The loss built in a fresh process gives the same values."""
     if subject.kind not in ("class", "function"):
         raise CheckSkipped(
@@ -251,7 +254,7 @@ def fresh_process_gives_same_values(subject):
     "arguments: nothing else reaches another process.",
     rests_on=("fresh_process_gives_same_values",),
 )
-def fresh_process_loads_keras_file(subject):
+def fresh_process_loads_keras_file(subject: LossUnderTest) -> Optional[str]:
     """A fresh process that imports the module loads the .keras file, same values."""
     return _loads(subject, ".keras")
 
@@ -262,7 +265,7 @@ def fresh_process_loads_keras_file(subject):
     "arguments: nothing else reaches another process.",
     rests_on=("fresh_process_gives_same_values",),
 )
-def fresh_process_loads_h5_file(subject):
+def fresh_process_loads_h5_file(subject: LossUnderTest) -> Optional[str]:
     """A fresh process that imports the module loads the .h5 file, same values."""
     return _loads(subject, ".h5")
 
@@ -273,7 +276,7 @@ def fresh_process_loads_h5_file(subject):
     "gives.",
     rests_on=("fresh_process_gives_same_values",),
 )
-def fresh_process_loads_pickle(subject):
+def fresh_process_loads_pickle(subject: LossUnderTest) -> Optional[str]:
     """A fresh process that imports the module loads the pickle, same values."""
     return _loads(subject, ".pickle")
 
@@ -288,7 +291,7 @@ def fresh_process_loads_pickle(subject):
         "fit_reports_the_same_loss",
     ),
 )
-def replicas_update_as_one_device(subject):
+def replicas_update_as_one_device(subject: LossUnderTest) -> None:
     """Under MirroredStrategy, two replicas update the weights as one device does."""
     answer = child_of(subject).answer("replicas")
     if answer.get("skip"):
@@ -307,16 +310,17 @@ def replicas_update_as_one_device(subject):
 # The child
 
 
-def main(folder):
+def main(folder: str) -> None:
     """Answer what the parent asked in `folder`; nothing but exceptions can go wrong."""
-    import tensorflow as tf
+    from keras_losses_ref.host import tf
 
-    # Only possible before TensorFlow starts, which is why this is a process.
-    cpus = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(
-        cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2
-    )
-    tf.config.set_visible_devices([], "GPU")
+    if tf is not None:
+        # Only possible before TensorFlow starts, which is why this is a process.
+        cpus = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(
+            cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+        tf.config.set_visible_devices([], "GPU")
     with open(os.path.join(folder, "job.json")) as file:
         job = json.load(file)
     answers = {}
@@ -327,8 +331,8 @@ def main(folder):
         answers["import"] = {"error": describe(error)}
     else:
         data = np.load(os.path.join(folder, "data.npz"))
-        arrays = [data[f"arr_{number}"] for number in range(len(data.files))]
-        y_true, y_pred = structures.unpacked(job["shape"], arrays)
+        leaves = [data[f"arr_{number}"] for number in range(len(data.files))]
+        y_true, y_pred = structures.unpacked(job["shape"], leaves)
         for _ in _answer(folder, job, found, y_true, y_pred, answers):
             _write(folder, answers)  # what is known, in case the rest is a crash
     _write(folder, answers)
@@ -400,12 +404,13 @@ def _answer(folder, job, found, y_true, y_pred, answers):
 
 
 def _replicas(subject, loss, job):
-    import tensorflow as tf
-
     from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest, keras
+    from keras_losses_ref.host import tf
 
     if job["not_in_parts"]:
         return {"skip": job["not_in_parts"]}
+    if tf is None:
+        return {"skip": "MirroredStrategy is TensorFlow's"}
     if loss is None:
         return {"skip": "the loss could not be loaded"}
     # One strategy for all: a second one takes up the collective keys of the first.
@@ -442,7 +447,7 @@ def _update(subject, loss, strategy=None):
     from keras_losses_ref.conformance.checks.loss_under_test import tensors
 
     scope = contextlib.nullcontext() if strategy is None else strategy.scope()
-    y_true, y_pred = (x.numpy() for x in tensors(*subject.sample))
+    y_true, y_pred = map(arrays.to_numpy, tensors(*subject.sample))
     with scope:
         model = identity_model(subject, loss)
     before = model.get_weights()[0]

@@ -3,8 +3,9 @@
 import contextlib
 
 import numpy as np
-import tensorflow as tf
 
+from keras_losses_ref import host
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import domains, structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
@@ -14,18 +15,19 @@ from keras_losses_ref.conformance.checks.check import (
     expect_close,
     number,
 )
-from keras_losses_ref.conformance.checks.construction import identity_layer
+from keras_losses_ref.conformance.checks.construction import (
+    UNCOMPILED,
+    identity_layer,
+)
 from keras_losses_ref.conformance.checks.loss_under_test import (
     gradient_to_numpy,
     host_loss,
     keras,
     tensors,
-    to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import compat
 
-KERAS_3 = compat.GENERATION == 3
+KERAS_3 = host.GENERATION == 3
 
 
 @check(
@@ -120,7 +122,7 @@ def gradient_matches_differences(subject):
     slopes to the left and to the right differ, at a kink, anything between the two is
     right.
     """
-    dtype = "float64" if _float64(subject) is None else "float32"
+    dtype = _widest(subject)
     allowed = DIFFERENCES[dtype]
     y_true, y_pred = subject.more(n=4, seed=2)
     _, gradient = _gradient(subject, y_true, y_pred, dtype=dtype)
@@ -178,19 +180,17 @@ def _steps(rows, bounds, dtype):
 
 def _total(subject, y_true, y_pred, dtype):
     """The sum of the loss, as a function of one row of predictions per sample."""
-    true, _ = tensors(y_true, y_pred, dtype)
     loss = subject.variant(reduction="sum", dtype=dtype)
     parts = structures.leaves(y_pred)
     widths = np.cumsum([int(np.prod(part.shape[1:])) for part in parts])[:-1]
 
     def total(rows):
         split = np.split(rows, widths, axis=1)
-        moved = [
-            tf.constant(x.reshape(part.shape), dtype) for x, part in zip(split, parts)
-        ]
-        with subject.seeded():
-            values = loss(true, structures.unflatten(y_pred, moved))
-        return float(tf.reduce_sum(tf.cast(values, "float64")))
+        moved = [x.reshape(part.shape) for x, part in zip(split, parts)]
+        with arrays.precision(dtype), subject.seeded():
+            inputs = tensors(y_true, structures.unflatten(y_pred, moved), dtype)
+            values = arrays.to_numpy(loss(*inputs))
+        return float(np.sum(values, dtype="float64"))
 
     return total
 
@@ -201,8 +201,8 @@ def _float64(subject):
         problem = None
         try:
             result = _call_in(subject, "float64")
-            if result.dtype != tf.float64:
-                problem = f"the result is {result.dtype.name}"
+            if arrays.dtype_of(result) != "float64":
+                problem = f"the result is {arrays.dtype_of(result)}"
             elif not _is_double(result):
                 problem = "the result has the precision of float32"
         except Exception as error:
@@ -211,10 +211,21 @@ def _float64(subject):
     return subject.float64_problem
 
 
+def _widest(subject):
+    """The widest dtype in which the loss as it is computes."""
+    if "widest" not in vars(subject):
+        subject.widest = "float32"
+        with contextlib.suppress(Exception):
+            result = subject.call(*subject.sample, dtype="float64")
+            if arrays.dtype_of(result) == "float64" and _is_double(result):
+                subject.widest = "float64"
+    return subject.widest
+
+
 def _call_in(subject, dtype):
     """The loss in a dtype; built with it where it does not heed the attribute."""
     result = subject.call(*subject.sample, dtype=dtype)
-    heeded = result.dtype.name == dtype
+    heeded = arrays.dtype_of(result) == dtype
     if dtype == "float64":
         heeded = heeded and _is_double(result)
     if not heeded and "dtype" in subject.parameters:
@@ -225,7 +236,7 @@ def _call_in(subject, dtype):
 
 
 def _is_double(result):
-    wide = to_numpy(result)
+    wide = arrays.to_numpy(result)
     return not np.array_equal(wide, wide.astype("float32").astype("float64"))
 
 
@@ -283,7 +294,7 @@ def dtype_is_honoured(subject):
                 # A function is asked for nothing: it has no dtype argument.
                 severity="advice" if subject.is_function else None,
             )
-        if not np.isfinite(to_numpy(result)).all():
+        if not np.isfinite(arrays.to_numpy(result)).all():
             raise CheckFailed(f"with dtype {dtype} the loss is not finite")
 
 
@@ -405,17 +416,22 @@ def _stays_finite(subject, y_true, y_pred, weight=None, mask=None):
     loss = subject.variant(reduction="sum")
     how = {}
     if weight is not None:
-        how["sample_weight"] = tf.constant(
+        how["sample_weight"] = arrays.tensor(
             subject.sample_weight(weight, none), "float32"
         )
-    with subject.seeded(), tf.GradientTape() as tape:
-        tape.watch(y_pred)
-        seen = y_pred
+    if mask is not None:
+        mask = arrays.tensor(subject.weights(mask, none).astype(bool))
+
+    def total_of(watched):
+        (seen,) = watched
         if mask is not None:
-            seen = tf.identity(y_pred)
-            compat.set_mask(seen, tf.constant(subject.weights(mask, none).astype(bool)))
-        total = tf.reduce_sum(loss(y_true, seen, **how))
-    return to_numpy(total), gradient_to_numpy(tape.gradient(total, y_pred))
+            seen = arrays.identity(seen)
+            host.set_mask(seen, mask)
+        return loss(y_true, seen, **how)
+
+    with subject.seeded():
+        total, (gradient,) = arrays.value_and_gradients(total_of, [y_pred])
+    return arrays.to_numpy(total), gradient_to_numpy(gradient)
 
 
 def _hidden(subject):
@@ -607,7 +623,7 @@ def mixed_precision_trains(subject):
     model.compile(
         optimizer=scaled(keras.optimizers.SGD(0.01)),
         loss=subject.given if subject.kind == "function" else subject.loss,
-        jit_compile=False,
+        jit_compile=UNCOMPILED,
     )
     steps = 12  # each step that overflows halves the scale
     before = dense.get_weights()[0]
@@ -631,7 +647,7 @@ def mixed_precision_trains(subject):
         )
     if subject.random:
         return ""
-    rounded = y_pred.numpy().astype("float16").astype("float32")
+    rounded = arrays.to_numpy(y_pred).astype("float16").astype("float32")
     want = subject.values(y_true, rounded, reduction=...)
     expect_close(
         history[0], want.mean(), "the loss of a float16 model", "of the same "
@@ -705,8 +721,8 @@ def _paths(subject):
 def _along(subject, path):
     """t -> the loss of the first sample on the path, for an array of t."""
     y_true, y_pred = subject.sample
-    dtype = "float64" if _float64(subject) is None else None
-    how = {} if dtype is None else {"dtype": dtype}
+    dtype = _widest(subject)
+    how = {} if dtype == "float32" else {"dtype": dtype}
 
     def values(t):
         moved = path(t)

@@ -6,10 +6,14 @@ what such a Keras gives, and the host must give exactly that. An entry that no l
 shows in a version it claims fails the run, as does a difference without an entry.
 """
 
+from collections.abc import Iterable
+from typing import Optional
+
 from keras_losses_ref.conformance.deviations import (
     crossentropy,
     derivatives,
     hinge,
+    jax,
     labels,
     reduction,
     regression,
@@ -33,13 +37,17 @@ DEVIATIONS = (
     *sequence.DEVIATIONS,
     *saving.DEVIATIONS,
     *derivatives.DEVIATIONS,
+    *jax.DEVIATIONS,
 )
 
 
-def for_version(version, losses=None):
-    """The entries that hold for Keras `version`, and for any of `losses`."""
+def for_version(
+    version: str, losses: Optional[Iterable[str]] = None, backend: str = "tensorflow"
+) -> list[Deviation]:
+    """The entries that hold for Keras `version` on `backend`, for any of `losses`."""
     return [
         entry
         for entry in DEVIATIONS
-        if entry.covers(version) and (losses is None or set(entry.losses) & set(losses))
+        if entry.covers(version, backend)
+        and (losses is None or set(entry.losses) & set(losses))
     ]

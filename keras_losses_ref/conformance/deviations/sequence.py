@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_losses_ref.conformance.deviations import formulas
+from keras_losses_ref.conformance.deviations import formulas, jax_formulas
 from keras_losses_ref.conformance.deviations._common import (
     KERAS,
     LOSSES_3,
@@ -13,7 +13,7 @@ from keras_losses_ref.conformance.deviations._common import (
     rounded_labels,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import IMPOSSIBLE, evaluate_oracle
+from keras_losses_ref.conformance.truth import IMPOSSIBLE, right_answer
 
 
 def _ctc_in_float32(case, aspect):
@@ -22,7 +22,7 @@ def _ctc_in_float32(case, aspect):
         return 0.0
     if aspect == "gradient":
         return 16 * 2.0**-23
-    truth = evaluate_oracle(dataclasses.replace(case, expected_error=None))
+    truth = right_answer(dataclasses.replace(case, expected_error=None))
     if truth.error:
         return 8 * 2.0**-23
     return 8 * 2.0**-23 * max(1.0, float(np.max(np.abs(truth.value), initial=0)))
@@ -91,6 +91,7 @@ DEVIATIONS = (
         _ctc_unusable,
         lambda case: formulas.ctc(case, _ctc_labels(case)),
         _ctc_in_float32,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "ctc-labels-rounded",
@@ -101,6 +102,7 @@ DEVIATIONS = (
         f"{KERAS}/v3.12.0/keras/src/losses/loss.py",
         labels_change,
         lambda case: formulas.ctc(case, _ctc_labels(case)),
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "ctc-impossible-gradient",
@@ -113,6 +115,7 @@ DEVIATIONS = (
         _ctc_impossible,
         lambda case: formulas.ctc(case, _ctc_labels(case)),
         _ctc_impossible_rounding,
+        backend="tensorflow",
     ),
     Deviation(
         "ctc-float64-in-float32",
@@ -121,7 +124,7 @@ DEVIATIONS = (
         "A float64 loss is computed in float32: TensorFlow's op knows nothing wider.",
         f"{KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
         lambda case: case.dtype == "float64" and accepted(case),
-        evaluate_oracle,
+        right_answer,
         _ctc_in_float32,
     ),
 )

@@ -6,6 +6,7 @@ NAME=VALUE, a variable of the environment:
     tensorflow-cpu==2.21.0 keras==3.15.1
     tensorflow-cpu==2.21.0 tf_keras==2.21.0     Keras 2 on it; sets TF_USE_LEGACY_KERAS
     tensorflow-cpu==2.21.0 keras-nightly        in the place of the keras it comes with
+    jax keras==3.15.1 KERAS_BACKEND=jax         Keras on JAX
     requirements.lock                           a project's own
 
 They are resolved to a lock, every package with its version, by uv where it is
@@ -24,6 +25,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 from keras_losses_ref.conformance.parity import ParityError
 
@@ -33,6 +36,16 @@ _OVERLAYS = ("keras-nightly", "tf-keras")
 
 #: What a package replaces because it owns the same folder.
 REPLACES = {"keras-nightly": "keras"}
+
+#: The packages that bring `import tensorflow`.
+TENSORFLOWS = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf-nightly",
+    "tf-nightly-cpu",
+    "tensorflow-macos",
+    "tensorflow-intel",
+)
 
 #: The packages that a Keras can come in.
 KERASES = ("keras", "keras-nightly", "tf-keras")
@@ -46,20 +59,20 @@ class BuildOptions:
 
     python: str = ""
     #: More requirement files and folders of packages, for every environment.
-    requirements: tuple = ()
-    find_links: tuple = ()
+    requirements: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
     cache: str = ""
     installer: str = ""
 
     @property
-    def uv(self):
+    def uv(self) -> Optional[str]:
         """The command of uv, or None."""
         if self.installer == "pip":
             return None
         return shutil.which("uv")
 
     @property
-    def folder(self):
+    def folder(self) -> str:
         """Where the environments are."""
         if self.cache:
             return os.path.abspath(self.cache)
@@ -67,7 +80,7 @@ class BuildOptions:
         return os.path.join(base, "keras-losses-ref", "environments")
 
     @property
-    def interpreter(self):
+    def interpreter(self) -> str:
         """The Python to build with: a path, or for uv a version too."""
         if not self.python:
             return sys.executable
@@ -81,7 +94,7 @@ class BuildOptions:
         return found or self.python
 
     @property
-    def links(self):
+    def links(self) -> list[str]:
         """The options that name folders of packages."""
         return [word for link in self.find_links for word in ("--find-links", link)]
 
@@ -92,10 +105,10 @@ class Environment:
 
     python: str
     #: {"keras": "keras==3.15.1"}: every package by its normalised name.
-    lock: dict
-    variables: dict
+    lock: dict[str, str]
+    variables: dict[str, str]
 
-    def version(self, *names):
+    def version(self, *names: str) -> Optional[str]:
         """The version of the first of `names` that is installed, or None."""
         for name in names:
             if name in self.lock:
@@ -103,13 +116,18 @@ class Environment:
         return None
 
 
-def name_of(requirement):
+def name_of(requirement: str) -> str:
     """The normalised name of the package that a requirement names."""
     found = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", requirement)
     return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
 
 
-def build(requirements, build_options, on_progress=lambda what: None, keras_of=None):
+def build(
+    requirements: Sequence[str],
+    build_options: BuildOptions,
+    on_progress: Callable[[str], object] = lambda what: None,
+    keras_of: Optional[Environment] = None,
+) -> Environment:
     """The environment of these requirements, from the cache or built now.
 
     on_progress  called with what is being done
@@ -123,6 +141,8 @@ def build(requirements, build_options, on_progress=lambda what: None, keras_of=N
         lock.update({n: line for n, line in keras_of.items() if n in KERASES})
     if "tf-keras" in map(name_of, requirements) or (keras_of and "tf-keras" in lock):
         variables.setdefault("TF_USE_LEGACY_KERAS", "1")
+    elif "jax" in lock and not any(name in lock for name in TENSORFLOWS):
+        variables.setdefault("KERAS_BACKEND", "jax")
     interpreter = build_options.interpreter
     key = json.dumps([sorted(lock.values()), interpreter, build_options.links])
     folder = os.path.join(
@@ -158,6 +178,9 @@ def _lock(requirements, build_options):
     """Every package that the requirements bring, by name."""
     over = [word for word in requirements if name_of(word) in _OVERLAYS]
     base = [word for word in requirements if word not in over]
+    named = {name_of(word) for word in requirements}
+    if "keras-nightly" in named and not named & {"keras", *TENSORFLOWS}:
+        base.append("keras")  # for what it requires, which TensorFlow would bring
     lock = _base(base, build_options) if base else {}
     for word in over:
         found = _resolve([word], build_options, "--no-deps")
@@ -247,7 +270,7 @@ def _python_in(folder):
     return os.path.join(folder, "bin", "python")
 
 
-def run_command(command, **how):
+def run_command(command: Sequence[str], **how: Any) -> str:
     """The output of a command; of one that fails, its last lines in the error."""
     result = subprocess.run(command, capture_output=True, text=True, **how)
     if result.returncode:

@@ -1,22 +1,24 @@
 """The ledger of deviations as a table, for a terminal, a page or a program."""
 
-import json
+from collections.abc import Iterable
 
-from keras_losses_ref.conformance.report.json_document import SCHEMA
+from keras_losses_ref.conformance.deviations import Deviation
+from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report.markdown import table
+from keras_losses_ref.conformance.runtime import BACKEND_NAMES
 
 _PAGE = """\
 # Where Keras deviates
 
 What released versions of Keras compute otherwise than documented. `keras-losses-ref
 check` demands that the Keras at hand does exactly what its entries say, and that an
-entry shows in every version it names.
+entry shows in every version it names, on the backend it names or on each of them.
 
 This page is `keras-losses-ref list --deviations --format md`.
 """
 
 
-def render(entries, style="text"):
+def render(entries: Iterable[Deviation], style: str = "text") -> str:
     return STYLES[style](entries)
 
 
@@ -34,13 +36,13 @@ def _json(entries):
             "id": entry.id,
             "losses": list(entry.losses),
             "versions": [list(span) for span in entry.versions],
+            "backend": entry.backend,
             "sentence": entry.sentence,
             "thread": entry.thread,
         }
         for entry in entries
     ]
-    document = {"schema": SCHEMA, "deviations": plain}
-    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return dumps({"schema": SCHEMA, "deviations": plain})
 
 
 def _markdown(entries):
@@ -83,7 +85,8 @@ def _spans(entry):
             words.append(f"{first} and later {first.split('.')[0]}.x")
         else:
             words.append(first if first == last else f"{first} to {last}")
-    return ", ".join(words)
+    where = "" if entry.backend is None else f" on {BACKEND_NAMES[entry.backend]}"
+    return ", ".join(words) + where
 
 
 def _place(link):

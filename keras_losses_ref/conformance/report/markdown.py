@@ -1,6 +1,9 @@
 """For a comment on a pull request: what failed, then the tables, folded."""
 
-from keras_losses_ref.conformance.report.result import (
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
     known,
@@ -9,6 +12,9 @@ from keras_losses_ref.conformance.report.result import (
     summary,
 )
 
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
+
 #: How many failures a comment shows in full, and how many characters of them: GitHub
 #: takes 65,536 in all.
 _FAILURES, _CHARACTERS = 20, 30_000
@@ -16,10 +22,10 @@ _FAILURES, _CHARACTERS = 20, 30_000
 _ROWS = 60
 
 
-def render(report, everything=False):
+def render(report: "Report[Any]", everything: bool = False) -> str:
     mark = "conforms" if report.ok else "**deviates**"
     lines = [f"### keras-losses-ref: {mark}", "", summary(report), ""]
-    shown = report.results if everything else report.failures
+    shown = report.all_results if everything else report.failures
     left = _CHARACTERS
     for number, result in enumerate(shown):
         text = explained(report, result)
@@ -34,8 +40,8 @@ def render(report, everything=False):
     lines += table(
         ["loss", noun(report), *names],
         [
-            (loss, covered[loss]["cases"], *report.counts(results).values())
-            for loss, results in report.by_loss().items()
+            (loss, covered[loss]["cases"], *report.counts(loss).values())
+            for loss in report.by_loss()
         ],
     )
     seen = known(report)
@@ -47,7 +53,7 @@ def render(report, everything=False):
         ]
     missing = skips(report)
     lines += folded(
-        f"Skipped or not compared with tf.keras: {sum(row[2] for row in missing)}",
+        f"Skipped or not compared with Keras: {sum(row[2] for row in missing)}",
         ["cases", "loss", "why"],
         [(number, loss, reason) for reason, loss, number, _ in missing],
     )
@@ -60,7 +66,9 @@ def render(report, everything=False):
     return "\n".join(lines) + "\n"
 
 
-def folded(title, columns, rows):
+def folded(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> list[str]:
     """A table that a click opens, or nothing if it is empty."""
     if not rows:
         return []
@@ -70,7 +78,7 @@ def folded(title, columns, rows):
     return [*lines, *table(columns, rows), "", "</details>"]
 
 
-def table(columns, rows):
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """A table's lines; columns of numbers are aligned right."""
     numeric = [
         all(isinstance(row[i], int) for row in rows if i < len(row))

@@ -8,15 +8,21 @@ import dataclasses
 import io
 import math
 import re
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 
 from keras_losses_ref.conformance.cases import DTYPES
-from keras_losses_ref.conformance.evaluate import IMPLEMENTATIONS, evaluate
 from keras_losses_ref.conformance.tolerance import ulps
+from keras_losses_ref.conformance.truth import host_rules
+from keras_losses_ref.conformance.verdict import Verdict
+
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
 
 #: Stand-ins, and the variables of `base.html` that replace them.
 _COLOURS = {
@@ -54,7 +60,7 @@ _FARTHEST = 1e8
 _POINTS = 61
 
 
-def svg(figure, label):
+def svg(figure: Any, label: str) -> str:
     """A figure as inline SVG, described by `label` for those who cannot see it."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
@@ -70,7 +76,7 @@ def svg(figure, label):
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
-def errors(report):
+def errors(report: "Report[Any]") -> Optional[str]:
     """The largest error in ulp of each loss and dtype, ours and Keras's, as SVG."""
     worst = {}
     for result in report.results:
@@ -113,7 +119,7 @@ def errors(report):
                     marker=marker,
                     facecolors=fill,
                     edgecolors=colour,
-                    label={"ours": "ours", "keras": "tf.keras"}[name],
+                    label={"ours": "ours", "keras": host_rules().keras_name}[name],
                 )
             axis.set_xscale("symlog", linthresh=1)
             axis.set_xlim(-0.3, 3 * farthest)
@@ -141,10 +147,13 @@ def _ulp(outcome, result):
     return float(found.max()) if found.size else None
 
 
-def curve(result):
+def curve(
+    result: Verdict, outcomes: Optional[Callable[..., Any]]
+) -> tuple[Optional[str], Optional[str]]:
     """(SVG, caption) of what the three say around a failing value or gradient.
 
-    The SVG is None where there is nothing to draw, and the caption says why.
+    `outcomes(cases)` asks all three. The SVG is None where there is nothing to draw,
+    and the caption says why.
     """
     case, aspect = result.case, result.aspect
     index = _element(result)
@@ -158,9 +167,10 @@ def curve(result):
         y_pred[index] = value
         # Off the path "fit", whose second run would differ in more than this.
         cases.append(dataclasses.replace(case, y_pred=y_pred, path="eager"))
+    found = [by_name for _, by_name in outcomes(cases)]
     lines = {
-        name: [_pick(outcome, result, index) for _, outcome in evaluate(cases, name)]
-        for name in IMPLEMENTATIONS
+        name: [_pick(by_name[name], result, index) for by_name in found]
+        for name in ("ours", "keras", "oracle")
     }
     if not np.isfinite(list(lines.values())).any():
         return None, "No curve: nothing around the failing point is finite."
@@ -169,7 +179,7 @@ def curve(result):
         axis = figure.subplots()
         styles = {
             "oracle": (ORACLE, "-", 5, 0.35, "oracle"),
-            "keras": (KERAS, "--", 1.8, 1, "tf.keras"),
+            "keras": (KERAS, "--", 1.8, 1, host_rules().keras_name),
             "ours": (OURS, "-", 1.4, 1, "ours"),
         }
         for name, (colour, dash, width, alpha, label) in styles.items():
@@ -192,7 +202,7 @@ def curve(result):
     return picture, caption + "."
 
 
-def around(x):
+def around(x: float) -> NDArray[Any]:
     """The points of a curve: half of x to either side, or half of 1 about 0."""
     reach = 0.5 * abs(x) if x else 0.5
     return np.linspace(x - reach, x + reach, _POINTS)

@@ -4,10 +4,12 @@ import io
 import math
 
 from keras_losses_ref.conformance.report import extras
-from keras_losses_ref.conformance.report.result import (
+from keras_losses_ref.conformance.report.summary import (
+    OURS_NOT_ASKED,
     coverage,
     explained,
     guessed,
+    is_two_way,
     known,
     of_check,
     skips,
@@ -60,13 +62,15 @@ def _of_check(report, everything):
     heads = [name.replace("_", "\n") for name in names]
     covered = coverage(report)
     show(
-        "Ours, tf.keras and the definition",
+        f"Keras and the definition; {OURS_NOT_ASKED}"
+        if is_two_way(report)
+        else "Ours, tf.keras and the definition",
         ["loss", "cases", *heads, "worst\nulp"],
         [
             (
                 loss,
                 covered[loss]["cases"],
-                *(n or "." for n in report.counts(results).values()),
+                *(n or "." for n in report.counts(loss).values()),
                 worst(results),
             )
             for loss, results in report.by_loss().items()
@@ -105,14 +109,14 @@ def _of_check(report, everything):
     missing = skips(report)
     if missing:
         show(
-            "Skipped, and not compared with tf.keras",
+            "Skipped, and not compared with Keras",
             ["loss", "cases", "why"],
             [(loss, number, reason) for reason, loss, number, _ in missing],
             right=["cases"],
         )
 
     lines = [stream.getvalue()]
-    for result in report.results if everything else report.failures:
+    for result in report.all_results if everything else report.failures:
         lines += [explained(report, result), ""]
     lines.append(summary(report))
     return "\n".join(lines) + "\n"

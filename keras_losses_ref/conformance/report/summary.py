@@ -1,60 +1,10 @@
-"""A report, and what every style of it states."""
+"""What every style of a report states: coverage, skips, known deviations, a line."""
 
 import collections
-import dataclasses
-from typing import Any
 
-
-@dataclasses.dataclass
-class Report:
-    """The results of one run, and what it ran on."""
-
-    results: list[Any]
-    environment: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def failures(self):
-        return [result for result in self.results if result.failed]
-
-    @property
-    def skipped(self):
-        return [result for result in self.results if result.skipped]
-
-    @property
-    def ok(self):
-        """Whether something ran, and nothing of it failed."""
-        return not self.failures and len(self.skipped) < len(self.results)
-
-    def text(self, everything=False):
-        """The report for a person; `everything` shows what passed too."""
-        from keras_losses_ref.conformance.report import text
-
-        return text.render(self, everything)
-
-    def counts(self, results=None):
-        """How many of the results have each verdict, by the verdicts' short names."""
-        results = self.results if results is None else results
-        found = collections.Counter(result.verdict for result in results)
-        names = self.results[0].COUNTS if self.results else {}
-        return {name: found[verdict] for name, verdict in names.items()}
-
-    def by_loss(self):
-        """The results of each loss, in the order of the alphabet."""
-        by_loss = collections.defaultdict(list)
-        for result in self.results:
-            by_loss[result.loss].append(result)
-        return dict(sorted(by_loss.items()))
-
-
-def merged(reports):
-    """Several reports as one; what their environments differ in is joined."""
-    environment = {}
-    for key in reports[0].environment:
-        found = dict.fromkeys(str(report.environment[key]) for report in reports)
-        environment[key] = ", ".join(filter(None, found))
-    if len(reports) == 1:
-        environment = reports[0].environment
-    return Report([r for report in reports for r in report.results], environment)
+from keras_losses_ref.conformance import runtime
+from keras_losses_ref.conformance.deviations import DEVIATIONS
+from keras_losses_ref.conformance.verdict import UnseenDeviation, Verdict
 
 
 def coverage(report):
@@ -65,8 +15,8 @@ def coverage(report):
     covered = {}
     for loss, results in report.by_loss().items():
         ran = [result for result in results if not result.skipped]
-        if hasattr(results[0], "case"):
-            cases = {r.id: r.case for r in ran if r.aspect != "ledger"}
+        if isinstance(results[0], Verdict):
+            cases = {result.id: result.case for result in ran}
             found = {
                 "arguments": {name for case in cases.values() for name in case.config},
                 "reductions": {str(case.reduction) for case in cases.values()},
@@ -90,12 +40,7 @@ def skips(report):
     """
     found = collections.defaultdict(list)
     for result in report.results:
-        absent = getattr(getattr(result, "keras", None), "unsupported", None)
-        reason = None
-        if result.skipped:
-            reason = result.reason
-        elif absent and not absent.startswith("refused"):
-            reason = f"not compared with tf.keras: {absent}"
+        reason = result.reason if result.skipped else _not_compared(result)
         if reason:
             found[reason, result.loss].append(result.id)
     rows = [
@@ -104,16 +49,23 @@ def skips(report):
     return sorted(rows, key=lambda row: (-row[2], row))
 
 
+def _not_compared(result):
+    """Why ours was compared with the oracle alone, or None."""
+    if not isinstance(result, Verdict):
+        return None
+    reason = result.keras.unsupported
+    if not reason or reason.startswith("refused"):
+        return None
+    return f"not compared with Keras: {reason}"
+
+
 def known(report):
     """{entry of the ledger: how often its deviation was seen}, for this Keras."""
-    seen = collections.Counter(getattr(r, "deviation", None) for r in report.results)
-    seen.pop(None, None)
-    if not seen:
+    if not of_check(report):
         return {}
-    from keras_losses_ref.conformance.deviations import DEVIATIONS
-
+    seen = collections.Counter(verdict.deviation for verdict in report.results)
     entries = {entry.id: entry for entry in DEVIATIONS}
-    return {entries[name]: seen[name] for name in sorted(seen)}
+    return {entries[name]: seen[name] for name in sorted(filter(None, seen))}
 
 
 def where(report):
@@ -122,17 +74,15 @@ def where(report):
     package = env["keras_package"]
     package = "Keras" if package == "keras" else package
     devices = dict.fromkeys(name.split(":")[0] for name in env["device"].split(", "))
-    words = f"TensorFlow {env['tensorflow']}, {package} {env['keras']}, "
+    words = f"{runtime.named(env)}, {package} {env['keras']}, "
     words += " and ".join(devices)
     # What a loss of the user's own was asked with.
     return f"{words}, domain {env['domain']}" if env.get("domain") else words
 
 
-def rerun(result):
-    """The command that asks for one result again, or None."""
-    case = getattr(result, "case", None)
-    if case is None or result.aspect == "ledger":
-        return None
+def rerun(verdict):
+    """The command that asks for one case again."""
+    case = verdict.case
     device = "" if case.device == "CPU:0" else f" --device {case.device}"
     return f"keras-losses-ref check {case.loss} --case '{case.id}'{device}"
 
@@ -140,9 +90,9 @@ def rerun(result):
 def explained(report, result):
     """A result's own lines, what it ran on, and how to run it again."""
     lines = [result.text()]
-    if hasattr(result, "case"):
+    if isinstance(result, (Verdict, UnseenDeviation)):
         lines.append(f"  {where(report)}")
-    if rerun(result):
+    if isinstance(result, Verdict):
         lines.append(f"  rerun: {rerun(result)}")
     return "\n".join(lines)
 
@@ -152,8 +102,10 @@ def summary(report):
     words = ", ".join(
         f"{number} {_WORDS.get(name, name)}" for name, number in report.counts().items()
     )
-    asked = len({result.id for result in report.results})
+    asked = len({result.id for result in report.all_results})
     head = "conforms" if report.ok else "DEVIATES"
+    if is_two_way(report):
+        words += f"; two-way: {OURS_NOT_ASKED}"
     line = f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
     missing = report.environment.get("not_checked")
     return f"{line}; ends not checked: {missing}" if missing else line
@@ -171,14 +123,24 @@ def guessed(report):
     )
 
 
+#: Why a report on another backend compares Keras with the definition alone.
+OURS_NOT_ASKED = "ours run on TensorFlow alone"
+
+
+def is_two_way(report):
+    """Whether ours could not be asked, so that Keras meets the definition alone."""
+    backend = report.environment.get("backend", "tensorflow")
+    return of_check(report) and backend != "tensorflow"
+
+
 def noun(report):
     """What was asked, in a word."""
     return "cases" if of_check(report) else "checks"
 
 
 def of_check(report):
-    """Whether these are the verdicts of `check`, not the findings of `check_loss`."""
-    return all(hasattr(result, "case") for result in report.results)
+    """Whether these are the verdicts of `check`, not the results of `check_loss`."""
+    return all(isinstance(result, Verdict) for result in report.results)
 
 
 _WORDS = {

@@ -1,0 +1,29 @@
+"""An implementation's answers: ours and Keras's, on the backend that Keras has.
+
+A runner is a module for one backend. It has
+
+    evaluate(cases, implementation)   yields (case, outcome), "ours" or "keras"
+    unsupported(case, implementation) why it cannot be asked a case here, or None
+    devices()                         the names of the devices that a case may name
+    xla_keeps_nan()                   whether its compiler propagates NaN
+
+Beside them `lifecycle` asks what a loss is as a whole, on whatever backend. What asks a
+runner loads it with `load` when it runs, so that importing the kit imports no backend.
+Another backend is one more module here, one in `arrays`, and its name in
+`backend.KNOWN`.
+"""
+
+import importlib
+from typing import Any, Optional
+
+#: Who is asked, besides the truth.
+IMPLEMENTATIONS = ("ours", "keras")
+
+
+def load(name: Optional[str] = None) -> Any:
+    """The runner of Keras's backend, or the one of that name; imported when asked."""
+    if name is None:
+        from keras_losses_ref import host
+
+        name = host.BACKEND
+    return importlib.import_module(f"{__name__}.{name}")
