@@ -14,8 +14,8 @@ from keras_losses_ref.losses.inputs import (
     constant,
     move_axis_last,
     nan_where_label_invalid,
+    validate_class_indices,
     validate_class_indices_in_graph,
-    validate_class_indices_static_rank,
 )
 from keras_losses_ref.losses.kernels import dispatch, elementary
 from keras_losses_ref.losses.kernels.autodiff import (
@@ -540,7 +540,7 @@ def gather_labels(values, labels):
     return gathered(values)
 
 
-@loss_function(labels="indices", check=validate_class_indices_static_rank)
+@loss_function(labels="indices", check=validate_class_indices)
 def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     """Generalized cross-entropy: between cross-entropy (q -> 0) and MAE (q -> 1).
 

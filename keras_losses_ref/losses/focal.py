@@ -20,7 +20,7 @@ from keras_losses_ref.losses.inputs import (
     constant,
     move_axis_last,
     nan_where_label_invalid,
-    validate_class_indices_static_rank,
+    validate_class_indices,
 )
 from keras_losses_ref.losses.kernels import twofold
 from keras_losses_ref.losses.kernels.autodiff import (
@@ -352,7 +352,7 @@ class CategoricalFocalCrossentropy(Loss):
         self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(labels="indices", check=validate_class_indices_static_rank)
+@loss_function(labels="indices", check=validate_class_indices)
 def sparse_categorical_focal_crossentropy(
     y_true,
     y_pred,

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.inputs import of_rank
 from keras_losses_ref.losses.kernels import dispatch, tape_watch
 
 #: log 0 for sums of logarithms: -inf would turn their gradients into NaN.
@@ -35,7 +36,7 @@ def check_label_rows(name, y_true, y_pred, arguments):
             "Expected y_true.shape=(n, labels) and y_pred.shape=(n, time, classes)."
         )
     if not tf.executing_eagerly():
-        return y_true
+        return of_rank(y_true, 2)
     labels, classes = tf.cast(y_true, tf.int32).numpy(), y_pred.shape[2]
     inside = np.arange(labels.shape[1]) < np.count_nonzero(labels, 1)[:, np.newaxis]
     usable = ((labels != 0) == inside) & (labels >= 0) & (labels < classes)
@@ -74,6 +75,7 @@ def ctc(y_true, y_pred):
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
     Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """
+    y_pred = of_rank(y_pred, 3)
     return with_closed_form_gradient(tf.cast(y_true, tf.int32), y_pred)
 
 

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from keras_losses_ref.losses import compat
+from keras_losses_ref.losses import compat, inputs
 from keras_losses_ref.losses.base import Loss, loss_function
-from keras_losses_ref.losses.inputs import constant
+from keras_losses_ref.losses.inputs import constant, of_rank, to_tensor
 from keras_losses_ref.losses.kernels import dispatch
 from keras_losses_ref.losses.kernels.autodiff import in_float64, with_gradient
 from keras_losses_ref.losses.kernels.sums import sum_float64
@@ -44,6 +44,7 @@ def circle(
     """
     gamma = constant(check_number("circle", "gamma", gamma), tf.float64)
     margin = constant(check_number("circle", "margin", margin), tf.float64)
+    y_pred = of_rank(y_pred, 2)
     alone = ref_embeddings is None
     if alone:
         ref_embeddings = y_pred
@@ -143,8 +144,12 @@ def sum_over(values, mask):
 
 def one_per_row(name, labels_name, labels, rows_name, rows):
     """Labels as a vector of integers, one for each of `rows`."""
-    labels, rows = tf.convert_to_tensor(labels), tf.convert_to_tensor(rows)
+    labels, rows = to_tensor(labels), to_tensor(rows)
     vector = labels
+    if labels.shape.rank is None or (
+        labels.shape.rank == 2 and labels.shape[1] is None
+    ):
+        vector = inputs.one_per_row(name, labels, of_rank(rows, 2))
     if labels.shape.rank == 2 and labels.shape[1] == 1:
         vector = tf.squeeze(labels, 1)
     if not (
