@@ -14,6 +14,7 @@ from keras_losses_ref.losses.inputs import (
     constant,
     move_axis_last,
     nan_where_label_invalid,
+    several_classes,
     validate_class_indices,
     validate_class_indices_in_graph,
 )
@@ -43,7 +44,7 @@ def clip_bounds(dtype):
     return float(epsilon), float(one - epsilon)
 
 
-@loss_function(logits_of="Sigmoid", ragged=True, flattenable="mean")
+@loss_function(logits_of="Sigmoid", flattenable="mean")
 def binary_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
 ):
@@ -176,7 +177,7 @@ class BinaryCrossentropy(Loss):
         self.axis = check_axis("BinaryCrossentropy", axis, None)
 
 
-@loss_function(logits_of="Softmax", ragged=True)
+@loss_function(logits_of="Softmax", check=several_classes)
 def categorical_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
 ):
@@ -376,7 +377,6 @@ class CategoricalCrossentropy(Loss):
 @loss_function(
     labels="indices",
     logits_of="Softmax",
-    ragged=True,
     check=validate_class_indices_in_graph,
 )
 def sparse_categorical_crossentropy(

@@ -20,6 +20,7 @@ from keras_losses_ref.losses.inputs import (
     constant,
     move_axis_last,
     nan_where_label_invalid,
+    several_classes,
     validate_class_indices,
 )
 from keras_losses_ref.losses.kernels import twofold
@@ -40,9 +41,7 @@ from keras_losses_ref.losses.validation import (
 )
 
 
-@loss_function(
-    logits_of="Sigmoid", trust_from_logits=True, ragged=True, flattenable="mean"
-)
+@loss_function(logits_of="Sigmoid", trust_from_logits=True, flattenable="mean")
 def binary_focal_crossentropy(
     y_true,
     y_pred,
@@ -195,7 +194,7 @@ class BinaryFocalCrossentropy(Loss):
         self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(ragged=True)
+@loss_function(check=several_classes)
 def categorical_focal_crossentropy(
     y_true,
     y_pred,

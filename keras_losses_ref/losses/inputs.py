@@ -48,6 +48,46 @@ def to_array(value):
     return np.array(array.tolist()) if array.dtype == object else array
 
 
+@compat.register
+class SymbolicLoss(compat.Operation):
+    """A loss as a step of a functional model, where it is called on symbolic tensors.
+
+    loss        the function or instance; `arguments` are passed on to it
+    """
+
+    def __init__(self, loss, arguments=None, name=None, **kwargs):
+        super().__init__(name=name, **{**compat.AS_IT_COMES, **kwargs})
+        self.loss = loss if callable(loss) else compat.from_saved(loss)
+        self.arguments = arguments or {}
+        self.supports_masking = True
+
+    def call(self, y_true, y_pred, tensors=None):
+        return self.loss(y_true, y_pred, **self.arguments, **(tensors or {}))
+
+    def compute_mask(self, *args, **kwargs):
+        """None: the mask of y_pred is part of the loss."""
+
+    def get_config(self):
+        config = super().get_config() if compat.GENERATION == 2 else {"name": self.name}
+        loss = compat.to_save(self.loss)
+        return {**config, "loss": loss, "arguments": self.arguments}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def symbolic_loss(loss, y_true, y_pred, **arguments):
+    """The symbolic output of `loss`, of whose inputs some are symbolic."""
+    given = {k: v for k, v in arguments.items() if v is not None}
+    tensors = {k: v for k, v in given.items() if compat.is_symbolic(v)}
+    plain = {k: v for k, v in given.items() if k not in tensors}
+    inputs = [v if compat.is_symbolic(v) else to_tensor(v) for v in (y_true, y_pred)]
+    return SymbolicLoss(loss, plain)(
+        *inputs, **({"tensors": tensors} if tensors else {})
+    )
+
+
 def is_ragged(tensor):
     return isinstance(tensor, tf.RaggedTensor)
 
@@ -218,6 +258,21 @@ def move_axis_last(tensor, axis):
 def constant(value, dtype):
     """A hyperparameter in `dtype`; `tf.cast` would take a float through float32."""
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
+
+
+def several_classes(name, y_true, y_pred, arguments):
+    """y_true; with Keras's warning, where there is one class only to choose from."""
+    axis = check_axis(name, arguments["axis"], y_pred.shape.rank)
+    if y_pred.shape.rank is not None and y_pred.shape[axis] == 1:
+        warnings.warn(
+            f"In loss {name}, expected y_pred.shape to be (batch_size, num_classes) "
+            f"with num_classes > 1. Received: y_pred.shape={tuple(y_pred.shape)}, "
+            f"axis={axis}. Of one class the loss is always 0. Use binary_crossentropy "
+            "for two classes and one output.",
+            SyntaxWarning,
+            stacklevel=4,
+        )
+    return y_true
 
 
 def validate_class_indices(name, y_true, y_pred, arguments):

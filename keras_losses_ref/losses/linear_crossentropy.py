@@ -43,6 +43,8 @@ from keras_losses_ref.losses.validation import (
 
 #: No fewer tokens at a time, however few the features: a product of less is slow.
 MIN_TOKENS = 64
+#: How many kinds of weights are traced eagerly before the first is forgotten.
+MAX_TRACES = 64
 
 
 class Parts(NamedTuple):
@@ -422,7 +424,7 @@ def _no_tape(labels, tensors, counts, smoothing, softcap):
     return function(labels, tensors, counts)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=MAX_TRACES)
 def traced(smoothing, softcap, *_):
     """`scan_chunks` as a graph of its own, in which chunks share their memory."""
 

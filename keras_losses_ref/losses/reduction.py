@@ -109,8 +109,9 @@ def _in_rank_of(values, weights):
     """Weights with a last axis more or less, if they need it when the graph runs."""
     shape = tf.shape(weights)
     rank, other = tf.size(shape), tf.rank(values)
-    kept = rank - tf.cast((rank == other + 1) & (other > 0), tf.int32)
-    added = tf.cast((other == rank + 1) & (rank > 0), tf.int32)
+    # No `==`: in a graph of TensorFlow 1 it compares the objects.
+    kept = rank - tf.cast(tf.equal(rank, other + 1) & (other > 0), tf.int32)
+    added = tf.cast(tf.equal(other, rank + 1) & (rank > 0), tf.int32)
     shape = tf.concat([shape[:kept], tf.ones([added], tf.int32)], 0)
     return tf.reshape(weights, shape)
 
@@ -147,8 +148,8 @@ def _same_rank_at_run_time(first, second):
     for i, tensor in enumerate((first, second)):
         rank, other = ranks[i], ranks[1 - i]
         ends_with_1 = [tf.equal(_last(shape), 1) for shape in shapes]
-        grows = (other == 2) & (rank == 1) & ends_with_1[1 - i]
-        shrinks = (rank == other + 1) & (other != 1) & ends_with_1[i]
+        grows = tf.equal(other, 2) & tf.equal(rank, 1) & ends_with_1[1 - i]
+        shrinks = tf.equal(rank, other + 1) & tf.not_equal(other, 1) & ends_with_1[i]
         if _keeps_its_rank(tensor):  # and the op that made it stays in sight
             results.append(tensor)
             continue

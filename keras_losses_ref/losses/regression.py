@@ -20,7 +20,7 @@ from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 from keras_losses_ref.losses.validation import check_axes, check_positive
 
 
-@loss_function(broadcast=True, ragged=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def mean_squared_error(y_true, y_pred):
     """Mean squared error: the mean of the squared differences.
 
@@ -55,7 +55,7 @@ class MeanSquaredError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def mean_absolute_error(y_true, y_pred):
     """Mean absolute error: the mean of the absolute differences.
 
@@ -89,7 +89,7 @@ class MeanAbsoluteError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def mean_absolute_percentage_error(y_true, y_pred):
     """Mean absolute percentage error: absolute differences in per cent of the truth.
 
@@ -126,7 +126,7 @@ class MeanAbsolutePercentageError(Loss):
         super().__init__(name, reduction, dtype, jit_compile)
 
 
-@loss_function(broadcast=True, ragged=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def mean_squared_logarithmic_error(y_true, y_pred):
     """Mean squared logarithmic error: the error of log(1 + .), squared.
 

@@ -11,7 +11,7 @@ from keras_losses_ref.losses.kernels.sums import sum_float64
 from keras_losses_ref.losses.validation import check_number
 
 
-@loss_function(labels="indices")
+@loss_function(labels="indices", ragged=False)
 def circle(
     y_true,
     y_pred,
@@ -58,7 +58,7 @@ def circle(
     positive, negative = same, ~same
     if remove_diagonal:
         rows, columns = tf.shape(same)[0], tf.shape(same)[1]
-        positive &= tf.range(rows)[:, tf.newaxis] != tf.range(columns)
+        positive &= tf.not_equal(tf.range(rows)[:, tf.newaxis], tf.range(columns))
     paired = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
     paired = paired[:, tf.newaxis]
 
