@@ -33,9 +33,6 @@ HOSTS = {
     ),
 }
 
-#: Prints the tables of the README, from what docs/versions and docs/atlas keep.
-README = ("docs/tools/readme_tables.py", "README.md", "docs")
-
 #: What each host must pass: the losses, and the conformance of the losses.
 MATRIX_TESTS = [
     "tests/losses",
@@ -168,7 +165,6 @@ def docs_pages(session):
     page = ("--format", "md", "--output", "docs/deviations.md")
     session.run("keras-losses-ref", "list", "--deviations", *page)
     session.run("python", "docs/tools/reference_pages.py", "docs")
-    session.run("python", *README)
 
 
 @nox.session(name="docs-plots")
@@ -189,13 +185,13 @@ def docs(session):
 
 @nox.session
 def atlas(session):
-    """The atlas of errors, docs/atlas, and what the README has of it."""
+    """The atlas of errors, docs/atlas, and the README's picture of it."""
     session.install(".[cli,html,tensorflow-cpu]")
     session.run(
         *("keras-losses-ref", "atlas", "--output", "docs/atlas"),
         success_codes=[0, 1],  # where ours breaks a rule is for the page to say
     )
-    session.run("python", *README)
+    session.run("python", "docs/tools/readme_picture.py", "docs")
 
 
 @nox.session
@@ -208,7 +204,6 @@ def bench(session):
     session.run(*command, "docs/speed/memory.json", "--memory")
     page = ("docs/tools/speed_page.py", "docs/speed")
     session.run("python", *page)
-    session.run("python", *README)
 
 
 @nox.session

@@ -25,7 +25,7 @@ _NO_TENSORFLOW = (
 )
 
 #: What the conformance kit adds to the top level.
-_KIT = ("check_loss", "parametrize_with_loss_checks")
+_KIT = ("Domain", "check_loss", "parametrize_with_loss_checks")
 #: What `from keras_losses_ref import oracle` must find without loading the losses.
 _MODULES = ("cli", "conformance", "losses", "oracle", "pytest_plugin")
 

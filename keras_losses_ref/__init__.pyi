@@ -50,6 +50,27 @@ def get(
 ) -> Callable[..., _Tensor]: ...
 def to_keras(loss: Any) -> Any: ...
 
+class Domain:
+    """One kind of input."""
+
+    name: str
+    sample: Callable[..., Any]
+    def __init__(
+        self,
+        name: str,
+        sample: Callable[..., Any],
+        perfect: Callable[..., Any] | None = None,
+        edges: Callable[..., Any] | None = None,
+        predicts: str = "reals",
+        elementwise: bool = False,
+        labels: str = "values",
+        low: float | None = None,
+        high: float | None = None,
+        ignored: Callable[..., Any] | None = None,
+        pairs: bool = False,
+        ranked: bool = False,
+    ) -> None: ...
+
 class _Finding:
     """What one check said about one loss."""
 

@@ -91,8 +91,40 @@ def _parser():
         help="classes, like Huber, all if none; or losses of your own, like "
         "my_package.losses:MyLoss",
     )
-    check.add_argument(
-        "--domain", help="what your loss takes: binary, one_hot, indices, real, ..."
+    own = check.add_argument_group("for a loss of your own")
+    own.add_argument(
+        "--domain",
+        help="what it takes: binary, one_hot, indices, real, ..., or my_module:draw, a "
+        "function (rng, n) -> (y_true, y_pred)",
+    )
+    own.add_argument(
+        "--with",
+        dest="arguments",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of its constructor, like gamma=2",
+    )
+    own.add_argument(
+        "--declare",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="what it means to be: batch_wise, random, non_negative, zero_at_perfect",
+    )
+    own.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="CHECK=REASON",
+        help="a check that it is meant to fail, and why",
+    )
+    own.add_argument(
+        "--checks",
+        action="append",
+        default=[],
+        metavar="NAME,...",
+        help="only these checks",
     )
     check.add_argument(
         "--case", action="append", metavar="ID", help="an id, or a glob over ids"
@@ -316,11 +348,19 @@ def _check(arguments):
     from keras_losses_ref.conformance.cases import HANDWRITTEN
 
     _known(arguments.loss, HANDWRITTEN)
-    if arguments.domain:
-        raise UsageError(
-            "--domain is for a loss of your own, like my_package.losses:MyLoss. "
-            f"Received: --domain {arguments.domain}. Leave it away."
-        )
+    for option, given in (
+        ("--domain", arguments.domain),
+        ("--with", arguments.arguments),
+        ("--declare", arguments.declare),
+        ("--expect", arguments.expect),
+        ("--checks", arguments.checks),
+    ):
+        if given:
+            given = given if isinstance(given, str) else " ".join(given)
+            raise UsageError(
+                f"{option} is for a loss of your own, like my_package.losses:MyLoss. "
+                f"Received: {option} {given}. Remove it."
+            )
     report.require(arguments.format)
     try:
         cases = check.select(
@@ -348,28 +388,35 @@ def _check_own(targets, arguments):
     if given:
         raise UsageError(
             "a loss of your own is asked every check there is, where it runs. "
-            f"Received: {', '.join(given)}. Leave that away."
+            f"Received: {', '.join(given)}. Remove it, or choose by --checks."
         )
     from keras_losses_ref.conformance import checks, report
+    from keras_losses_ref.conformance.checks import command_line
 
     if arguments.format != "text":
         report.require(arguments.format)
     results = []
-    for target in targets:
-        try:
-            loss = checks.load_target(target)
-        except ImportError as error:
-            raise UsageError(error) from None
-        with _Progress(len(checks.CHECKS)) as progress:
-            try:
+    try:
+        how = {
+            "domain": command_line.domain(arguments.domain),
+            "declares": command_line.assignments(arguments.declare, "--declare", True),
+            "expected_failures": command_line.reasons(arguments.expect),
+            "checks": command_line.names(arguments.checks),
+        }
+        how = {name: value for name, value in how.items() if value}
+        given = command_line.assignments(arguments.arguments, "--with")
+        for target in targets:
+            loss = command_line.loss(target, given)
+            total = len(how.get("checks") or checks.CHECKS)
+            with _Progress(total) as progress:
                 result = checks.check_loss(
                     loss,
-                    domain=arguments.domain,
+                    **how,
                     progress=lambda done, _, name: progress.show(done, name),
                 )
-            except ValueError as error:
-                raise UsageError(error) from None
-        results.append(result)
+            results.append(result)
+    except (ImportError, TypeError, ValueError) as error:
+        raise UsageError(error) from None
     result = report.merged(results)
     _write(report.render(result, arguments.format, arguments.all), arguments.output)
     return OK if result.ok else DIFFERENCE
@@ -585,14 +632,9 @@ def _write(text, path):
     if path is None:
         sys.stdout.write(text)
         return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    from keras_losses_ref.conformance.files import write
+
+    write(text, path)
 
 
 class _Progress:

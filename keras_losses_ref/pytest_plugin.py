@@ -7,6 +7,10 @@ pytest --losses-ref=all -k "float16 and eager"    # -k selects by id
 
 import collections
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    import pytest
 
 #: The file that stands for the corpus among the arguments of pytest.
 _CORPUS = Path(__file__).parent / "conformance" / "pytest_items.py"
@@ -15,7 +19,7 @@ _CORPUS = Path(__file__).parent / "conformance" / "pytest_items.py"
 VERDICTS = "keras_losses_ref"
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: "pytest.Parser") -> None:
     group = parser.getgroup("keras_losses_ref", "conformance of Keras's losses")
     group.addoption(
         "--losses-ref",
@@ -36,21 +40,25 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_configure(config):
+def pytest_configure(config: "pytest.Config") -> None:
     wanted = config.getoption("losses_ref") is not None
     if wanted and str(_CORPUS) not in config.args:  # a worker of xdist is given it
         config.args.append(str(_CORPUS))
 
 
-def pytest_collect_file(file_path, parent):
+def pytest_collect_file(
+    file_path: Path, parent: "pytest.Collector"
+) -> "Optional[pytest.Collector]":
     if file_path == _CORPUS:
         from keras_losses_ref.conformance import pytest_items
 
-        return pytest_items.Corpus.from_parent(parent, path=file_path)
+        return pytest_items.Corpus.from_parent(
+            parent, path=file_path, verdicts_property=VERDICTS
+        )
     return None
 
 
-def pytest_report_header(config):
+def pytest_report_header(config: "pytest.Config") -> str:
     """Name the TensorFlow and Keras under test, without importing them."""
     from importlib import metadata
 
@@ -63,7 +71,7 @@ def pytest_report_header(config):
     return f"keras_losses_ref: {', '.join(found) or 'no TensorFlow'}"
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """One line for the corpus, if any of it ran, as `check` ends with."""
     found, cases, failed = collections.Counter(), 0, False
     for outcome in ("passed", "failed", "skipped"):

@@ -79,7 +79,9 @@ def test_a_dead_link_is_found(tmp_path):
 @pytest.mark.parametrize("page", reference_pages.PAGES)
 def test_a_printed_page_is_current(page):
     written = (DOCS / page).read_text(encoding="utf-8")
-    assert written == reference_pages.PAGES[page](), "print it again: nox -s docs-pages"
+    assert written == reference_pages.PAGES[page](DOCS), (
+        "print it again: nox -s docs-pages"
+    )
 
 
 def test_the_atlas_is_printed_from_its_numbers():
@@ -157,7 +159,32 @@ def shown_commands():
 
 @pytest.mark.parametrize("line", sorted(set(shown_commands())))
 def test_a_command_that_is_shown_is_understood(line):
-    assert cli._parser().parse_args(shlex.split(line)[1:]).command
+    arguments = cli._parser().parse_args(shlex.split(line)[1:])
+    assert arguments.command
+    if arguments.command == "bisect":
+        assert arguments.id in {case.id for case in cases.corpus(full=False)}
+
+
+def test_ci_steps_shown_work(tmp_path, monkeypatch):
+    """The YAML's lines, on few cases: a record, a comparison, a summary."""
+    text = (DOCS / "upgrading.md").read_text("utf-8")
+    (workflow,) = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.M | re.S)
+    steps = re.findall(r"run: (.*)", workflow)
+    assert [shlex.split(step)[0] for step in steps] == [
+        *("pip", "keras-losses-ref", "keras-losses-ref", "cat"),
+    ]
+    (extra,) = re.findall(r"keras-losses-ref\[([a-z]+)\]", steps[0])
+    assert f"{extra} = [" in (ROOT / "pyproject.toml").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    few = ["--case", "huber/documented*", "--path", "eager"]
+    assert cli.main(["record", "losses.json", *few]) == cli.OK
+    pathlib.Path("accepted.txt").write_text("# nothing yet\n")
+    record, compare = (shlex.split(step)[1:] for step in steps[1:3])
+    assert cli.main([*record, *few]) == cli.OK
+    assert cli.main(compare) == cli.OK
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    subprocess.run(["sh", "-c", steps[3]], check=True)
+    assert "keras-losses-ref" in pathlib.Path("summary").read_text("utf-8")
 
 
 def test_the_pages_show_every_command_of_an_upgrade():

@@ -109,11 +109,14 @@ def test_kernels_know_of_the_losses_only_the_host(path):
 PRIVATE_NAMES = {"dispatch", "tape_watch", "autodiff"}
 
 
-@pytest.mark.parametrize("path", LOSSES, ids=identity)
+PUBLIC_ONLY = [
+    path for path in LOSSES if path not in KERNELS or path.stem not in PRIVATE_NAMES
+]
+
+
+@pytest.mark.parametrize("path", PUBLIC_ONLY, ids=identity)
 def test_private_tensorflow_names_stand_in_kernels(path):
     private = ("tensorflow.python", "tensorflow.compiler", "tensorflow.core")
-    if path in KERNELS and path.stem in PRIVATE_NAMES:
-        return
     for module in imports(tree_of(path), package_of(path)):
         assert not module.startswith(private), module
 
@@ -160,3 +163,156 @@ def test_importing_the_package_does_not_import_tensorflow(code):
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+# --- the kit: who may import whom -----------------------------------------------------
+
+CONFORMANCE = sorted((PACKAGE / "conformance").rglob("*.py"))
+EVERY = sorted(PACKAGE.rglob("*.py"))
+
+#: {a part of the kit: the parts it may import, also inside of a function}. Cases,
+#: outcomes, verdicts, report: an arrow points to what comes before.
+KIT_MAY_IMPORT = {
+    "files": set(),
+    "inputs": set(),
+    "runtime": set(),
+    "cases": {"inputs"},
+    "tolerance": set(),
+    "outcome": set(),
+    "truth": {"cases", "inputs", "outcome", "tolerance"},
+    "deviations": {"cases", "outcome", "tolerance", "truth"},
+    "runners": {"cases", "checks", "files", "outcome", "truth"},
+    "verdict": {"cases", "outcome", "tolerance", "truth"},
+    "report": {
+        *("accuracy", "cases", "deviations", "files", "parity", "runtime"),
+        *("tolerance", "verdict"),
+    },
+    "checks": {"inputs", "report", "runtime"},
+    "check": {
+        *("cases", "deviations", "outcome", "report", "runners", "runtime"),
+        *("truth", "verdict"),
+    },
+    "parity": {
+        "cases",
+        "check",
+        "deviations",
+        "files",
+        "runners",
+        "tolerance",
+        "verdict",
+    },  # fmt: skip
+    "accuracy": {"cases", "inputs", "runners", "tolerance", "truth"},
+    "bench": {"files", "inputs", "report", "runtime"},
+    "plot": {"inputs"},
+    "pytest_items": {"cases", "check", "report", "verdict"},
+}
+
+#: What may be imported where there is no TensorFlow.
+WITHOUT_TENSORFLOW = (
+    "truth", "cases", "deviations", "verdict", "parity.record", "parity.diff",
+    "parity.upgrade", "parity.bisect", "tolerance", "check", "runners", "report.diff",
+)  # fmt: skip
+
+
+def module_of(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in EVERY}
+
+
+def walk_at_run_time(node):
+    """Every node below this one, but for those that stand under TYPE_CHECKING."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from walk_at_run_time(child)
+
+
+def imported_modules(path):
+    """The modules of this package that a file imports, anywhere in it.
+
+    `from package import module` imports the module; `from package import name` the
+    package. What a type checker alone imports is no arrow.
+    """
+    package = package_of(path)
+    for node in walk_at_run_time(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                found = f"{module}.{alias.name}"
+                if found in MODULES:
+                    yield found
+                elif module in MODULES:
+                    yield module
+
+
+def part_of_the_kit(module):
+    """ "report" for keras_losses_ref.conformance.report.text, None outside the kit."""
+    _, kit, rest = module.partition("keras_losses_ref.conformance.")
+    return rest.split(".")[0] if kit else None
+
+
+@pytest.mark.parametrize("path", CONFORMANCE, ids=identity)
+def test_the_kit_imports_what_comes_before(path):
+    part = part_of_the_kit(module_of(path))
+    if part is None:  # the package itself
+        assert not list(imported_modules(path))
+        return
+    parts = {part_of_the_kit(module) for module in imported_modules(path)}
+    assert parts - {None, part} <= KIT_MAY_IMPORT[part]
+
+
+def circles(graph):
+    """Every circle of a graph, as the modules on the way."""
+    found, done = [], set()
+
+    def visit(module, way):
+        if module in way:
+            found.append([*way[way.index(module) :], module])
+        elif module not in done:
+            for other in graph.get(module, ()):
+                visit(other, [*way, module])
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, [])
+    return found
+
+
+def test_a_circle_is_found():
+    assert circles({"a": ["b"], "b": ["c"], "c": ["b"]}) == [["b", "c", "b"]]
+    assert circles({"a": ["b", "c"], "b": ["c"], "c": []}) == []
+
+
+def test_no_module_is_in_a_circle():
+    graph = {
+        module: {m for m in imported_modules(path) if m != module}
+        for module, path in MODULES.items()
+    }
+    assert graph["keras_losses_ref.conformance.check"]
+    assert circles(graph) == []
+
+
+@pytest.mark.parametrize("module", WITHOUT_TENSORFLOW)
+def test_what_judges_and_compares_needs_no_tensorflow(module):
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        f"import keras_losses_ref.conformance.{module}"
+    )
+    path = os.pathsep.join(
+        filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")])
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

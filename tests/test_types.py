@@ -77,7 +77,7 @@ def test_a_class_takes_what_the_stub_says(name):
             assert_signature_matches(method, getattr(runtime, "__func__", runtime))
     if name in LAYERS:
         assert issubclass(cls, compat.keras.layers.Layer)
-    elif name != "Loss":
+    elif name not in ("Loss", "Domain"):
         assert NAMES[name].bases[0].id == "Loss" and issubclass(cls, klr.Loss)
         kept = [n.target.id for n in NAMES[name].body if isinstance(n, ast.AnnAssign)]
         assert tuple(kept) == cls.arguments

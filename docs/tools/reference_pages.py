@@ -11,6 +11,8 @@ import os
 import re
 import sys
 
+from availability import Availability
+
 from keras_losses_ref import losses
 from keras_losses_ref.conformance import checks, deviations
 from keras_losses_ref.conformance.cases import HANDWRITTEN
@@ -67,8 +69,9 @@ _ARGUMENT = re.compile(r"(\w+)\s{2,}(.*)")
 _VERBATIM = {"Formula": "text", "Gradient": "text", "Example": "python"}
 
 
-def losses_page():
+def losses_page(docs):
     """docs/losses.md: every loss, one section each."""
+    availability = Availability(docs)
     lines = [
         "# The losses",
         "",
@@ -81,9 +84,14 @@ def losses_page():
         "the order of the newest Keras; under an older one, positional arguments are "
         "taken in its own.",
         "",
+        "Keras 2 and Keras 3: the release that brought the loss, of those that were "
+        "[compared](versions/README.md); a dash: none has it. Here every loss works "
+        "under every Keras. △ counts the [known deviations](deviations.md) of the "
+        "newest release.",
+        "",
         *table(
-            ["loss", "function", "aliases"],
-            [_row(name) for name in LOSSES],
+            ["loss", "function", "aliases", "Keras 2", "Keras 3"],
+            [_row(name, availability) for name in LOSSES],
         ),
         "",
         "## What all losses share",
@@ -105,7 +113,7 @@ def losses_page():
     return "\n".join(lines[:-1]) + "\n"
 
 
-def checks_page():
+def checks_page(docs):
     """docs/checks.md: every check of `check_loss`."""
     lines = [
         "# The checks of `check_loss`",
@@ -133,7 +141,11 @@ def checks_page():
         lines += table(["check", "severity", "what it says", "what to change"], rows)
         lines.append("")
     lines += ["## How to ask", ""]
-    for function in (checks.check_loss, checks.parametrize_with_loss_checks):
+    for function in (
+        checks.check_loss,
+        checks.parametrize_with_loss_checks,
+        checks.Domain,
+    ):
         lines += [*_function(function), ""]
     lines += [
         "## What a loss may declare",
@@ -152,10 +164,11 @@ def checks_page():
 PAGES = {"losses.md": losses_page, "checks.md": checks_page}
 
 
-def _row(name):
+def _row(name, availability):
     function = getattr(losses, name).function
     short = ", ".join(f"`{alias}`" for alias in aliases(function))
-    return f"[`{name}`](#{name.lower()})", f"`{function.__name__}`", short
+    hosts = (availability(generation, name) for generation in ("2", "3"))
+    return f"[`{name}`](#{name.lower()})", f"`{function.__name__}`", short, *hosts
 
 
 def aliases(function):
@@ -280,7 +293,7 @@ def _escaped(text):
 def main(folder):
     for name, page in PAGES.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            file.write(page())
+            file.write(page(folder))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import statistics
 import sys
 
 from keras_losses_ref.conformance.bench import PATHS, geometric_mean
-from keras_losses_ref.conformance.parity.record_file import SCHEMA
+from keras_losses_ref.conformance.files import SCHEMA
 from keras_losses_ref.conformance.report.markdown import table
 
 

@@ -16,13 +16,13 @@ import json
 import os
 import sys
 
+from keras_losses_ref.conformance.files import SCHEMA, dumps, write
 from keras_losses_ref.conformance.parity.diff import (
     ADDED,
     HOST_RULES,
     REMOVED,
     ROUNDING,
 )
-from keras_losses_ref.conformance.parity.record_file import SCHEMA
 
 #: The folder of what changed, in that of the versions.
 _CHANGES = "changes"
@@ -254,11 +254,9 @@ def main(argv):
         else:
             found = kept_change(document)
             path = os.path.join(folder, _CHANGES, f"{_name_of_step(found)}.json")
-        text = json.dumps(found, indent=1, sort_keys=True) + "\n"
+        text = dumps(found)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(f"{path}.tmp", path)
+    write(text, path)
 
 
 if __name__ == "__main__":

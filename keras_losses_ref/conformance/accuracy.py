@@ -24,18 +24,16 @@ import functools
 import itertools
 import math
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_losses_ref.conformance import inputs, runners
 from keras_losses_ref.conformance.cases.case import Case
-from keras_losses_ref.conformance.evaluate import (
-    evaluate,
-    evaluate_oracle,
-    round_to,
-    rounded,
-)
-from keras_losses_ref.conformance.tolerance import FLOAT_INFO
+from keras_losses_ref.conformance.tolerance import FLOAT_INFO, round_to
+from keras_losses_ref.conformance.truth import right_answer, rounded
 
 FAMILIES = ("typical", "near 0", "near 1", "tiny difference", "saturated", "huge")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -51,41 +49,45 @@ SIZE = 2000
 class Draw:
     """Random numbers for one family of inputs, within the range of one dtype."""
 
-    def __init__(self, seed, family, dtype):
+    def __init__(self, seed: int, family: str, dtype: str) -> None:
         self.epsilon, self.smallest, self.largest = FLOAT_INFO[dtype]
         self.family, self.dtype = family, dtype
         self.random = np.random.RandomState(seed)
 
-    def normal(self, *shape, scale=1.0):
+    def normal(self, *shape: int, scale: float = 1.0) -> NDArray[Any]:
         return self.random.normal(0.0, scale, shape)
 
-    def uniform(self, low, high, *shape):
+    def uniform(self, low: float, high: float, *shape: int) -> NDArray[Any]:
         return self.random.uniform(low, high, shape)
 
-    def sign(self, *shape):
+    def sign(self, *shape: int) -> NDArray[Any]:
         return self.random.choice([-1.0, 1.0], shape)
 
-    def spread(self, low, high, *shape):
+    def spread(self, low: float, high: float, *shape: int) -> NDArray[Any]:
         """Positive numbers whose exponents are spread evenly."""
         return np.exp(self.random.uniform(np.log(low), np.log(high), shape))
 
-    def tiny(self, *shape):
+    def tiny(self, *shape: int) -> NDArray[Any]:
         """From one unit in the last place of 1 to a hundredth."""
         return self.spread(self.epsilon, 1e-2, *shape)
 
-    def small(self, *shape):
+    def small(self, *shape: int) -> NDArray[Any]:
         """From the least whose differences are normal numbers to a hundredth."""
         return self.spread(self.smallest / self.epsilon, 1e-2, *shape)
 
-    def large(self, *shape):
+    def large(self, *shape: int) -> NDArray[Any]:
         """From a thousand to a quarter of the largest number."""
         return self.spread(1e3, self.largest / 4, *shape)
 
-    def classes(self, rows, count):
+    def classes(self, rows: int, count: int) -> NDArray[Any]:
         return self.random.randint(0, count, rows)
 
 
-def real(draw, n=SIZE):
+#: (y_true, y_pred), or None where a domain lacks the family.
+Drawn = Optional[tuple[NDArray[Any], NDArray[Any]]]
+
+
+def real(draw: Draw, n: int = SIZE) -> Drawn:
     shape, family = (n, 1), draw.family
     y = draw.normal(*shape)
     if family == "typical":
@@ -103,11 +105,11 @@ def real(draw, n=SIZE):
     return y, draw.sign(*shape) * draw.large(*shape)
 
 
-def positive(draw):
+def positive(draw: Draw) -> Drawn:
     return tuple(np.abs(array) for array in real(draw))
 
 
-def signs(draw):
+def signs(draw: Draw) -> Drawn:
     """Labels -1 and 1, and a margin."""
     y, p = draw.sign(SIZE, 1), real(draw)[1]
     if draw.family in ("near 1", "tiny difference"):
@@ -115,7 +117,7 @@ def signs(draw):
     return y, p
 
 
-def binary(draw):
+def binary(draw: Draw) -> Drawn:
     shape, family = (SIZE, 1), draw.family
     y = (draw.uniform(0, 1, *shape) < 0.5).astype(float)
     y[::3] = draw.uniform(0.05, 0.95, *y[::3].shape)  # a third of them soft
@@ -134,7 +136,7 @@ def binary(draw):
     return None
 
 
-def binary_logits(draw):
+def binary_logits(draw: Draw) -> Drawn:
     shape, family = (SIZE, 1), draw.family
     y, _ = binary(Draw(draw.random.randint(2**31), "typical", draw.dtype))
     if family == "typical":
@@ -159,7 +161,7 @@ def _hot(index, count=CLASSES):
     return np.eye(count)[index]
 
 
-def one_hot(draw):
+def one_hot(draw: Draw) -> Drawn:
     """One-hot labels and probabilities; for "tiny difference" the labels are soft."""
     family, shape = draw.family, (ROWS, CLASSES)
     index = draw.classes(ROWS, CLASSES)
@@ -183,7 +185,7 @@ def one_hot(draw):
     return y, p * draw.spread(1e3, draw.largest / CLASSES / 2, ROWS, 1)
 
 
-def one_hot_logits(draw):
+def one_hot_logits(draw: Draw) -> Drawn:
     family, shape = draw.family, (ROWS, CLASSES)
     y = _hot(draw.classes(ROWS, CLASSES))
     x = draw.normal(*shape, scale=2)
@@ -209,7 +211,7 @@ def _indexed(sample):
     return indices
 
 
-def distribution(draw):
+def distribution(draw: Draw) -> Drawn:
     if draw.family == "huge":
         return None
     y, p = one_hot(draw)
@@ -219,7 +221,7 @@ def distribution(draw):
     return y, p
 
 
-def vectors(draw, n=8):
+def vectors(draw: Draw, n: int = 8) -> Drawn:
     family, shape = draw.family, (SIZE // n, n)
     y, p = draw.normal(*shape), draw.normal(*shape)
     scale = 1.0
@@ -237,7 +239,7 @@ def vectors(draw, n=8):
     return y, p
 
 
-def masks(draw, n=8):
+def masks(draw: Draw, n: int = 8) -> Drawn:
     if draw.family == "huge":
         return None
     if draw.family == "near 0":
@@ -252,7 +254,7 @@ def masks(draw, n=8):
     return y.reshape(-1, n), p.reshape(-1, n)
 
 
-def embeddings(draw, n=60, size=8):
+def embeddings(draw: Draw, n: int = 60, size: int = 8) -> Drawn:
     """Rows of norm 1 in ten classes."""
     family = draw.family
     if family in ("near 0", "huge"):
@@ -269,7 +271,9 @@ def embeddings(draw, n=60, size=8):
     return labels, x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def sequences(draw, n=10, time=10, classes=4, length=3):
+def sequences(
+    draw: Draw, n: int = 10, time: int = 10, classes: int = 4, length: int = 3
+) -> Drawn:
     """Labels shorter than the time, and logits."""
     family, shape = draw.family, (n, time, classes)
     labels = draw.random.randint(1, classes, (n, length))
@@ -319,44 +323,61 @@ def _unit(x):
 
 
 @dataclasses.dataclass(frozen=True)
-class InputKind:
-    """A kind of inputs, and how results on them are looked at."""
+class InputFamilies:
+    """How the families of a domain are drawn, and how results on them are looked at."""
 
-    sample: Callable
+    #: (Draw) -> (y_true, y_pred), or None where the domain lacks the family.
+    sample: Callable[[Draw], Drawn]
     #: (y_true, y_pred, the exact value) -> what is drawn on the axis, and its name.
-    axis: Callable
+    axis: Callable[..., NDArray[Any]]
     label: str
     #: Of matplotlib: "log", "logit" or "symlog".
     scale: str = "log"
-    #: Whether a gradient is one vector for a row.
-    rowwise: bool = True
+
+
+def _distance(y, p, value):
+    return np.abs(p - y)
+
+
+def _prediction(y, p, value):
+    return p
+
+
+def _value(y, p, value):
+    return value
 
 
 _error = "|y_pred − y_true|"
-REAL = InputKind(real, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
-POSITIVE = InputKind(positive, lambda y, p, v: np.abs(p - y), _error, rowwise=False)
-SIGNS = InputKind(
-    signs, lambda y, p, v: np.abs(1 - y * p), "|1 − y_true y_pred|", rowwise=False
-)
-BINARY = InputKind(binary, lambda y, p, v: p, "y_pred", "logit", rowwise=False)
-BINARY_LOGITS = InputKind(
-    binary_logits, lambda y, x, v: x, "y_pred (logit)", "symlog", rowwise=False
-)
-ONE_HOT = InputKind(
-    one_hot, lambda y, p, v: _share(y, p), "probability of the label", "logit"
-)
-INDICES = dataclasses.replace(ONE_HOT, sample=_indexed(one_hot))
-ONE_HOT_LOGITS = InputKind(
-    one_hot_logits, lambda y, x, v: _lead(y, x), "lead of the label's logit", "symlog"
-)
-INDICES_LOGITS = dataclasses.replace(ONE_HOT_LOGITS, sample=_indexed(one_hot_logits))
-DISTRIBUTION = InputKind(
-    distribution, lambda y, p, v: np.abs(p - y).max(-1), "largest " + _error
-)
-VECTORS = InputKind(vectors, lambda y, p, v: _angle(y, p), "angle between the vectors")
-MASKS = InputKind(masks, lambda y, p, v: np.abs(p - y).mean(-1), "mean " + _error)
-EMBEDDINGS = InputKind(embeddings, lambda y, p, v: v, "loss")
-SEQUENCES = InputKind(sequences, lambda y, p, v: v, "loss")
+_label_share = (lambda y, p, v: _share(y, p)), "probability of the label", "logit"
+_label_lead = (lambda y, x, v: _lead(y, x)), "lead of the label's logit", "symlog"
+#: By the name of the domain.
+DRAWN = {
+    "real": InputFamilies(real, _distance, _error),
+    "positive": InputFamilies(positive, _distance, _error),
+    "counts": InputFamilies(positive, _distance, _error),
+    "signs": InputFamilies(
+        signs, lambda y, p, v: np.abs(1 - y * p), "|1 − y_true y_pred|"
+    ),
+    "binary": InputFamilies(binary, _prediction, "y_pred", "logit"),
+    "binary_logits": InputFamilies(
+        binary_logits, _prediction, "y_pred (logit)", "symlog"
+    ),
+    "one_hot": InputFamilies(one_hot, *_label_share),
+    "indices": InputFamilies(_indexed(one_hot), *_label_share),
+    "logits": InputFamilies(one_hot_logits, *_label_lead),
+    "index_logits": InputFamilies(_indexed(one_hot_logits), *_label_lead),
+    "probabilities": InputFamilies(
+        distribution, lambda y, p, v: np.abs(p - y).max(-1), "largest " + _error
+    ),
+    "vectors": InputFamilies(
+        vectors, lambda y, p, v: _angle(y, p), "angle between the vectors"
+    ),
+    "segmentation": InputFamilies(
+        masks, lambda y, p, v: np.abs(p - y).mean(-1), "mean " + _error
+    ),
+    "embeddings": InputFamilies(embeddings, _value, "loss"),
+    "sequence": InputFamilies(sequences, _value, "loss"),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -364,68 +385,47 @@ class AccuracySpec:
     """One loss in one configuration."""
 
     loss: str
-    domain: InputKind
+    domain: inputs.InputDomain
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: Whether a log-softmax or a focal power is inside: 8 ulp are allowed, not 4.
     deep: bool = False
 
     @property
-    def name(self):
+    def drawn(self) -> InputFamilies:
+        return DRAWN[self.domain.name]
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether a gradient is one vector for a row."""
+        return not self.domain.elementwise
+
+    @property
+    def name(self) -> str:
         words = [self.loss]
         for key, value in self.config.items():
             words += ["from logits" if key == "from_logits" else f"{key}={value}"]
         return ", ".join(word for word in words if not word.startswith("axis"))
 
     @property
-    def slug(self):
+    def slug(self) -> str:
         return "".join(c if c.isalnum() else "_" for c in self.name).lower()
 
-    def bound(self, dtype):
+    def bound(self, dtype: str) -> float:
         """The ulp up to which ours may be worse than Keras's."""
         if dtype in ("float16", "bfloat16"):
             return 1.0
         return 8.0 if self.deep else 4.0
 
-    def limit(self, dtype):
+    def limit(self, dtype: str) -> float:
         """The ulp that ours must keep; none in float64, which has nothing wider."""
         if dtype in ("float16", "bfloat16"):
-            return 2.0 if self.domain.rowwise else 1.0
+            return 2.0 if self.rowwise else 1.0
         return math.inf if dtype == "float64" else self.bound(dtype)
 
 
-_LOGITS = {"from_logits": True}
-SPECS = (
-    AccuracySpec("MeanSquaredError", REAL),
-    AccuracySpec("MeanAbsoluteError", REAL),
-    AccuracySpec("MeanAbsolutePercentageError", REAL),
-    AccuracySpec("MeanSquaredLogarithmicError", POSITIVE),
-    AccuracySpec("Huber", REAL),
-    AccuracySpec("LogCosh", REAL),
-    AccuracySpec("CosineSimilarity", VECTORS),
-    AccuracySpec("BinaryCrossentropy", BINARY),
-    AccuracySpec("BinaryCrossentropy", BINARY_LOGITS, _LOGITS),
-    AccuracySpec("BinaryFocalCrossentropy", BINARY, deep=True),
-    AccuracySpec("BinaryFocalCrossentropy", BINARY_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("CategoricalCrossentropy", ONE_HOT),
-    AccuracySpec("CategoricalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT, deep=True),
-    AccuracySpec("CategoricalFocalCrossentropy", ONE_HOT_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("SparseCategoricalCrossentropy", INDICES),
-    AccuracySpec("SparseCategoricalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True),
-    AccuracySpec("SparseCategoricalFocalCrossentropy", INDICES, deep=True),
-    AccuracySpec(
-        "SparseCategoricalFocalCrossentropy", INDICES_LOGITS, _LOGITS, deep=True
-    ),
-    AccuracySpec("CategoricalGeneralizedCrossEntropy", INDICES),
-    AccuracySpec("KLDivergence", DISTRIBUTION),
-    AccuracySpec("Poisson", POSITIVE),
-    AccuracySpec("Hinge", SIGNS),
-    AccuracySpec("SquaredHinge", SIGNS),
-    AccuracySpec("CategoricalHinge", ONE_HOT_LOGITS),
-    AccuracySpec("Dice", MASKS, {"axis": -1}),
-    AccuracySpec("Tversky", MASKS, {"axis": -1}),
-    AccuracySpec("Circle", EMBEDDINGS),
-    AccuracySpec("CTC", SEQUENCES, deep=True),
+SPECS = tuple(
+    AccuracySpec(row.loss, inputs.DOMAINS[row.domain], row.config, row.deep)
+    for row in inputs.LOSSES
 )
 
 
@@ -448,7 +448,7 @@ class Cell:
     axis: Any
 
     @property
-    def violations(self):
+    def violations(self) -> list[str]:
         """The rules that this cell breaks, in words."""
         worst, rules = np.max(self.ours, initial=0.0), []
         if self.keras is not None and worst > max(
@@ -459,7 +459,7 @@ class Cell:
             rules.append(f"above {self.spec.limit(self.dtype):g} ulp")
         return rules
 
-    def statistics(self, who):
+    def statistics(self, who: str) -> Optional[tuple[float, ...]]:
         """(max, 99th percentile, median) of "ours" or "keras"; None if absent."""
         errors = getattr(self, who)
         if errors is None or not errors.size:
@@ -469,14 +469,14 @@ class Cell:
         return tuple(float(ordered[i]) for i in at)
 
 
-def cases(spec, dtype, path, seed=0):
+def cases(spec: AccuracySpec, dtype: str, path: str, seed: int = 0) -> Iterator[Case]:
     """One Case for each family that the spec has inputs for, in order."""
     for family in FAMILIES:
         key = f"{spec.name} {dtype} {family} {seed}"
-        inputs = spec.domain.sample(Draw(zlib.crc32(key.encode()), family, dtype))
-        if inputs is None:
+        drawn = spec.drawn.sample(Draw(zlib.crc32(key.encode()), family, dtype))
+        if drawn is None:
             continue
-        y_true, y_pred = inputs
+        y_true, y_pred = drawn
         yield Case(
             spec.loss,
             family,
@@ -490,17 +490,23 @@ def cases(spec, dtype, path, seed=0):
         )
 
 
-def measure(specs=SPECS, dtypes=DTYPES, paths=PATHS, seed=0, progress=None):
+def measure(
+    specs: Iterable[AccuracySpec] = SPECS,
+    dtypes: Iterable[str] = DTYPES,
+    paths: Sequence[str] = PATHS,
+    seed: int = 0,
+    progress: Optional[Callable[[int, str], object]] = None,
+) -> list[Cell]:
     """Every Cell, in the order of the arguments. `progress(done, what)` is called."""
-    cells = []
+    evaluate, cells = runners.load().evaluate, []
     for done, (spec, dtype) in enumerate(itertools.product(specs, dtypes), 1):
         truths = {}
         for path in paths:
             asked = list(cases(spec, dtype, path, seed))
-            answers = (evaluate(asked, who) for who in ("ours", "keras"))
+            answers = (evaluate(asked, who) for who in runners.IMPLEMENTATIONS)
             for (case, ours), (_, keras) in zip(*answers):
                 if case.name not in truths:
-                    truths[case.name] = evaluate_oracle(case)
+                    truths[case.name] = right_answer(case)
                 for aspect in ASPECTS:
                     cells.append(
                         _cell(spec, case, aspect, ours, keras, truths[case.name])
@@ -518,7 +524,7 @@ def _cell(spec, case, aspect, ours, keras, truth):
     scale = _scale(spec, case, aspect, want)
     scale = np.broadcast_to(scale, want.shape)
     errors = functools.partial(ulp_errors, want=want, dtype=case.dtype, scale=scale)
-    axis = spec.domain.axis(y_true, y_pred, truth.value)
+    axis = spec.drawn.axis(y_true, y_pred, truth.value)
     if axis.ndim < want.ndim:
         axis = axis.reshape(axis.shape + (1,) * (want.ndim - axis.ndim))
     elif axis.ndim > want.ndim:
@@ -540,7 +546,7 @@ def _cell(spec, case, aspect, ours, keras, truth):
 
 def _scale(spec, case, aspect, want):
     """What an error is measured in the ulp of."""
-    if aspect == "gradient" and spec.domain.rowwise and want.ndim > 1:
+    if aspect == "gradient" and spec.rowwise and want.ndim > 1:
         finite = np.where(np.isfinite(want), np.abs(want), 0)
         return np.max(finite, axis=tuple(range(1, want.ndim)), keepdims=True)
     if aspect == "value" and spec.loss == "CosineSimilarity":
@@ -549,7 +555,12 @@ def _scale(spec, case, aspect, want):
     return np.abs(want)
 
 
-def ulp_errors(got, want, dtype, scale=None):
+def ulp_errors(
+    got: NDArray[Any],
+    want: NDArray[Any],
+    dtype: str,
+    scale: Optional[NDArray[Any]] = None,
+) -> NDArray[Any]:
     """|got - want| in ulp of `scale` in `dtype`; inf where one is not finite."""
     epsilon, smallest, largest = FLOAT_INFO[dtype]
     scale = np.abs(want) if scale is None else np.maximum(scale, np.abs(want))

@@ -13,7 +13,6 @@ of all pairs, its spread their quartiles.
 
 import dataclasses
 import gc
-import json
 import math
 import os
 import statistics
@@ -24,7 +23,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from keras_losses_ref.conformance.parity.record_file import SCHEMA
+from keras_losses_ref.conformance import inputs
+from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report import markdown
 
 PATHS = ("eager", "graph", "xla", "small", "lengths")
@@ -119,37 +119,48 @@ class BenchSpec:
         return self.loss + (" from logits" if dict(self.arguments) else "")
 
 
-_LOGITS = (("from_logits", True),)
-_SPARSE = (*LARGE, (256, 50000))
-SPECS = (
-    BenchSpec("MeanSquaredError", reals),
-    BenchSpec("MeanAbsoluteError", reals),
-    BenchSpec("MeanAbsolutePercentageError", positive),
-    BenchSpec("MeanSquaredLogarithmicError", positive),
-    BenchSpec("Huber", reals),
-    BenchSpec("LogCosh", reals),
-    BenchSpec("CosineSimilarity", reals),
-    BenchSpec("Hinge", signs),
-    BenchSpec("SquaredHinge", signs),
-    BenchSpec("CategoricalHinge", one_hot),
-    BenchSpec("BinaryCrossentropy", binary),
-    BenchSpec("BinaryCrossentropy", binary_logits, _LOGITS),
-    BenchSpec("BinaryFocalCrossentropy", binary),
-    BenchSpec("BinaryFocalCrossentropy", binary_logits, _LOGITS),
-    BenchSpec("CategoricalCrossentropy", one_hot),
-    BenchSpec("CategoricalCrossentropy", one_hot_logits, _LOGITS),
-    BenchSpec("CategoricalFocalCrossentropy", one_hot),
-    BenchSpec("CategoricalFocalCrossentropy", one_hot_logits, _LOGITS),
-    BenchSpec("SparseCategoricalCrossentropy", indices, large=_SPARSE),
-    BenchSpec("SparseCategoricalCrossentropy", index_logits, _LOGITS, large=_SPARSE),
-    BenchSpec("CategoricalGeneralizedCrossEntropy", indices, lengths=None),
-    BenchSpec("KLDivergence", shares),
-    BenchSpec("Poisson", positive),
-    BenchSpec("Dice", binary),
-    BenchSpec("Tversky", binary),
-    BenchSpec("Circle", embeddings, large=((512, 128),), lengths=None),
-    BenchSpec("CTC", sequences, large=((16, 200, 64),), small=(32, 10, 6)),
-)
+#: domain: how a usual batch is drawn.
+DRAWS = {
+    "real": reals,
+    "positive": positive,
+    "counts": positive,
+    "vectors": reals,
+    "signs": signs,
+    "binary": binary,
+    "binary_logits": binary_logits,
+    "one_hot": one_hot,
+    "logits": one_hot_logits,
+    "indices": indices,
+    "index_logits": index_logits,
+    "probabilities": shares,
+    "segmentation": binary,
+    "embeddings": embeddings,
+    "sequence": sequences,
+}
+#: The sizes of a domain, or of a loss, that are not those of all.
+_SIZES_OF_DOMAIN = {
+    "embeddings": {"large": ((512, 128),), "lengths": None},
+    "sequence": {"large": ((16, 200, 64),), "small": (32, 10, 6)},
+}
+_SIZES_OF_LOSS = {
+    "SparseCategoricalCrossentropy": {"large": (*LARGE, (256, 50000))},
+    "CategoricalGeneralizedCrossEntropy": {"lengths": None},
+}
+#: Of no release of Keras yet: there is nothing to compare.
+_NOT_MEASURED = ("SparseCategoricalFocalCrossentropy",)
+
+
+def _spec(row):
+    """The default axis is measured, whichever one the row has."""
+    arguments = tuple(item for item in row.config.items() if item[0] != "axis")
+    sizes = {
+        **_SIZES_OF_DOMAIN.get(row.domain, {}),
+        **_SIZES_OF_LOSS.get(row.loss, {}),
+    }
+    return BenchSpec(row.loss, DRAWS[row.usual or row.domain], arguments, **sizes)
+
+
+SPECS = tuple(_spec(row) for row in inputs.LOSSES if row.loss not in _NOT_MEASURED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -392,7 +403,7 @@ _GOAL = (
 
 def document(cells, speed):
     """What --format json prints."""
-    from keras_losses_ref.conformance.evaluate import runtime_info
+    from keras_losses_ref.conformance.runtime import runtime_info
 
     return {
         "schema": SCHEMA,
@@ -440,7 +451,7 @@ def table(cells):
 
 def render(cells, speed, format):
     if format == "json":
-        return json.dumps(document(cells, speed), indent=1, sort_keys=True) + "\n"
+        return dumps(document(cells, speed))
     rows = table(cells)
     if format == "md":
         return "\n".join(markdown.table(rows[0], rows[1:])) + "\n"
@@ -465,7 +476,7 @@ def render_memory(rows, format):
     if format == "json":
         keys = ("loss", "path", "ours", "keras")
         found = [dict(zip(keys, row)) for row in rows]
-        return json.dumps({"schema": SCHEMA, "memory": found}, indent=1) + "\n"
+        return dumps({"schema": SCHEMA, "memory": found})
     head = ["loss", "path", "ours", "Keras"]
     rows = [[name, path, f"{o:.2f}", f"{k:.2f}"] for name, path, o, k in rows]
     if format == "md":

@@ -1,40 +1,27 @@
-"""The whole flow, cases -> evaluate -> compare -> report, as one function."""
+"""The whole flow, cases -> outcomes -> verdicts -> report, as one function."""
 
 import collections
 import dataclasses
 import fnmatch
 import gc
-import inspect
 import logging
 import multiprocessing
 import os
 import signal
 from concurrent import futures
 
-import numpy as np
-
-from keras_losses_ref import losses
-from keras_losses_ref.conformance import deviations
-from keras_losses_ref.conformance.cases import HANDWRITTEN, Case, corpus
-from keras_losses_ref.conformance.evaluate import (
-    COMPILED,
-    IMPLEMENTATIONS,
-    Outcome,
-    devices,
-    evaluate,
-    evaluate_oracle,
-    runtime_info,
-)
+from keras_losses_ref.conformance import deviations, runners
+from keras_losses_ref.conformance.cases import COMPILED_PATHS, HANDWRITTEN, corpus
+from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.report import Report
-from keras_losses_ref.conformance.tolerance import Difference
+from keras_losses_ref.conformance.runtime import runtime_info
+from keras_losses_ref.conformance.truth import host_rules, right_answer
 from keras_losses_ref.conformance.verdict import (
-    UNEXPLAINED,
-    Verdict,
+    UnseenDeviation,
     aspects,
     disagreement,
     judge,
 )
-from keras_losses_ref.losses import compat
 
 
 class NothingSelected(ValueError):
@@ -48,8 +35,7 @@ def select(
 
     The device may be "all": the CPU and every GPU there is.
     """
-    available = [name for name in HANDWRITTEN if hasattr(losses, name)]
-    cases = corpus(names or available, full=full or bool(patterns))
+    cases = corpus(names or HANDWRITTEN, full=full or bool(patterns))
     chosen = [
         case
         for case in _on_devices(cases, device)
@@ -74,7 +60,7 @@ def _neighbours(case):
 
 def _on_devices(cases, device):
     """Each case once for each device it makes sense on."""
-    found = devices()
+    found = runners.load().devices()
     chosen = [name for name in found if name == "CPU:0" or name.startswith("GPU")]
     if device != "all":
         chosen = [name for name in found if name == device]
@@ -108,7 +94,7 @@ def jobs_for(cases):
 
 
 def check(cases, progress=None, jobs=1):
-    """Ask ours, the host's and the oracle, and say who is right: a Report.
+    """Ask ours, the host's and the oracle, and judge who is right: a Report.
 
     `progress(done, case)` is called as the work proceeds. With several `jobs`, losses
     are shared out to as many processes.
@@ -122,17 +108,31 @@ def check(cases, progress=None, jobs=1):
             progress(done, case)
     order = {case.id: index for index, case in enumerate(cases)}
     results.sort(key=lambda result: order[result.id])
-    results += _unmatched(cases, results)
     used = sorted({case.device for case in cases})
-    return Report(results, runtime_info(used))
+    return Report(
+        results,
+        runtime_info(used),
+        unseen_deviations=list(_unseen(cases, results)),
+        outcomes=outcomes,
+    )
+
+
+def outcomes(cases):
+    """Yield (case, {"ours", "keras", "oracle": its outcome}) for each of the cases."""
+    evaluate = runners.load().evaluate
+    answers = zip(*(evaluate(cases, name) for name in runners.IMPLEMENTATIONS))
+    for both in answers:
+        case = both[0][0]
+        found = dict(zip(runners.IMPLEMENTATIONS, (outcome for _, outcome in both)))
+        yield case, {**found, "oracle": right_answer(case)}
 
 
 def _verdicts(cases):
     """Yield (case, its verdicts)."""
-    entries = deviations.for_version(compat.VERSION, {case.loss for case in cases})
-    answers = zip(*(evaluate(cases, name) for name in IMPLEMENTATIONS))
-    for (case, ours), (_, keras), (_, oracle) in answers:
-        yield case, list(judge(case, ours, keras, oracle, entries))
+    known = deviations.for_version(host_rules().version, {c.loss for c in cases})
+    keeps_nan = runners.load().xla_keeps_nan
+    for case, found in outcomes(cases):
+        yield case, list(judge(case, **found, deviations=known, keeps_nan=keeps_nan))
 
 
 def _shared_out(cases, jobs):
@@ -142,7 +142,7 @@ def _shared_out(cases, jobs):
     """
     parts = collections.defaultdict(list)
     for case in cases:
-        compiled = case.path in COMPILED
+        compiled = case.path in COMPILED_PATHS
         parts[case.loss, compiled].append(case)
     # What takes longest first, so that no process ends much later than the others.
     order = sorted(parts, key=lambda part: (not part[1], part[0] != "CTC"))
@@ -178,37 +178,24 @@ def _judged(cases):
     return found
 
 
-def _unmatched(cases, results):
-    """A failure for each entry that applied to a case and showed in none."""
-    entries = deviations.for_version(compat.VERSION, {case.loss for case in cases})
+def _unseen(cases, results):
+    """A failure for each deviation that some case should show and none does."""
+    version = host_rules().version
+    unsupported = runners.load().unsupported
     shown = {result.deviation for result in results}
     # What Keras refuses, as another entry says, shows nothing else.
     refused = {r.id for r in results if r.deviation and r.aspect == "error"}
-    for entry in entries:
-        asked = [case for case in cases if entry.applies(case)]
-        asked = [case for case in asked if _host_has(case) and _asks(entry, case)]
-        asked = [case for case in asked if case.id not in refused]
-        if not asked or entry.id in shown or not _would_show(entry, asked):
+    for entry in deviations.for_version(version, {case.loss for case in cases}):
+        if entry.id in shown:
             continue
-        case = Case(
-            asked[0].loss,
-            f"ledger/{entry.id}",
-            entry.sentence,
-            np.zeros(0),
-            np.zeros(0),
-        )
-        gap = Difference(f"{len(asked)} cases meet its condition, first {asked[0].id}")
-        yield Verdict(
-            case,
-            "ledger",
-            UNEXPLAINED,
-            Outcome(),
-            Outcome(),
-            Outcome(),
-            difference=gap,
-            reason=f"the ledger says that Keras {compat.VERSION} deviates here, and it "
-            f"does not: end the entry's versions before {compat.VERSION}",
-        )
+        asked = [case for case in cases if entry.applies(case)]
+        asked = [c for c in asked if _asks(entry, c) and c.id not in refused]
+        asked = [case for case in asked if unsupported(case, "keras") is None]
+        if asked and _would_show(entry, asked):
+            loss, first = asked[0].loss, asked[0].id
+            yield UnseenDeviation(
+                entry.id, loss, entry.sentence, len(asked), first, version
+            )
 
 
 def _asks(entry, case):
@@ -222,18 +209,10 @@ def _asks(entry, case):
     return not entry.applies(dataclasses.replace(case, path="eager"))
 
 
-def _host_has(case):
-    """Whether the host has the loss with the arguments of the case at all."""
-    cls = getattr(compat.keras.losses, case.loss, None)
-    if cls is None or case.reduction not in compat.REDUCTIONS:
-        return False
-    return set(case.config) <= set(inspect.signature(cls).parameters)
-
-
 def _would_show(entry, cases):
     """Whether the entry's own definition differs from ours on any of the cases."""
     for case in cases:
-        deviating, truth = entry.answer(case), evaluate_oracle(case)
+        deviating, truth = entry.answer(case), right_answer(case)
         if case.expected_error is not None:
             truth = Outcome(error="ValueError")
         if deviating.error or truth.error:

@@ -6,14 +6,17 @@ it, and the settings worth comparing. The gradient is the tape's, to x itself.
 
 import dataclasses
 import os
-from typing import Callable
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
 
 import matplotlib
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
 from keras_losses_ref import losses
+from keras_losses_ref.conformance import inputs
 
 _BLUE, _ORANGE, _GREEN, _RED = "#1f6fb4", "#d9730d", "#2a8c4a", "#c0392b"
 
@@ -26,7 +29,7 @@ class CurveSpec:
     low: float
     high: float
     #: (label of the curve, config of the loss, x -> (y_true, y_pred)); x of shape (n,).
-    curves: tuple[tuple[str, dict, Callable], ...]
+    curves: tuple[tuple[str, dict[str, Any], Callable[[Any], tuple[Any, Any]]], ...]
     #: Whether each x is a batch of its own, since its samples are compared.
     batchwise: bool = False
 
@@ -39,13 +42,13 @@ def _against(truth):
 def _class_of_three(one_hot):
     """Three classes, x the probability of the true one, the others share the rest."""
 
-    def inputs(x):
+    def draw(x):
         rest = (1 - x) / 2
         y_pred = tf.stack([x, rest, rest], axis=-1)
         index = tf.zeros(tf.shape(x), tf.int64)
         return (tf.one_hot(index, 3) if one_hot else index), y_pred
 
-    return inputs
+    return draw
 
 
 def _direction(x):
@@ -92,132 +95,68 @@ _PROBABILITY = "probability of the true class"
 _SURE = (0.001, 0.999)
 
 
-def _errors(*configs):
-    return CurveSpec(
-        _ERROR,
-        -3.0,
-        3.0,
-        tuple((label, config, _against(0.0)) for label, config in configs),
-    )
+def _truths(*truths):
+    return tuple((f"y_true = {truth:.0f}", _against(truth)) for truth in truths)
 
 
-def _binary(*configs):
-    curves = []
-    for label, config in configs:
-        for truth in (0.0, 1.0):
-            name = ", ".join(filter(None, (f"y_true = {truth:.0f}", label)))
-            curves.append((name, config, _against(truth)))
-    return CurveSpec("y_pred", *_SURE, tuple(curves))
+def _classes(one_hot):
+    return _PROBABILITY, *_SURE, (("", _class_of_three(one_hot)),)
 
 
-def _classes(one_hot, *configs):
-    curves = tuple(
-        (label, config, _class_of_three(one_hot)) for label, config in configs
-    )
-    return CurveSpec(_PROBABILITY, *_SURE, curves)
-
-
-_GAMMAS = tuple(
-    (f"gamma = {gamma:g}", {"gamma": gamma, "alpha": 1.0}) for gamma in (0.0, 0.5, 2.0)
-)
-
-CURVES = {
-    "MeanSquaredError": _errors(("", {})),
-    "MeanAbsoluteError": _errors(("", {})),
-    "MeanAbsolutePercentageError": CurveSpec(
-        "y_pred",
-        0.0,
-        4.0,
-        (
-            ("y_true = 1", {}, _against(1.0)),
-            ("y_true = 2", {}, _against(2.0)),
-        ),
-    ),
-    "MeanSquaredLogarithmicError": CurveSpec(
-        "y_pred",
-        0.0,
-        8.0,
-        (
-            ("y_true = 1", {}, _against(1.0)),
-            ("y_true = 4", {}, _against(4.0)),
-        ),
-    ),
-    "Huber": _errors(*((f"delta = {d:g}", {"delta": d}) for d in (0.5, 1.0, 2.0))),
-    "LogCosh": _errors(("", {})),
-    "CosineSimilarity": CurveSpec(
-        "angle to the truth, degrees", -180.0, 180.0, (("", {}, _direction),)
-    ),
-    "BinaryCrossentropy": _binary(("", {}), ("smoothed 0.2", {"label_smoothing": 0.2})),
-    "BinaryFocalCrossentropy": _binary(
-        ("gamma = 0", {"gamma": 0.0}), ("gamma = 2", {"gamma": 2.0})
-    ),
-    "CategoricalCrossentropy": _classes(
-        True, ("", {}), ("smoothed 0.2", {"label_smoothing": 0.2})
-    ),
-    "CategoricalFocalCrossentropy": _classes(True, *_GAMMAS),
-    "SparseCategoricalCrossentropy": _classes(False, ("", {})),
-    "SparseCategoricalFocalCrossentropy": _classes(False, *_GAMMAS),
-    "CategoricalGeneralizedCrossEntropy": _classes(
-        False, *((f"q = {q:g}", {"q": q}) for q in (0.1, 0.5, 0.9))
-    ),
-    "KLDivergence": _classes(True, ("", {})),
-    "Poisson": CurveSpec(
-        "y_pred",
-        0.05,
-        8.0,
-        tuple((f"y_true = {n:.0f}", {}, _against(n)) for n in (0.0, 1.0, 4.0)),
-    ),
-    "Hinge": _errors(),
-    "SquaredHinge": _errors(),
-    "CategoricalHinge": CurveSpec(
-        "score of the true class", -3.0, 3.0, (("others 0 and 0.5", {}, _scores),)
-    ),
-    "Dice": CurveSpec("y_pred where y_true is 1", *_SURE, (("", {"axis": -1}, _mask),)),
-    "Tversky": CurveSpec(
-        "y_pred where y_true is 1",
-        *_SURE,
-        tuple(
-            (
-                f"alpha = {a:g}, beta = {1 - a:g}",
-                {"alpha": a, "beta": 1 - a, "axis": -1},
-                _mask,
-            )
-            for a in (0.2, 0.5, 0.8)
-        ),
-    ),
-    "Circle": CurveSpec(
-        "angle between two of one class, degrees",
-        -180.0,
-        180.0,
-        tuple(
-            (f"gamma = {g:g}", {"gamma": g}, _embeddings) for g in (10.0, 40.0, 80.0)
-        ),
-        batchwise=True,
-    ),
-    "CTC": CurveSpec(
-        "logit of the label in the second of three steps",
-        -6.0,
-        6.0,
-        (("", {}, _steps),),
-    ),
+#: domain: (what is moved, from, to, (label, x -> (y_true, y_pred)) of each curve).
+_MOVED = {
+    "real": (_ERROR, -3.0, 3.0, (("", _against(0.0)),)),
+    "positive": ("y_pred", 0.0, 8.0, _truths(1.0, 4.0)),
+    "counts": ("y_pred", 0.05, 8.0, _truths(0.0, 1.0, 4.0)),
+    "vectors": ("angle to the truth, degrees", -180.0, 180.0, (("", _direction),)),
+    "signs": ("y_pred", -3.0, 3.0, _truths(-1.0, 1.0)),
+    "binary": ("y_pred", *_SURE, _truths(0.0, 1.0)),
+    "one_hot": _classes(True),
+    "logits": ("score of the true class", -3.0, 3.0, (("others 0 and 0.5", _scores),)),
+    "indices": _classes(False),
+    "probabilities": _classes(True),
+    "segmentation": ("y_pred where y_true is 1", *_SURE, (("", _mask),)),
+    "embeddings": ("angle between two of one class, degrees", -180.0, 180.0,
+                   (("", _embeddings),)),
+    "sequence": ("logit of the label in the second of three steps", -6.0, 6.0,
+                 (("", _steps),)),
+}  # fmt: skip
+#: The same for one loss.
+_MOVED_OF_LOSS = {
+    "MeanAbsolutePercentageError": ("y_pred", 0.0, 4.0, _truths(1.0, 2.0)),
 }
-for _name in ("Hinge", "SquaredHinge"):
-    CURVES[_name] = CurveSpec(
-        "y_pred",
-        -3.0,
-        3.0,
-        (("y_true = -1", {}, _against(-1.0)), ("y_true = 1", {}, _against(1.0))),
+
+
+def _spec(row):
+    default = _MOVED.get(row.domain)
+    moves, low, high, places = _MOVED_OF_LOSS.get(row.loss, default)
+    curves = tuple(
+        (", ".join(filter(None, (place, label))), {**config, **row.config}, draw)
+        for label, config in row.curves
+        for place, draw in places
     )
+    return CurveSpec(moves, low, high, curves, batchwise=row.domain == "embeddings")
 
 
-def curve(loss, config, inputs, x):
+#: Of a loss that takes logits too, its probabilities.
+CURVES = {
+    row.loss: _spec(row) for row in inputs.LOSSES if not row.config.get("from_logits")
+}
+
+
+def curve(
+    loss: str,
+    config: dict[str, Any],
+    draw: Callable[[Any], tuple[Any, Any]],
+    x: ArrayLike,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """(loss, d loss / dx) at each x, as NumPy arrays."""
     batchwise = CURVES[loss].batchwise
     function = getattr(losses, loss)(**config, reduction="sum" if batchwise else "none")
     x = tf.constant(x, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y_true, y_pred = inputs(x)
+        y_true, y_pred = draw(x)
         if batchwise:
             batches = zip(tf.unstack(y_true), tf.unstack(y_pred))
             values = tf.stack([function(*batch) for batch in batches])
@@ -226,15 +165,15 @@ def curve(loss, config, inputs, x):
     return values.numpy(), tape.gradient(values, x).numpy()
 
 
-def figure(loss, points=301):
+def figure(loss: str, points: int = 301) -> Figure:
     """A matplotlib figure of one loss: the curve, and its slope beside it."""
     spec = CURVES[loss]
     x = np.linspace(spec.low, spec.high, points)
     picture = Figure(figsize=(8.4, 3.1), layout="constrained")
     left, right = picture.subplots(1, 2)
     colours = (_BLUE, _ORANGE, _GREEN, _RED)
-    for colour, (label, config, inputs) in zip(colours, spec.curves):
-        values, slope = curve(loss, config, inputs, x)
+    for colour, (label, config, draw) in zip(colours, spec.curves):
+        values, slope = curve(loss, config, draw, x)
         style = {"color": colour, "linewidth": 1.8, "label": label or None}
         left.plot(x, values, **style)
         right.plot(x, slope, **style)
@@ -254,7 +193,7 @@ def figure(loss, points=301):
     return picture
 
 
-def write(names, folder, style):
+def write(names: Iterable[str], folder: str, style: str) -> Iterator[str]:
     """One file for each loss into `folder`; yields the paths."""
     os.makedirs(folder, exist_ok=True)
     for name in names:

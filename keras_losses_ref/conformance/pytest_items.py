@@ -8,12 +8,14 @@ pytest-xdist's `--dist loadscope` keeps the tests of a loss in one worker.
 import collections
 import difflib
 import functools
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from keras_losses_ref.conformance import check, report
-from keras_losses_ref.conformance.cases import HANDWRITTEN
-from keras_losses_ref.pytest_plugin import VERDICTS
+from keras_losses_ref.conformance.cases import HANDWRITTEN, Case
+from keras_losses_ref.conformance.verdict import COUNTS
 
 
 class Deviates(Exception):
@@ -21,9 +23,16 @@ class Deviates(Exception):
 
 
 class Corpus(pytest.File):
-    """What `--losses-ref` selects of the corpus, loss by loss."""
+    """What `--losses-ref` selects of the corpus, loss by loss.
 
-    def collect(self):
+    verdicts_property  the name of the property in which a test carries its verdicts
+    """
+
+    def __init__(self, *, verdicts_property: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.verdicts_property = verdicts_property
+
+    def collect(self) -> Iterator[pytest.Collector]:
         wanted = self.config.getoption("losses_ref") or "all"
         for loss in HANDWRITTEN if wanted == "all" else wanted.split(","):
             if loss not in HANDWRITTEN:
@@ -38,7 +47,7 @@ class Corpus(pytest.File):
 class Loss(pytest.Collector):
     """The cases of one loss, and what the ledger says of it."""
 
-    def collect(self):
+    def collect(self) -> Iterator[pytest.Item]:
         option = self.config.getoption
         try:
             cases = check.select(
@@ -53,18 +62,18 @@ class Loss(pytest.Collector):
         yield DeviationsItem.from_parent(self, name="ledger")
 
     @functools.cached_property
-    def report(self):
+    def report(self) -> Any:
         """The check of those cases that were selected."""
         items = self.session.items
         chosen = [i.case for i in items if i.parent is self and isinstance(i, CaseItem)]
         return check.check(chosen)
 
     @functools.cached_property
-    def verdicts(self):
+    def verdicts(self) -> dict[str, list[Any]]:
         found = collections.defaultdict(list)
         for verdict in self.report.results:
-            test = "ledger" if verdict.aspect == "ledger" else verdict.id
-            found[test].append(verdict)
+            found[verdict.id].append(verdict)
+        found["ledger"] = self.report.unseen_deviations
         return found
 
 
@@ -73,9 +82,10 @@ class _Item(pytest.Item):
 
     def runtest(self):
         verdicts = self.parent.verdicts[self.name]
-        names = {verdict: name for v in verdicts for name, verdict in v.COUNTS.items()}
+        names = {verdict: name for name, verdict in COUNTS.items()}
         said = " ".join(names[verdict.verdict] for verdict in verdicts)
-        self.user_properties.append((VERDICTS, said))
+        name = self.parent.parent.verdicts_property
+        self.user_properties.append((name, said))
         failures = [verdict for verdict in verdicts if verdict.failed]
         if failures:
             texts = [report.explained(self.parent.report, v) for v in failures]
@@ -95,7 +105,7 @@ class _Item(pytest.Item):
 class CaseItem(_Item):
     """One case: does every aspect of it agree?"""
 
-    def __init__(self, *, case, **kwargs):
+    def __init__(self, *, case: Case, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.case = case
 

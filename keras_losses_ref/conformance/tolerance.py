@@ -23,9 +23,10 @@ of a NaN.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 #: Machine epsilon, the smallest normal number and the largest finite one.
 FLOAT_INFO = {
@@ -60,29 +61,50 @@ class Difference:
     ulp: float = float("nan")
 
 
-def ulps(got, wanted, dtype):
-    """|got - wanted| in units in the last place of `wanted` in `dtype`."""
+def round_to(array: ArrayLike, dtype: str) -> NDArray[Any]:
+    """float64 that holds what `array` is in `dtype`."""
+    array = np.asarray(array, np.float64)
+    if dtype == "float64":
+        return array
+    with np.errstate(all="ignore"):
+        if dtype != "bfloat16":
+            return array.astype(dtype).astype(np.float64)
+        # NumPy has no bfloat16: the upper half of a float32, ties to even.
+        single = array.astype(np.float32)
+        bits = np.asarray(single).view(np.uint32)
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+        nearest = np.asarray(bits, np.uint32).view(np.float32)
+        return np.where(np.isnan(single), np.nan, nearest).astype(np.float64)
+
+
+def spacing(array: ArrayLike, dtype: str) -> NDArray[Any]:
+    """A unit in the last place (ulp) of each number in `dtype`."""
     epsilon, smallest, _ = FLOAT_INFO[dtype]
+    with np.errstate(all="ignore"):
+        magnitude = np.maximum(np.abs(array), smallest)
+        return epsilon * 2.0 ** np.floor(np.log2(magnitude))
+
+
+def ulps(got: ArrayLike, wanted: ArrayLike, dtype: str) -> NDArray[Any]:
+    """|got - wanted| in units in the last place of `wanted` in `dtype`."""
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     with np.errstate(all="ignore"):
-        magnitude = np.maximum(np.abs(wanted), smallest)
-        spacing = epsilon * 2.0 ** np.floor(np.log2(magnitude))
-        distance = np.abs(got - wanted) / spacing
+        distance = np.abs(got - wanted) / spacing(wanted, dtype)
     same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
     return np.where(same, 0.0, distance)
 
 
 def difference(
-    got,
-    wanted,
-    dtype,
-    kind,
-    ignore=None,
-    extra=0.0,
-    loss=None,
-    device="CPU:0",
-    slack=1.0,
-):
+    got: ArrayLike,
+    wanted: ArrayLike,
+    dtype: str,
+    kind: str,
+    ignore: Optional[NDArray[Any]] = None,
+    extra: Any = 0.0,
+    loss: Optional[str] = None,
+    device: str = "CPU:0",
+    slack: float = 1.0,
+) -> Optional[Difference]:
     """A Difference beyond the tolerance, or None.
 
     `wanted` is exact; both are first brought into the range of `dtype`. `extra` is an

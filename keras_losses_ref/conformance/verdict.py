@@ -1,16 +1,14 @@
-"""Outcomes side by side: who agrees with whom, by which tolerance, and who is right.
-
-The tolerances themselves are in `tolerance`, which needs no TensorFlow.
-"""
+"""Outcomes side by side: who agrees with whom, by which tolerance, and who is right."""
 
 import dataclasses
 from typing import Any, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance.evaluate import Outcome, rounded, xla_keeps_nan
+from keras_losses_ref.conformance.cases.case import snake
+from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
-from keras_losses_ref.losses import compat
+from keras_losses_ref.conformance.truth import host_rules, rounded
 
 AGREE = "agree"
 KNOWN_DEVIATION = "keras deviates, as the ledger says"
@@ -87,12 +85,11 @@ class Verdict:
         lines.append(f"  {case.why}")
         if self.difference is not None:
             lines.append(f"  {self.difference.summary}")
-        if self.aspect != "ledger":
-            lines.append(f"    {self._inputs()}")
-            lines.append(
-                f"    ours {self.at(self.ours)}   tf.keras {self.at(self.keras)}   "
-                f"oracle {self.at(self.oracle)}"
-            )
+        lines.append(f"    {self._inputs()}")
+        lines.append(
+            f"    ours {self.at(self.ours)}   tf.keras {self.at(self.keras)}   "
+            f"oracle {self.at(self.oracle)}"
+        )
         for name, outcome in (("ours", self.ours), ("tf.keras", self.keras)):
             if outcome.message and self.aspect == "error":
                 lines.append(f"    {name}: {_first_line(outcome.message)}")
@@ -130,6 +127,45 @@ class Verdict:
         return "  ".join(words)
 
 
+@dataclasses.dataclass(frozen=True)
+class UnseenDeviation:
+    """A deviation that the Keras in use should show in some case, and shows in none."""
+
+    deviation: str
+    loss: str
+    sentence: str
+    #: How many cases meet its condition, and the id of the first of them.
+    cases: int
+    first: str
+    version: str
+
+    aspect = "ledger"
+    verdict = UNEXPLAINED
+    failed, skipped = True, False
+
+    @property
+    def id(self):
+        return f"{snake(self.loss)}/ledger/{self.deviation}"
+
+    @property
+    def reason(self):
+        return (
+            f"the ledger says that Keras {self.version} deviates here, and it does "
+            f"not: end the entry's versions before {self.version}"
+        )
+
+    def text(self):
+        """The failure, without the lines that all share."""
+        return "\n".join(
+            [
+                f"FAIL {self.id}  {self.aspect}",
+                f"  {self.sentence}",
+                f"  {self.cases} cases meet its condition, first {self.first}",
+                f"  verdict: {self.verdict}; {self.reason}",
+            ]
+        )
+
+
 def _first_line(message):
     return message.strip().split("\n")[0][:200]
 
@@ -161,7 +197,7 @@ def disagreement(case, got, wanted, aspect, extra=0.0):
     ignore = None
     if aspect != "value":
         ignore = np.isnan(case.y_pred)
-        if compat.GENERATION == 2 and np.shape(wanted.value) == ():
+        if host_rules().generation == 2 and np.shape(wanted.value) == ():
             # Keras 2 divides by the 0 samples that a mask keeps. A gate that is shut
             # stops the NaN that comes down to it, as a factor of 0 would not.
             dead = np.isnan(a) & (b == 0) | (a == 0) & np.isnan(b)
@@ -189,11 +225,12 @@ def aspects(case):
     return names
 
 
-def judge(case, ours, keras, oracle, deviations=()):
+def judge(case, ours, keras, oracle, deviations=(), keeps_nan=lambda: True):
     """Yield a Verdict for each aspect of a case.
 
     `deviations` holds the entries that hold for this host; what Keras does differently
-    must be exactly what one of them says.
+    must be exactly what one of them says. `keeps_nan()` is whether the compiler behind
+    the outcomes propagates NaN; it is asked only where that matters.
     """
     if ours.unsupported:
         yield Verdict(
@@ -217,7 +254,7 @@ def judge(case, ours, keras, oracle, deviations=()):
         keras = Outcome(unsupported=f"refused: {_first_line(keras.message)}")
     for aspect in aspects(case):
         verdict = _verdict(case, aspect, ours, keras, oracle, deviations)
-        if verdict.failed and _may_lose_nan(case, aspect, oracle):
+        if verdict.failed and _may_lose_nan(case, aspect, oracle, keeps_nan):
             both = (_with_lost_nan(x, oracle, aspect) for x in (ours, keras))
             if not _verdict(case, aspect, *both, oracle, deviations).failed:
                 reason = "the truth is NaN there, which XLA may simplify away"
@@ -225,7 +262,7 @@ def judge(case, ours, keras, oracle, deviations=()):
         yield verdict
 
 
-def _may_lose_nan(case, aspect, oracle):
+def _may_lose_nan(case, aspect, oracle, keeps_nan):
     """Whether XLA may simplify away a NaN that the truth has on this aspect.
 
     It may where arithmetic makes the NaN, inf * 0 for one, and in the gradient of what
@@ -236,7 +273,7 @@ def _may_lose_nan(case, aspect, oracle):
     if not np.any(np.isnan(oracle.value)):
         return False
     given = np.isnan(case.y_pred).any() or np.isnan(case.y_true).any()
-    return bool(aspect == "gradient" or not given or not xla_keeps_nan())
+    return bool(aspect == "gradient" or not given or not keeps_nan())
 
 
 def _with_lost_nan(outcome, oracle, aspect):

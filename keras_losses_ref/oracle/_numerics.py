@@ -8,16 +8,26 @@ and dot products never rely on the width: they carry their rounding errors along
 """
 
 import functools
+from typing import Any, Callable, TypeVar, Union, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 WIDE = np.longdouble
+
+Array = NDArray[Any]
+Pair = tuple[Array, Array]
+Axes = Union[int, tuple[int, ...], None]
+#: d(total)/d(values) -> d(total)/d(y_pred).
+Pullback = Callable[[ArrayLike], Array]
+LossAndPullback = tuple[Array, Pullback]
+F = TypeVar("F", bound=Callable[..., Any])
 
 _EPSILON32 = float(np.float32(1e-7))
 _ONE_MINUS_EPSILON32 = float(np.float32(1) - np.float32(1e-7))
 
 
-def ignore_fp_warnings(function):
+def ignore_fp_warnings(function: F) -> F:
     """Let NaN and infinity pass as values: they are answers here, not accidents."""
 
     @functools.wraps(function)
@@ -25,10 +35,10 @@ def ignore_fp_warnings(function):
         with np.errstate(all="ignore"):
             return function(*args, **kwargs)
 
-    return wrapper
+    return cast(F, wrapper)
 
 
-def constants(dtype):
+def constants(dtype: Any) -> tuple[float, float]:
     """(epsilon, upper clip) of an implementation that works in `dtype`.
 
     16-bit losses use the float32 constants: 1e-7 and 1 - 1e-7 do not exist in float16.
@@ -44,16 +54,16 @@ def constants(dtype):
 # --- numbers ---------------------------------------------------------------------
 
 
-def wide(x):
+def wide(x: ArrayLike) -> Array:
     return np.asarray(x, dtype=WIDE)
 
 
-def float64(x):
+def float64(x: ArrayLike) -> Array:
     """`x` as a float64 array; any NumPy dtype goes in, ml_dtypes included."""
     return np.asarray(x).astype(np.float64)
 
 
-def two_sum(a, b):
+def two_sum(a: Array, b: Array) -> Pair:
     """(s, e) with s + e == a + b exactly, s the rounded sum (Knuth)."""
     s = a + b
     t = s - a
@@ -67,7 +77,7 @@ def _split(a):
     return high, a - high
 
 
-def two_product(a, b):
+def two_product(a: ArrayLike, b: ArrayLike) -> Pair:
     """(p, e) with p + e == a * b exactly, p the rounded product (Dekker)."""
     a, b = wide(a), wide(b)
     p = a * b
@@ -77,7 +87,7 @@ def two_product(a, b):
     return p, np.where(np.isfinite(e), e, 0)  # no correction beyond the range
 
 
-def exact_sum(x, axis):
+def exact_sum(x: ArrayLike, axis: Axes) -> Pair:
     """(high, low): the sum along `axis` in twice the width of `WIDE`.
 
     `axis` is an int, a tuple, or None for all. Pairs are added in a tree, so the cost
@@ -104,12 +114,12 @@ def exact_sum(x, axis):
     return np.where(fine, high, plain), np.where(fine, low, 0)
 
 
-def total(x, axis):
+def total(x: ArrayLike, axis: Axes) -> Array:
     """The sum along `axis`, rounded once."""
     return exact_sum(x, axis)[0]
 
 
-def exact_dot(a, b, axis):
+def exact_dot(a: ArrayLike, b: ArrayLike, axis: Axes) -> Pair:
     """(high, low): the sum of a * b along `axis`, products exact."""
     p, e = two_product(a, b)
     return exact_sum(np.stack([p, e]), _shifted(axis, p.ndim))
@@ -123,7 +133,7 @@ def _shifted(axis, ndim):
     return (0,) + tuple(a % ndim + 1 for a in axes)
 
 
-def cross_difference(a, b, c, d):
+def cross_difference(a: ArrayLike, b: Pair, c: ArrayLike, d: Pair) -> Array:
     """a * b - c * d where b and d are (high, low) pairs; cancellation is harmless."""
     p, pe = two_product(a, b[0])
     q, qe = two_product(c, d[0])
@@ -132,19 +142,19 @@ def cross_difference(a, b, c, d):
     return np.where(np.isfinite(s), s + e, s)
 
 
-def leave_one_out(x):
+def leave_one_out(x: Array) -> Pair:
     """(the sum of the others for each element, the sum of all), along the last axis."""
     high, low = exact_sum(x, -1)
     high, low = high[..., None], low[..., None]
     return (high - x) + low, high
 
 
-def mul_zero_inf_is_zero(w, v):
+def mul_zero_inf_is_zero(w: Array, v: Array) -> Array:
     """w * v, where a weight of 0 silences an infinity (but never a NaN)."""
     return np.where((w == 0) & np.isinf(v), 0, w * v)
 
 
-def shifted_with_error(x, top):
+def shifted_with_error(x: Array, top: Array) -> Pair:
     """(x - top, its rounding error), 0 where x is top even if that is infinite.
 
     exp(x - top) magnifies the error by nothing but itself: e + e * error is exact.
@@ -154,11 +164,11 @@ def shifted_with_error(x, top):
     return d, np.where(np.isfinite(error), error, 0)
 
 
-def softplus(x):
+def softplus(x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def sigmoid(x):
+def sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
 
@@ -166,7 +176,7 @@ def sigmoid(x):
 # --- shapes ----------------------------------------------------------------------
 
 
-def align(a, b):
+def align(a: Array, b: Array) -> Pair:
     """Keras 3's rank alignment: drop or add a last axis of 1 if ranks differ by 1."""
     if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
         return (a, b[..., None]) if b.ndim == 1 else (a[..., 0], b)
@@ -175,7 +185,7 @@ def align(a, b):
     return a, b
 
 
-def aligned(y_true, y_pred, same=False):
+def aligned(y_true: ArrayLike, y_pred: ArrayLike, same: bool = False) -> Pair:
     """Both as float64, ranks aligned; `same` refuses broadcasting as well."""
     y_true, y_pred = align(float64(y_true), float64(y_pred))
     if same and y_true.shape != y_pred.shape:
@@ -187,7 +197,7 @@ def aligned(y_true, y_pred, same=False):
     return y_true, y_pred
 
 
-def unbroadcast(g, shape):
+def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """Sum a gradient back over the axes that broadcasting added or stretched."""
     added = g.ndim - len(shape)
     axes = tuple(range(added)) + tuple(
@@ -198,7 +208,7 @@ def unbroadcast(g, shape):
     return g.reshape(shape)
 
 
-def upstream_array(upstream, shape):
+def upstream_array(upstream: ArrayLike, shape: tuple[int, ...]) -> Array:
     upstream = wide(float64(upstream))
     if upstream.shape != shape:
         raise ValueError(
@@ -207,7 +217,9 @@ def upstream_array(upstream, shape):
     return upstream
 
 
-def mean_of(elements, slopes, axis, y_pred, shape):
+def mean_of(
+    elements: Array, slopes: Array, axis: int, y_pred: Array, shape: tuple[int, ...]
+) -> LossAndPullback:
     """(values, pullback) of a loss that is the mean of `elements` along `axis`.
 
     slopes: d(element)/d(y_pred); y_pred: as aligned; shape: as the caller passed it.
@@ -228,7 +240,7 @@ def mean_of(elements, slopes, axis, y_pred, shape):
     return values, pullback
 
 
-def normal_axis(axis, ndim):
+def normal_axis(axis: Any, ndim: int) -> int:
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
         raise ValueError(f"axis must be an int, not {axis!r}")
     if not -ndim <= axis < ndim:

@@ -6,15 +6,24 @@ epsilon] is part of the definition: beyond a bound the clipped argument's gradie
 definition is what comes out.
 """
 
+from typing import Optional
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _numerics as nx
 
 
 @nx.ignore_fp_warnings
 def binary_crossentropy(
-    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, dtype="float32"
-):
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    *,
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """Binary cross entropy, mean along `axis`.
 
     Formula:   y = y_true (1 - label_smoothing) + label_smoothing / 2
@@ -41,17 +50,17 @@ def binary_crossentropy(
 
 @nx.ignore_fp_warnings
 def binary_focal_crossentropy(
-    y_true,
-    y_pred,
-    apply_class_balancing=False,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
     *,
-    dtype="float32",
-):
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """Binary cross entropy times (1 - p_t)^gamma, mean along `axis`.
 
     Formula:   p = y_pred, or sigmoid(y_pred); y smoothed as in binary_crossentropy
@@ -92,8 +101,14 @@ def binary_focal_crossentropy(
 
 @nx.ignore_fp_warnings
 def categorical_crossentropy(
-    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, dtype="float32"
-):
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    *,
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """Cross entropy of class probabilities along `axis`.
 
     Formula:   y = y_true (1 - label_smoothing) + label_smoothing / classes
@@ -121,16 +136,16 @@ def categorical_crossentropy(
 
 @nx.ignore_fp_warnings
 def categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    alpha: ArrayLike = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
     *,
-    dtype="float32",
-):
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """Cross entropy along `axis`, each class times alpha (1 - q)^gamma.
 
     Formula:   y, q as in categorical_crossentropy, q clipped from logits as well
@@ -154,15 +169,15 @@ def categorical_focal_crossentropy(
 
 @nx.ignore_fp_warnings
 def sparse_categorical_crossentropy(
-    y_true,
-    y_pred,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
-    label_smoothing=0.0,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    from_logits: bool = False,
+    ignore_class: Optional[int] = None,
+    axis: int = -1,
+    label_smoothing: float = 0.0,
     *,
-    dtype="float32",
-):
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """Cross entropy with integer labels along `axis`.
 
     Formula:   c = clip(y_pred, epsilon, 1 - epsilon); -log(c_t / sum(c)); from logits
@@ -204,16 +219,16 @@ def sparse_categorical_crossentropy(
 
 @nx.ignore_fp_warnings
 def sparse_categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    alpha: ArrayLike = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    ignore_class: Optional[int] = None,
+    axis: int = -1,
     *,
-    dtype="float32",
-):
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """Focal cross entropy with integer labels along `axis`.
 
     Formula:   q = clip(y_pred / sum(y_pred)) or clip(softmax(y_pred)) at the label
@@ -235,14 +250,18 @@ def sparse_categorical_focal_crossentropy(
 
 
 @nx.ignore_fp_warnings
-def valid_mask(y_true, ignore_class, y_pred, axis=-1):
+def valid_mask(
+    y_true: ArrayLike, ignore_class: Optional[int], y_pred: ArrayLike, axis: int = -1
+) -> nx.Array:
     """Which values of a sparse loss count: y_true != ignore_class, in their shape."""
     y, p = nx.align(float64_labels(y_true), nx.float64(y_pred))
     return _sparse(y, p, ignore_class, axis)[3]
 
 
 @nx.ignore_fp_warnings
-def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5, *, dtype="float32"):
+def categorical_generalized_cross_entropy(
+    y_true: ArrayLike, y_pred: ArrayLike, q: float = 0.5, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Generalized cross entropy with integer labels.
 
     Formula:   (1 - p_t^q) / q
@@ -267,7 +286,9 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5, *, dtype="float
 
 
 @nx.ignore_fp_warnings
-def kl_divergence(y_true, y_pred, *, dtype="float32"):
+def kl_divergence(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Kullback-Leibler divergence along the last axis.
 
     Formula:   Y = clip(y_true, epsilon, 1), P = clip(y_pred, epsilon, 1)
@@ -302,7 +323,9 @@ def kl_divergence(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def poisson(y_true, y_pred, *, dtype="float32"):
+def poisson(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Poisson loss, mean over the last axis.
 
     Formula:   mean(y_pred - y_true log(y_pred + epsilon))
@@ -439,7 +462,7 @@ def _focal(x, weights, gamma, from_logits, dtype):
     return weights * power * cost, factor * (a * not_raw - others)
 
 
-def float64_labels(y):
+def float64_labels(y: ArrayLike) -> nx.Array:
     """Labels as float64, cut to whole numbers as Keras's cast to an integer does."""
     return np.trunc(nx.float64(y))
 

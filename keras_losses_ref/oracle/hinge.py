@@ -1,12 +1,15 @@
 """Oracle of the hinge losses: NumPy, straight from the definition."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _numerics as nx
 
 
 @nx.ignore_fp_warnings
-def hinge(y_true, y_pred, *, dtype="float32"):
+def hinge(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Hinge loss, mean over the last axis.
 
     Formula:   mean(max(1 - y y_pred, 0))
@@ -21,7 +24,9 @@ def hinge(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def squared_hinge(y_true, y_pred, *, dtype="float32"):
+def squared_hinge(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Squared hinge loss, mean over the last axis.
 
     Formula:   mean(max(1 - y y_pred, 0)^2)
@@ -36,7 +41,9 @@ def squared_hinge(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def categorical_hinge(y_true, y_pred, *, dtype="float32"):
+def categorical_hinge(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Margin between the true class and the best other one, along the last axis.
 
     Formula:   max(max((1 - y) y_pred) - sum(y y_pred) + 1, 0)

@@ -3,7 +3,10 @@
 Three generations of Keras have three sets of rules; `RULES` names them.
 """
 
+from typing import Optional
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _numerics as nx
 
@@ -16,8 +19,14 @@ _EPSILON = 1e-7  # in the weight total / (valid + epsilon) of Keras 3.0 to 3.12
 
 @nx.ignore_fp_warnings
 def reduce(
-    values, *, reduction, sample_weight=None, mask=None, rules="keras3", replicas=1
-):
+    values: ArrayLike,
+    *,
+    reduction: Optional[str],
+    sample_weight: Optional[ArrayLike] = None,
+    mask: Optional[ArrayLike] = None,
+    rules: str = "keras3",
+    replicas: int = 1,
+) -> tuple[nx.Array, nx.Array]:
     """Weigh, mask and reduce per-sample losses.
 
     Returns (result, upstream): the loss, and d(sum(result))/d(values), which is what a

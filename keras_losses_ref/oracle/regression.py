@@ -7,12 +7,15 @@ differ by a last axis of 1 are aligned, then NumPy's broadcasting applies.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _numerics as nx
 
 
 @nx.ignore_fp_warnings
-def mean_squared_error(y_true, y_pred, *, dtype="float32"):
+def mean_squared_error(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Mean of squared differences over the last axis.
 
     Formula:   mean((y_pred - y_true)^2)
@@ -27,7 +30,9 @@ def mean_squared_error(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def mean_absolute_error(y_true, y_pred, *, dtype="float32"):
+def mean_absolute_error(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Mean of absolute differences over the last axis.
 
     Formula:   mean(|y_pred - y_true|)
@@ -42,7 +47,9 @@ def mean_absolute_error(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def mean_absolute_percentage_error(y_true, y_pred, *, dtype="float32"):
+def mean_absolute_percentage_error(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Mean of absolute differences in per cent of the truth.
 
     Formula:   100 mean(|y_true - y_pred| / max(|y_true|, epsilon))
@@ -59,7 +66,9 @@ def mean_absolute_percentage_error(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def mean_squared_logarithmic_error(y_true, y_pred, *, dtype="float32"):
+def mean_squared_logarithmic_error(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Mean of squared differences of log(1 + .).
 
     Formula:   P = max(y_pred, epsilon), Y = max(y_true, epsilon)
@@ -81,7 +90,9 @@ def mean_squared_logarithmic_error(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def huber(y_true, y_pred, delta=1.0, *, dtype="float32"):
+def huber(
+    y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Quadratic near zero, linear beyond `delta`.
 
     Formula:   e = y_pred - y_true
@@ -105,7 +116,9 @@ def huber(y_true, y_pred, delta=1.0, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def log_cosh(y_true, y_pred, *, dtype="float32"):
+def log_cosh(
+    y_true: ArrayLike, y_pred: ArrayLike, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """Mean of the logarithm of the hyperbolic cosine of the difference.
 
     Formula:   mean(log(cosh(y_pred - y_true)))
@@ -123,7 +136,9 @@ def log_cosh(y_true, y_pred, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def cosine_similarity(y_true, y_pred, axis=-1, *, dtype="float32"):
+def cosine_similarity(
+    y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1, *, dtype: str = "float32"
+) -> nx.LossAndPullback:
     """The negated cosine of the angle between y_true and y_pred along `axis`.
 
     Formula:   -sum(u(y_true) u(y_pred)), u(x) = x min(1 / |x|, 1e7)

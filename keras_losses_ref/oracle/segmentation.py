@@ -3,13 +3,23 @@
 Numerators are exact sums of exact products, so a nearly perfect mask keeps its digits.
 """
 
+from collections.abc import Sequence
+from typing import Union
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _numerics as nx
 
 
 @nx.ignore_fp_warnings
-def dice(y_true, y_pred, axis=None, *, dtype="float32"):
+def dice(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    axis: Union[int, Sequence[int], None] = None,
+    *,
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """One minus the Dice coefficient over `axis` (None: over everything).
 
     Formula:   1 - 2 sum(y p) / (sum(y) + sum(p) + epsilon)
@@ -27,7 +37,15 @@ def dice(y_true, y_pred, axis=None, *, dtype="float32"):
 
 
 @nx.ignore_fp_warnings
-def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None, *, dtype="float32"):
+def tversky(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    axis: Union[int, Sequence[int], None] = None,
+    *,
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """One minus the Tversky index over `axis` (None: over everything).
 
     Formula:   FP = sum(p (1 - y)), FN = sum((1 - p) y)

@@ -1,12 +1,19 @@
 """Oracle of connectionist temporal classification: NumPy, from the definition."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _numerics as nx
 
 
 @nx.ignore_fp_warnings
-def ctc(y_true, y_pred, *, impossible=np.inf, dtype="float32"):
+def ctc(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    impossible: float = np.inf,
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """-log of the probability of all alignments of a label sequence.
 
     Shapes:    y_true (batch, length) integers, padded with 0 at the end;

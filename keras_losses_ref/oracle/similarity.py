@@ -1,22 +1,25 @@
 """Oracle of the metric-learning losses: NumPy, straight from the definition."""
 
+from typing import Optional
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _numerics as nx
 
 
 @nx.ignore_fp_warnings
 def circle(
-    y_true,
-    y_pred,
-    ref_labels=None,
-    ref_embeddings=None,
-    remove_diagonal=True,
-    gamma=80,
-    margin=0.4,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    ref_labels: Optional[ArrayLike] = None,
+    ref_embeddings: Optional[ArrayLike] = None,
+    remove_diagonal: bool = True,
+    gamma: float = 80,
+    margin: float = 0.4,
     *,
-    dtype="float32",
-):
+    dtype: str = "float32",
+) -> nx.LossAndPullback:
     """Circle loss of L2-normalised embeddings, one value for each query.
 
     Formula:   d = max(1 - y_pred . ref, 0) for every query and reference
@@ -88,7 +91,7 @@ def circle(
     return values, pullback
 
 
-def circle_mask(values, dtype="float64"):
+def circle_mask(values: ArrayLike, dtype: str = "float64") -> nx.Array:
     """Which values of the circle loss count in a mean: those above 0, as in Keras.
 
     A value that is 0 only in the judged `dtype` does not count there: below 2^-126 in

@@ -1,5 +1,6 @@
 """`check` end to end: this host conforms, and every planted bug is caught by name."""
 
+import collections
 import json
 import os
 import re
@@ -7,12 +8,20 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from planted import PLANTED, half_the_error, plant, uphill
 
 from keras_losses_ref import cli, losses
-from keras_losses_ref.conformance import cases, check, deviations, report
+from keras_losses_ref.conformance import (
+    cases,
+    check,
+    deviations,
+    report,
+    tolerance,
+    truth,
+)
 from keras_losses_ref.losses import compat
 
 
@@ -78,7 +87,7 @@ def test_a_difference_without_an_entry_fails(monkeypatch):
 
 
 def test_an_entry_that_does_not_show_fails(monkeypatch):
-    from keras_losses_ref.conformance.evaluate import Outcome
+    from keras_losses_ref.conformance.outcome import Outcome
 
     stale = deviations.Deviation(
         "made-up",
@@ -256,3 +265,39 @@ def test_no_colour_is_honoured(monkeypatch, capsys):
     monkeypatch.setenv("NO_COLOR", "1")
     cli.main(["check", "--case", "mean_squared_error/documented*"])
     assert "\x1b[" not in capsys.readouterr().out
+
+
+# --- the data's way -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["eager", "graph", "reloaded"])
+def test_the_oracle_runs_once_for_a_case(monkeypatch, path):
+    """Runner, verdict and deviations share one right answer."""
+    ran = []
+    truthful = truth._by_the_oracle
+    monkeypatch.setattr(
+        truth, "_by_the_oracle", lambda case: ran.append(case) or truthful(case)
+    )
+    chosen = check.select(["Huber"], paths=[path], dtypes=["float32"])
+    assert check.check(chosen).ok
+    times = collections.Counter(map(id, ran))
+    assert {times[id(case)] for case in chosen} == {1}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_numpy_rounds_as_tensorflow_does(dtype):
+    state = np.random.RandomState(0)
+    numbers = state.choice([-1, 1], 4000) * 10.0 ** state.uniform(-46, 39, 4000)
+    ties = 1 + np.arange(4096) * 2.0**-12
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 65519.9, 65520.0, 3.4e38, 1e-45]
+    numbers = np.concatenate([numbers, ties, special])
+    with np.errstate(all="ignore"):
+        wanted = numbers.astype(tf.as_dtype(dtype).as_numpy_dtype).astype(np.float64)
+    np.testing.assert_array_equal(tolerance.round_to(numbers, dtype), wanted)
+    assert tolerance.round_to(1 / 3, dtype).shape == ()
+
+
+def test_the_losses_of_indices_are_known():
+    indices = {n for n in cases.HANDWRITTEN
+               if getattr(losses, n).function.labels == "indices"}  # fmt: skip
+    assert indices == truth.TAKES_INDICES

@@ -9,7 +9,8 @@ import pytest
 from keras_losses_ref.conformance import cases, check, deviations, verdict
 from keras_losses_ref.conformance.cases import Case
 from keras_losses_ref.conformance.deviations import formulas
-from keras_losses_ref.conformance.evaluate import Outcome, evaluate_oracle
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.truth import right_answer
 from keras_losses_ref.losses import compat
 
 ENTRIES = [pytest.param(entry, id=entry.id) for entry in deviations.DEVIATIONS]
@@ -31,7 +32,7 @@ def release(version):
 
 def made_up(*versions):
     return deviations.Deviation(
-        "made-up", ("MeanSquaredError",), versions, "It.", "", bool, evaluate_oracle
+        "made-up", ("MeanSquaredError",), versions, "It.", "", bool, right_answer
     )
 
 
@@ -91,13 +92,13 @@ def shows(entry, case):
     """Whether the entry's definition differs from ours on a case."""
     if not entry.applies(case):
         return False
-    deviating, truth = entry.answer(case), evaluate_oracle(case)
+    deviating, truth = entry.answer(case), right_answer(case)
     if case.expected_error is not None:
         truth = Outcome(error="ValueError")
     if deviating.error or truth.error:
         return bool(deviating.error) != bool(truth.error)
     # One that allows an error tells of rounding, and may have the definition's value.
-    return entry.outcome is evaluate_oracle or any(
+    return entry.outcome is right_answer or any(
         verdict.disagreement(case, deviating, truth, aspect)
         for aspect in verdict.aspects(case)
         if getattr(deviating, aspect) is not None
@@ -150,7 +151,7 @@ def test_circle_cancels_is_a_definition_and_no_allowance():
     chosen = check.select(patterns=["circle/tight_cluster[float32,*,eager]"])
     for case in chosen:
         assert entry.applies(case) and entry.allowed(case, "gradient") == 0.0
-        truth, deviating = evaluate_oracle(case), entry.answer(case)
+        truth, deviating = right_answer(case), entry.answer(case)
         error = np.max(np.abs(deviating.gradient - truth.gradient))
         assert error > 0.01 * np.max(np.abs(truth.gradient))
 
@@ -160,6 +161,6 @@ def test_circle_as_written_is_circle_where_nothing_cancels():
     (case,) = check.select(
         patterns=["circle/typical[float64,sum_over_batch_size,eager]"]
     )
-    written, truth = formulas.circle(case), evaluate_oracle(case)
+    written, truth = formulas.circle(case), right_answer(case)
     np.testing.assert_allclose(written.value, truth.value, rtol=1e-13)
     np.testing.assert_allclose(written.gradient, truth.gradient, rtol=1e-11, atol=1e-12)

@@ -14,7 +14,9 @@ import pytest
 import tensorflow as tf
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import cases, deviations, evaluate, verdict
+from keras_losses_ref.conformance import cases, deviations, verdict
+from keras_losses_ref.conformance.files import MOST_ELEMENTS, array, plain, shape
+from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.parity import diff, record, record_file
 from keras_losses_ref.conformance.report import diff as diff_report
 from keras_losses_ref.losses import compat
@@ -87,16 +89,16 @@ def test_numbers_round_trip(dtype):
     with np.errstate(over="ignore"):
         numbers = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, *draws]).astype(kind)
     wide = numbers.astype(np.float64)
-    text = json.dumps(record_file.plain(wide, dtype), allow_nan=False)
-    found = record_file.array(json.loads(text)).astype(kind).astype(np.float64)
+    text = json.dumps(plain(wide, dtype), allow_nan=False)
+    found = array(json.loads(text)).astype(kind).astype(np.float64)
     np.testing.assert_array_equal(found, wide)
 
 
 def test_large_arrays_are_thinned_and_keep_their_shape():
-    thin = record_file.plain(np.arange(90000.0).reshape(300, 300), "float32")
-    assert record_file.shape(thin) == (300, 300)
-    kept = record_file.array(thin)
-    assert 500 < kept.size <= record_file.MOST_ELEMENTS
+    thin = plain(np.arange(90000.0).reshape(300, 300), "float32")
+    assert shape(thin) == (300, 300)
+    kept = array(thin)
+    assert 500 < kept.size <= MOST_ELEMENTS
     assert kept[1] == thin["every"]
 
 
@@ -167,7 +169,7 @@ def test_one_keras_has_one_set_of_deviations(recorded):
 def test_rounding_is_told_apart(recorded):
     value = recorded.answers[HUBER]["value"]
     moved = float(np.nextafter(np.float32(value), np.float32(1)))
-    new = changed(recorded, HUBER, value=record_file.plain(moved, "float32"))
+    new = changed(recorded, HUBER, value=plain(moved, "float32"))
     result = diff.compare(recorded, new)
     (change,) = result.changes
     assert change.kind == diff.ROUNDING and 0 < change.ulp <= 1
@@ -200,8 +202,8 @@ def test_deviation_explains_the_change_it_covers(recorded):
 
 def test_a_value_of_another_shape_is_whose_the_shape_is():
     """`judge` compares no values of two shapes: that the shape differs says it all."""
-    squeezed = evaluate.Outcome(np.float64(1), np.ones((5, 1)), "float32")
-    right = evaluate.Outcome(np.ones(5), np.ones((5, 1)), "float32")
+    squeezed = Outcome(np.float64(1), np.ones((5, 1)), "float32")
+    right = Outcome(np.ones(5), np.ones((5, 1)), "float32")
     entry = deviations.Deviation(
         "squeezed", ("Hinge",), (("2.0", None),), "Made up.", "https://example.org",
         lambda case: True, lambda case: squeezed,
@@ -434,7 +436,7 @@ def test_a_model_of_ones_own(tmp_path, capsys):
     assert first["value"] == pytest.approx(np.mean(error**2), rel=1e-5)
     gradient = answers["user:model.keras[batch 0, weights 0]"]["gradient"]
     want = x[:32].T @ (error / 32)
-    np.testing.assert_allclose(record_file.array(gradient), want, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(array(gradient), want, rtol=1e-3, atol=1e-5)
     assert "user:model.keras[batch 1]" in answers
 
     np.savez(tmp_path / "data.npz", inputs=x)

@@ -14,7 +14,7 @@ import pytest
 import versions_page
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import cases, evaluate
+from keras_losses_ref.conformance import cases, runners
 from keras_losses_ref.conformance.parity import (
     ParityError,
     bisect,
@@ -264,7 +264,7 @@ def printed(code):
 )
 def test_snippet_runs_and_prints_the_answer(identifier):
     (case,) = [case for case in cases.corpus(full=True) if case.id == identifier]
-    ((_, outcome),) = evaluate.evaluate([case], "keras")
+    ((_, outcome),) = runners.load().evaluate([case], "keras")
     for aspect in ("value", "gradient"):
         code = bisect._code(case, aspect)
         assert code.count("\n") < 10

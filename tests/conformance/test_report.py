@@ -18,7 +18,14 @@ import tensorflow as tf
 
 import keras_losses_ref
 from keras_losses_ref import cli, losses
-from keras_losses_ref.conformance import cases, check, checks, deviations, report
+from keras_losses_ref.conformance import (
+    cases,
+    check,
+    checks,
+    deviations,
+    report,
+    runners,
+)
 from keras_losses_ref.conformance.parity import upgrade
 from keras_losses_ref.conformance.report import deviations as deviations_report
 from keras_losses_ref.conformance.report import html_page, plots
@@ -217,7 +224,7 @@ def test_the_page_of_the_whole_corpus_stays_small(result):
     copies = [dataclasses.replace(r) for _ in range(100) for r in result.results]
     many = report.Report(copies, result.environment)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "curve", lambda result: ("<svg></svg>", "A CURVE"))
+        patch.setattr(plots, "curve", lambda *_: ("<svg></svg>", "A CURVE"))
         shown = report.render(many, "html")
     assert len(shown) < 1_000_000
     assert re.search(r"And \d+ more", shown)
@@ -236,7 +243,7 @@ def test_failures_are_shown_from_each_loss_in_turn():
 
 def test_a_curve_shows_the_three_around_the_failing_point(result):
     failure = next(f for f in result.failures if f.aspect == "gradient")
-    picture, caption = plots.curve(failure)
+    picture, caption = plots.curve(failure, result.outcomes)
     ElementTree.fromstring(picture)
     for line in ("ours", "keras", "oracle", "bad"):
         assert f"var(--{line})" in picture
@@ -259,7 +266,9 @@ def test_a_failing_point_at_infinity_has_no_curve(result):
     failure = next(f for f in result.failures if f.aspect == "value")
     nowhere = np.full_like(failure.case.y_pred, np.inf)
     case = dataclasses.replace(failure.case, y_pred=nowhere)
-    picture, caption = plots.curve(dataclasses.replace(failure, case=case))
+    picture, caption = plots.curve(
+        dataclasses.replace(failure, case=case), result.outcomes
+    )
     assert picture is None and "finite" in caption
 
 
@@ -471,6 +480,76 @@ def test_a_domain_does_not_go_with_a_loss_of_keras(capsys):
     assert "--domain real" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--with", "--declare", "--expect", "--checks"])
+def test_what_goes_with_ones_own_loss_does_not_go_with_one_of_keras(option, capsys):
+    assert cli.main(["check", "Huber", option, "power=2"]) == cli.USAGE
+    assert f"{option} power=2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "powers.py").write_text(
+        "import numpy as np\n"
+        "import tensorflow as tf\n"
+        "class Power(tf.keras.losses.Loss):\n"
+        "    def __init__(self, power, name='power', **kwargs):\n"
+        "        super().__init__(name=name, **kwargs)\n"
+        "        self.power = power\n"
+        "    def call(self, y_true, y_pred):\n"
+        "        return tf.reduce_mean((y_true - y_pred) ** self.power, axis=-1)\n"
+        "def draw(rng, n):\n"
+        "    return rng.normal(size=(n, 2)), rng.normal(size=(n, 2))\n"
+        "number = 3\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "powers:Power"
+
+
+def test_what_the_command_gives_a_loss_of_ones_own(own_module, capsys):
+    argv = ["check", own_module, "--domain", "powers:draw", "--format", "json"]
+    argv += ["--with", "power=3", "--declare", "non_negative"]
+    argv += ["--checks", "runs,non_negative_as_claimed"]
+    argv += ["--checks", "config_holds_every_argument"]
+    argv += ["--expect", "config_holds_every_argument=kept for old files"]
+    assert cli.main(argv) == cli.DIFFERENCE
+    document = json.loads(capsys.readouterr().out)
+    assert document["environment"]["domain"] == "draw"
+    found = {r["aspect"]: r["verdict"] for r in document["results"]}
+    assert found == {
+        "non_negative_as_claimed": "failed",  # a cube may be negative
+        "config_holds_every_argument": "expected",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--with power=..."),
+        (["--with", "powr=2"], "cannot be built with powr=2"),
+        (["--with", "power"], "takes NAME=VALUE"),
+        (["--with", "power=2", "--expect", "runs"], "takes CHECK=REASON"),
+        (["--with", "power=2", "--declare", "kinky"], "Unknown declaration: kinky"),
+        (["--with", "power=2", "--domain", "powers:number"], "is a int"),
+        (["--with", "power=2", "--domain", "reals"], "my_module:draw"),
+    ],
+)
+def test_what_the_command_refuses_for_a_loss_of_ones_own(
+    own_module, options, says, capsys
+):
+    code = cli.main(["check", own_module, *options])
+    shown = capsys.readouterr()
+    assert says in shown.out + shown.err
+    assert code == (cli.USAGE if options else cli.DIFFERENCE)
+
+
+def test_a_guess_is_said_first(own_module, capsys):
+    argv = ["check", own_module, "--with", "power=2", "--checks", "runs"]
+    assert cli.main(argv) == cli.OK
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("guess: domain real, the first that gives values")
+
+
 def test_two_losses_of_ones_own_are_one_report(quick, capsys):
     argv = ["check", "mine:MyLoss", "mine:MyLoss", "--domain", "real"]
     assert cli.main([*argv, "--format", "json"]) == cli.DIFFERENCE
@@ -516,6 +595,7 @@ def test_a_format_without_a_ledger_is_a_usage_error(capsys):
 _SLOW_WRITE = """
 import signal, sys, time
 from keras_losses_ref import cli
+from keras_losses_ref.conformance import files
 
 # A shell has its background jobs ignore it, and what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -533,7 +613,7 @@ class Slow:
         print("half is written", flush=True)
         time.sleep(120)
 
-cli.open = Slow
+files.open = Slow
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -576,7 +656,7 @@ def test_an_unknown_device_is_a_usage_error_that_names_those_there_are(capsys):
 
 def test_a_gpu_is_asked_beside_the_cpu_and_named(monkeypatch, capsys):
     """Where TensorFlow finds none, it places on the CPU what is meant for the GPU."""
-    monkeypatch.setattr(check, "devices", lambda: ["CPU:0", "GPU:0"])
+    monkeypatch.setattr(runners.load(), "devices", lambda: ["CPU:0", "GPU:0"])
     argv = ["check", "--device", "all", "--case", "huber/documented[float32*eager*]"]
     assert cli.main([*argv, "--format", "json", "--all"]) == cli.OK
     document = json.loads(capsys.readouterr().out)
@@ -588,7 +668,7 @@ def test_a_gpu_is_asked_beside_the_cpu_and_named(monkeypatch, capsys):
 
 
 def test_the_rerun_line_names_the_device(monkeypatch):
-    monkeypatch.setattr(check, "devices", lambda: ["CPU:0", "GPU:0"])
+    monkeypatch.setattr(runners.load(), "devices", lambda: ["CPU:0", "GPU:0"])
     chosen = check.select(["Huber"], device="GPU:0", paths=["eager"])
     assert all(case.device == "GPU:0" for case in chosen)
     line = report.explained(
@@ -599,7 +679,7 @@ def test_the_rerun_line_names_the_device(monkeypatch):
 
 
 def test_what_a_device_does_otherwise_is_a_case_of_its_own(monkeypatch):
-    monkeypatch.setattr(check, "devices", lambda: ["CPU:0", "GPU:0"])
+    monkeypatch.setattr(runners.load(), "devices", lambda: ["CPU:0", "GPU:0"])
     loss = "SparseCategoricalCrossentropy"
     pattern = "sparse_categorical_crossentropy/label_too_high_*"
     asked = {
@@ -620,14 +700,15 @@ def test_another_device_than_the_first_is_really_used():
         "cpu = tf.config.list_physical_devices('CPU')[0]\n"
         "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
         "tf.config.set_logical_device_configuration(cpu, two)\n"
-        "from keras_losses_ref.conformance import check, evaluate\n"
-        "assert evaluate.devices() == ['CPU:0', 'CPU:1'], evaluate.devices()\n"
+        "from keras_losses_ref.conformance import check\n"
+        "from keras_losses_ref.conformance.runners import tensorflow as runner\n"
+        "assert runner.devices() == ['CPU:0', 'CPU:1'], runner.devices()\n"
         "seen = set()\n"
-        "real = evaluate._outcome\n"
+        "real = runner._outcome\n"
         "def spy(value, *rest, **more):\n"
         "    seen.add(value.device.split('device:')[1])\n"
         "    return real(value, *rest, **more)\n"
-        "evaluate._outcome = spy\n"
+        "runner._outcome = spy\n"
         "chosen = check.select(patterns=['huber/documented[float32,none,*'], "
         "paths=['eager'], device='CPU:1')\n"
         "assert check.check(chosen).ok and seen == {'CPU:1'}, seen\n"
@@ -658,7 +739,7 @@ def test_a_corrupted_tolerance_fails_the_run(monkeypatch, capsys, corrupted):
 
 
 def test_an_unmatched_entry_fails_the_command(monkeypatch, capsys):
-    from keras_losses_ref.conformance.evaluate import Outcome
+    from keras_losses_ref.conformance.outcome import Outcome
 
     stale = deviations.Deviation(
         "made-up", ("MeanSquaredError",), (("2.12.0", None), ("3.0.0", None)),

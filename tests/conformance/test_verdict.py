@@ -8,7 +8,7 @@ import pytest
 from keras_losses_ref.conformance import tolerance, verdict
 from keras_losses_ref.conformance.cases import Case
 from keras_losses_ref.conformance.deviations import Deviation
-from keras_losses_ref.conformance.evaluate import Outcome
+from keras_losses_ref.conformance.outcome import Outcome
 
 CASE = Case("MeanSquaredError", "made_up", "a test", np.zeros((2, 2)), np.ones((2, 2)))
 
@@ -17,8 +17,8 @@ def outcome(value, gradient=0.0, dtype="float32"):
     return Outcome(np.float64(value), np.full((2, 2), gradient), dtype)
 
 
-def verdicts(ours, keras, oracle, ledger=(), case=CASE):
-    judged = verdict.judge(case, ours, keras, oracle, ledger)
+def verdicts(ours, keras, oracle, deviations=(), case=CASE, **more):
+    judged = verdict.judge(case, ours, keras, oracle, deviations, **more)
     return {result.aspect: result for result in judged}
 
 
@@ -164,11 +164,10 @@ def test_xla_may_simplify_a_nan_away(y_pred, gradient, aspect, expected):
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_a_nan_that_is_given_comes_out_where_xla_keeps_any(monkeypatch, keeps):
-    monkeypatch.setattr(verdict, "xla_keeps_nan", lambda: keeps)
+def test_a_nan_that_is_given_comes_out_where_xla_keeps_any(keeps):
     truth, lost = outcome(NAN, NAN), outcome(0.0, NAN)
     case = under_xla([[1.0, NAN], [3.0, 4.0]])
-    found = verdicts(lost, truth, truth, case=case)["value"]
+    found = verdicts(lost, truth, truth, case=case, keeps_nan=lambda: keeps)["value"]
     assert found.verdict == (verdict.OURS_WRONG if keeps else verdict.SKIPPED)
 
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 import keras_losses_ref as klr
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import cases, check, evaluate, report
+from keras_losses_ref.conformance import cases, check, report
+from keras_losses_ref.conformance.runners import tensorflow as runner
 
 pytestmark = [
     pytest.mark.gpu,
@@ -20,7 +21,7 @@ pytestmark = [
 
 
 def test_a_gpu_is_among_the_devices():
-    assert "GPU:0" in evaluate.devices()
+    assert "GPU:0" in runner.devices()
 
 
 @pytest.mark.parametrize("loss", cases.HANDWRITTEN)
@@ -34,13 +35,13 @@ def test_a_loss_conforms_on_the_gpu(loss):
 def test_a_value_is_computed_on_the_gpu_itself(loss, monkeypatch):
     """TensorFlow would place on the CPU what has no kernel for the GPU, and not say."""
     placed = set()
-    outcome = evaluate._outcome
+    outcome = runner._outcome
 
     def spy(value, *rest, **more):
         placed.add(value.device.split("device:")[1])
         return outcome(value, *rest, **more)
 
-    monkeypatch.setattr(evaluate, "_outcome", spy)
+    monkeypatch.setattr(runner, "_outcome", spy)
     chosen = check.select([loss], device="GPU:0", paths=["eager"], dtypes=["float32"])
     accepted = [case for case in chosen if case.expected_error is None][:1]
     assert check.check(accepted).ok

@@ -1,7 +1,7 @@
 """One row per loss: the data it is trained on, the output it wants, its arguments.
 
-The real-use tests (training, serialization, distribution) loop over `ROWS`. A new loss
-needs one entry in `_TABLE`, and nothing else here.
+The real-use tests (training, serialization, distribution) loop over `ROWS`: a row for
+every loss of the conformance kit's table of inputs, which says what it is trained on.
 """
 
 import functools
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from keras_losses_ref import losses
+from keras_losses_ref import losses, oracle
+from keras_losses_ref.conformance.inputs import LOSSES
 from keras_losses_ref.losses import compat
 
 keras = compat.keras
@@ -194,102 +195,69 @@ DATA = {
 _LOGITS = {"from_logits": True, "label_smoothing": 0.1, "axis": 1}
 _IMAGE = {"axis": (1, 2, 3)}
 
-_TABLE = (
-    Row("MeanSquaredError", "mean_squared_error", "reals"),
-    Row("MeanAbsoluteError", "mean_absolute_error", "reals"),
-    Row(
-        "MeanAbsolutePercentageError",
-        "mean_absolute_percentage_error",
-        "reals",
-        rate=2e-4,  # in percent, so the gradients are a hundred times as long
-    ),
-    Row(
-        "MeanSquaredLogarithmicError",
-        "mean_squared_logarithmic_error",
-        "reals",
-        "softplus",
-    ),
-    Row("Huber", "huber", "reals", config={"delta": 0.4}),
-    Row("LogCosh", "log_cosh", "reals"),
-    Row("CosineSimilarity", "cosine_similarity", "vectors", config={"axis": 1}),
-    Row("Hinge", "hinge", "signs", "tanh"),
-    Row("SquaredHinge", "squared_hinge", "signs", "tanh"),
-    Row("CategoricalHinge", "categorical_hinge", "onehot"),
-    Row("KLDivergence", "kl_divergence", "distributions", "softmax"),
-    Row("Poisson", "poisson", "reals", "softplus"),
-    Row(
-        "BinaryCrossentropy", "binary_crossentropy", "binary", "sigmoid", config=_LOGITS
-    ),
-    Row(
-        "BinaryFocalCrossentropy",
-        "binary_focal_crossentropy",
-        "binary",
-        "sigmoid",
-        config={"apply_class_balancing": True, "alpha": 0.3, "gamma": 1.5, **_LOGITS},
-    ),
-    Row(
-        "CategoricalCrossentropy",
-        "categorical_crossentropy",
-        "onehot",
-        "softmax",
-        config=_LOGITS,
-    ),
-    Row(
-        "CategoricalFocalCrossentropy",
-        "categorical_focal_crossentropy",
-        "onehot",
-        "softmax",
-        config={"alpha": 0.3, "gamma": 1.5, **_LOGITS},
-    ),
-    Row(
-        "CategoricalGeneralizedCrossEntropy",
-        "categorical_generalized_cross_entropy",
-        "indices",
-        "softmax",
-        config={"q": 0.7},
-    ),
-    Row(
-        "SparseCategoricalCrossentropy",
-        "sparse_categorical_crossentropy",
-        "indices",
-        "softmax",
-        config={"from_logits": True, "ignore_class": 3, "axis": 1},
-        saved={"label_smoothing": 0.1},
-    ),
-    Row(
-        "SparseCategoricalFocalCrossentropy",
-        "sparse_categorical_focal_crossentropy",
-        "indices",
-        "softmax",
-        config={
-            "alpha": 0.3,
-            "gamma": 1.5,
-            "from_logits": True,
-            "ignore_class": 3,
-            "axis": 1,
-        },
-    ),
-    Row("Dice", "dice", "masks", "sigmoid", config=_IMAGE),
-    Row(
-        "Tversky",
-        "tversky",
-        "masks",
-        "sigmoid",
-        config={"alpha": 0.4, "beta": 0.4, **_IMAGE},
-        saved={"alpha": 0.3, "beta": 0.7},
-    ),
-    Row(
-        "Circle",
-        "circle",
-        "labels",
-        config={"gamma": 40.0, "margin": 0.3, "remove_diagonal": False},
-        rate=1e-3,
-    ),
-    Row("CTC", "ctc", "sequences"),
-)
+#: domain of a loss: (kind of targets, activation of the output layer).
+_TRAINED_ON = {
+    "real": ("reals", "linear"),
+    "positive": ("reals", "softplus"),
+    "counts": ("reals", "softplus"),
+    "vectors": ("vectors", "linear"),
+    "signs": ("signs", "tanh"),
+    "binary": ("binary", "sigmoid"),
+    "one_hot": ("onehot", "softmax"),
+    "logits": ("onehot", "linear"),
+    "indices": ("indices", "softmax"),
+    "probabilities": ("distributions", "softmax"),
+    "segmentation": ("masks", "sigmoid"),
+    "embeddings": ("labels", "linear"),
+    "sequence": ("sequences", "linear"),
+}
 
-#: The rows whose loss this package has.
-ROWS = {row.loss: row for row in _TABLE if hasattr(losses, row.loss)}
+_GAMMA = {"alpha": 0.3, "gamma": 1.5}
+_SPARSE = {"from_logits": True, "ignore_class": 3, "axis": 1}
+
+#: What else there is to say of a loss: fields of its `Row`.
+_DETAILS = {
+    # In percent, so the gradients are a hundred times as long.
+    "MeanAbsolutePercentageError": {"rate": 2e-4},
+    "Huber": {"config": {"delta": 0.4}},
+    "CosineSimilarity": {"config": {"axis": 1}},
+    "BinaryCrossentropy": {"config": _LOGITS},
+    "BinaryFocalCrossentropy": {
+        "config": {"apply_class_balancing": True, **_GAMMA, **_LOGITS}
+    },
+    "CategoricalCrossentropy": {"config": _LOGITS},
+    "CategoricalFocalCrossentropy": {"config": {**_GAMMA, **_LOGITS}},
+    "CategoricalGeneralizedCrossEntropy": {"config": {"q": 0.7}},
+    "SparseCategoricalCrossentropy": {
+        "config": _SPARSE,
+        "saved": {"label_smoothing": 0.1},
+    },
+    "SparseCategoricalFocalCrossentropy": {"config": {**_GAMMA, **_SPARSE}},
+    "Dice": {"config": _IMAGE},
+    "Tversky": {
+        "config": {"alpha": 0.4, "beta": 0.4, **_IMAGE},
+        "saved": {"alpha": 0.3, "beta": 0.7},
+    },
+    "Circle": {
+        "config": {"gamma": 40.0, "margin": 0.3, "remove_diagonal": False},
+        "rate": 1e-3,
+    },
+}
+
+
+def _row(inputs):
+    kind, activation = _TRAINED_ON[inputs.domain]
+    details = _DETAILS.get(inputs.loss, {})
+    function = oracle.BY_LOSS[inputs.loss].__name__
+    return Row(inputs.loss, function, kind, activation, **details)
+
+
+#: A row for each loss, with the inputs of its default arguments.
+ROWS = {
+    inputs.loss: _row(inputs)
+    for inputs in LOSSES
+    if not inputs.config.get("from_logits")
+}
 
 
 def rows(*kinds):

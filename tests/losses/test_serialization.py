@@ -187,13 +187,12 @@ def test_function_in_a_fresh_process(saved, row, kind):
     folder, values = saved
     file = f"{row.loss}-function.{kind}"
     found = fresh_process("package-first", folder)[file]
-    if FORGETS_WHOSE_FUNCTION[kind]:
-        if found.get("module", "").startswith("keras_losses_ref."):
-            assert found["value"] == values[file]
-        return
+    is_ours = found.get("module", "").startswith("keras_losses_ref.")
+    if FORGETS_WHOSE_FUNCTION[kind] and not is_ours:
+        pytest.skip(f"Keras {compat.VERSION} keeps no more than the function's name")
     assert "error" not in found, found["error"]
     assert found["class"] == row.function
-    assert found["module"].startswith("keras_losses_ref.")
+    assert is_ours
     assert found["value"] == values[file]
 
 

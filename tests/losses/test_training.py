@@ -470,8 +470,15 @@ def test_logits_are_not_recovered_behind_a_cast(row, mode):
     x, y = row.data()
     ours = train(_saturated(row, "float64"), row.ours(), (x, y), mode)
     assert ours[0]["loss"][0] < 16.2
+
+
+@pytest.mark.parametrize("mode", MODES[:2])
+@by_loss([ROWS[name] for name in RECOVERING])
+def test_keras_recovers_no_logits_behind_a_cast_either(row, mode):
     if compat.GENERATION == 2 and row.loss == "BinaryCrossentropy":
-        return  # Keras 2 adds 1e-7 within the logarithm: another value at 0 and 1
+        pytest.skip("Keras 2 adds 1e-7 within the logarithm: another value at 0 and 1")
+    x, y = row.data()
+    ours = train(_saturated(row, "float64"), row.ours(), (x, y), mode)
     theirs = train(_saturated(row, "float64"), row.keras(), (x, y), mode)
     assert_same(ours, theirs, learns=False)
 

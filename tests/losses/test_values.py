@@ -122,6 +122,8 @@ def test_gradient_to_y_true(row):
     y_true, y_pred = tensors(name, y_true, y_pred, "float64")
     if not y_true.dtype.is_floating:
         pytest.skip("integer labels have no gradient")
+    if name == "categorical_hinge" or name == "kl_divergence":
+        pytest.skip("the tables stand on a corner of y_true")
     if name == "hinge" or name == "squared_hinge":
         y_true = y_true + 0.5  # no longer 0 and 1, which would be converted
     function = getattr(klr, name)
@@ -130,8 +132,6 @@ def test_gradient_to_y_true(row):
     )
     direction = tf.constant(np.random.default_rng(0).normal(size=y_true.shape))
     step = 1e-6 * direction
-    if name == "categorical_hinge" or name == "kl_divergence":
-        pytest.skip("the tables stand on a corner of y_true")
     expected = tf.reduce_sum(
         function(y_true + step, y_pred, **arguments)
         - function(y_true - step, y_pred, **arguments)

@@ -8,6 +8,8 @@ unique and never reused.
 
 import dataclasses
 import itertools
+from collections.abc import Iterable, Iterator
+from typing import Optional
 
 from keras_losses_ref.conformance.cases import (
     crossentropy,
@@ -18,6 +20,7 @@ from keras_losses_ref.conformance.cases import (
     similarity,
 )
 from keras_losses_ref.conformance.cases.case import (
+    COMPILED_PATHS,
     DEFAULT,
     DEVICES,
     DTYPES,
@@ -30,6 +33,7 @@ from keras_losses_ref.conformance.cases.case import (
 from keras_losses_ref.conformance.cases.magnitudes import MAGNITUDE_CASES
 
 __all__ = [
+    "COMPILED_PATHS",
     "REDUCTION_BATCHES",
     "Case",
     "DEFAULT",
@@ -100,7 +104,9 @@ _COMPILED = (DEFAULT, "none")
 _KINDS, _COMPILED_KINDS, _NESTED_KINDS = 8, 5, 1
 
 
-def corpus(losses=None, full=False):
+def corpus(
+    losses: Optional[Iterable[str]] = None, full: bool = False
+) -> Iterator[Case]:
     """All cases of `losses` (all losses if None), crossed; `full` crosses further.
 
     Every case runs eagerly in every dtype. In a graph: a part of them in float32, or

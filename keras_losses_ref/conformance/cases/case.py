@@ -2,12 +2,15 @@
 
 import dataclasses
 import re
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 PATHS = ("eager", "graph", "xla", "nested", "fit", "reloaded")
+#: Those on which a case is traced, so that neighbours can be traced as one.
+COMPILED_PATHS = ("graph", "xla", "nested")
 #: Kinds of device; a case runs on one of them, such as "GPU:0".
 DEVICES = ("CPU", "GPU")
 DEFAULT = "sum_over_batch_size"
@@ -41,22 +44,22 @@ class Case:
     devices: tuple[str, ...] = DEVICES
 
     @property
-    def stem(self):
+    def stem(self) -> str:
         return f"{snake(self.loss)}/{self.name}"
 
     @property
-    def id(self):
+    def id(self) -> str:
         """Unique; the device is named where it is not the CPU."""
         where = "" if self.device == "CPU:0" else f",{self.device}"
         return f"{self.stem}[{self.dtype},{self.reduction},{self.path}{where}]"
 
 
-def snake(name):
+def snake(name: str) -> str:
     """MeanSquaredError -> mean_squared_error, CTC -> ctc."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def table(loss, *rows):
+def table(loss: str, *rows: tuple[Any, ...]) -> list[Case]:
     """Cases of one loss out of (name, why, y_true, y_pred, {...}) rows."""
     cases = []
     for name, why, y_true, y_pred, *rest in rows:
@@ -69,7 +72,7 @@ def table(loss, *rows):
     return cases
 
 
-def data(values, dtype=None):
+def data(values: ArrayLike, dtype: Any = None) -> NDArray[Any]:
     array = np.asarray(values)
     if dtype is None and array.dtype.kind in "iub":
         return array.astype(np.int64)
@@ -79,19 +82,23 @@ def data(values, dtype=None):
 NAN, INF = float("nan"), float("inf")
 
 
-def draws(seed, *shape, low=0.0, high=1.0):
+def draws(seed: int, *shape: int, low: float = 0.0, high: float = 1.0) -> NDArray[Any]:
     """Uniform numbers, the same for ever: NumPy keeps the stream of a legacy seed."""
     return np.random.RandomState(seed).uniform(low, high, shape)
 
 
-def magnitudes(seed, *shape, low, high):
+def magnitudes(seed: int, *shape: int, low: float, high: float) -> NDArray[Any]:
     """Signed numbers whose exponents are spread evenly over [low, high]."""
     state = np.random.RandomState(seed)
     sign = np.where(state.uniform(size=shape) < 0.5, -1.0, 1.0)
     return sign * 10.0 ** state.uniform(low, high, shape)
 
 
-def shapes(y_true, y_pred, extra=None):
+def shapes(
+    y_true: Callable[..., NDArray[Any]],
+    y_pred: Callable[..., NDArray[Any]],
+    extra: Optional[dict[str, Any]] = None,
+) -> tuple[tuple[Any, ...], ...]:
     """Rows that ask for every rank, for (N,) against (N, 1), and for no sample."""
     extra = extra or {}
     t, p = (lambda seed, *s: y_true(seed, *s)), (lambda seed, *s: y_pred(seed, *s))
@@ -149,28 +156,28 @@ def shapes(y_true, y_pred, extra=None):
     )
 
 
-def real(seed, *shape):
+def real(seed: int, *shape: int) -> NDArray[Any]:
     return draws(seed, *shape, low=-3.0, high=3.0)
 
 
-def unit(seed, *shape):
+def unit(seed: int, *shape: int) -> NDArray[Any]:
     return draws(seed, *shape, low=0.01, high=0.99)
 
 
-def bits(seed, *shape):
+def bits(seed: int, *shape: int) -> NDArray[Any]:
     return (draws(seed, *shape) < 0.5).astype(np.float64)
 
 
-def softmaxed(seed, *shape):
+def softmaxed(seed: int, *shape: int) -> NDArray[Any]:
     p = draws(seed, *shape, low=0.05, high=1.0)
     return p / p.sum(-1, keepdims=True)
 
 
-def one_hot(seed, *shape):
+def one_hot(seed: int, *shape: int) -> NDArray[Any]:
     classes = shape[-1]
     index = np.random.RandomState(seed).randint(0, classes, shape[:-1])
     return np.eye(classes)[index]
 
 
-def logits(seed, *shape):
+def logits(seed: int, *shape: int) -> NDArray[Any]:
     return draws(seed, *shape, low=-4.0, high=4.0)

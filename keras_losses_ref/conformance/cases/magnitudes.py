@@ -6,6 +6,7 @@ independent, so that one bad magnitude shows as one bad row.
 
 import numpy as np
 
+from keras_losses_ref.conformance import inputs
 from keras_losses_ref.conformance.cases.case import bits, draws, one_hot, table
 
 #: The exponents of ten that a dtype spans: from its smallest subnormal number to the
@@ -59,55 +60,42 @@ def _counts(seed, dtype):
     return np.random.RandomState(seed).randint(0, 10, (_ROWS, _COLUMNS))
 
 
-_LOGITS = {"from_logits": True}
-
-#: (loss, labels, predictions, config): each loss over its own domain.
-_INPUTS = (
-    ("MeanSquaredError", _real, _real, {}),
-    ("MeanAbsoluteError", _real, _real, {}),
-    ("MeanAbsolutePercentageError", _real, _real, {}),
-    ("MeanSquaredLogarithmicError", _positive, _positive, {}),
-    ("Huber", _real, _real, {}),
-    ("LogCosh", _real, _real, {}),
-    ("CosineSimilarity", _real, _real, {}),
-    ("BinaryCrossentropy", _bits, _probability, {}),
-    ("BinaryCrossentropy", _bits, _real, _LOGITS),
-    ("CategoricalCrossentropy", _one_hot, _probability, {}),
-    ("CategoricalCrossentropy", _one_hot, _real, _LOGITS),
-    ("SparseCategoricalCrossentropy", _classes, _probability, {}),
-    ("SparseCategoricalCrossentropy", _classes, _real, _LOGITS),
-    ("BinaryFocalCrossentropy", _bits, _probability, {}),
-    ("BinaryFocalCrossentropy", _bits, _real, _LOGITS),
-    ("CategoricalFocalCrossentropy", _one_hot, _probability, {}),
-    ("CategoricalFocalCrossentropy", _one_hot, _real, _LOGITS),
-    ("SparseCategoricalFocalCrossentropy", _classes, _probability, {}),
-    ("SparseCategoricalFocalCrossentropy", _classes, _real, _LOGITS),
-    ("CategoricalGeneralizedCrossEntropy", _classes, _probability, {}),
-    ("KLDivergence", _probability, _probability, {}),
-    ("Poisson", _counts, _positive, {}),
-    ("Hinge", _signs, _real, {}),
-    ("SquaredHinge", _signs, _root, {}),
-    ("CategoricalHinge", _one_hot, _real, {}),
-    ("Dice", _bits, _probability, {"axis": -1}),
-    ("Tversky", _bits, _probability, {"axis": -1}),
-)
+#: domain: (labels, predictions). Embeddings have a norm, and a sequence has a length:
+#: they are not drawn here.
+_DRAWS = {
+    "real": (_real, _real),
+    "positive": (_positive, _positive),
+    "counts": (_counts, _positive),
+    "vectors": (_real, _real),
+    "signs": (_signs, _real),
+    "binary": (_bits, _probability),
+    "binary_logits": (_bits, _real),
+    "one_hot": (_one_hot, _probability),
+    "logits": (_one_hot, _real),
+    "indices": (_classes, _probability),
+    "index_logits": (_classes, _real),
+    "probabilities": (_probability, _probability),
+    "segmentation": (_bits, _probability),
+}
+#: The same for one loss.
+_DRAWS_OF_LOSS = {"SquaredHinge": (_signs, _root)}
 
 
-def _cases_of(seed, loss, labels, predictions, config):
-    logits = "_logits" if config.get("from_logits") else ""
+def _cases_of(row):
+    labels, predictions = _DRAWS_OF_LOSS.get(row.loss, _DRAWS[row.domain])
+    logits = "_logits" if row.config.get("from_logits") else ""
     for dtype in _SPAN:
-        row = (
+        case = (
             f"every_magnitude_of_{dtype}{logits}",
             "from the smallest subnormal number to the largest that sums",
-            labels(seed, dtype),
-            predictions(seed + 50, dtype),
-            {"dtypes": (dtype,), **config},
+            labels(row.seed, dtype),
+            predictions(row.seed + 50, dtype),
+            {"dtypes": (dtype,), **row.config},
         )
-        yield from table(loss, row)
+        yield from table(row.loss, case)
 
 
 MAGNITUDE_CASES = {}
-for _index, (_loss, *_inputs) in enumerate(_INPUTS):
-    MAGNITUDE_CASES.setdefault(_loss, []).extend(
-        _cases_of(1000 + 100 * _index, _loss, *_inputs)
-    )
+for _row in inputs.LOSSES:
+    if _row.domain in _DRAWS:
+        MAGNITUDE_CASES.setdefault(_row.loss, []).extend(_cases_of(_row))

@@ -4,6 +4,9 @@
     >>> report = check_loss(MyLoss, domain="binary")
     >>> print(report.text())
 
+The inputs are those of a named domain, of a function `(rng, n) -> (y_true, y_pred)`, or
+of a `Domain`, which may name its ends.
+
 A check is a function with a docstring, a severity and a fix. It is applied to a
 `LossUnderTest` and raises a `CheckFailed` that shows the two numbers that disagree. A
 loss that differs on purpose declares it:

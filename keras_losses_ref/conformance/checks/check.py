@@ -16,7 +16,9 @@ class CheckResult:
     """What one check said about one loss.
 
     `status` is "passed", "failed", "advice", "expected" (failed, as declared) or
-    "skipped" (`message` says why).
+    "skipped" (`message` says why). `root` names the check that a skipped one rests on,
+    and `hides` the checks that were skipped because this one failed. `broken` is true
+    where the loss does not hold the check, expected or not.
     """
 
     check: str
@@ -27,6 +29,9 @@ class CheckResult:
     subject: str = ""
     law: str = ""
     seconds: float = 0.0
+    root: str = ""
+    hides: list = dataclasses.field(default_factory=list)
+    broken: bool = False
 
     COUNTS = {
         name: name for name in ("passed", "failed", "advice", "expected", "skipped")
@@ -70,9 +75,14 @@ class CheckResult:
             lines[0] += f"  {self.severity}"
             lines += [f"  {line}" for line in self.message.splitlines()]
             if self.law:
-                lines.append(f"  law: {self.law}")
+                lines.append(f"  check: {self.law}")
             if self.remedy:
                 lines.append(f"  change: {self.remedy}")
+            if self.hides:
+                named = ", ".join(self.hides[:8])
+                more = len(self.hides) - 8
+                named += f" and {more} more" if more > 0 else ""
+                lines.append(f"  not asked because of it: {named}")
         elif self.message:
             lines[0] += f"  {self.message}"
         return "\n".join(lines)
@@ -88,7 +98,14 @@ class CheckFailed(Exception):
 
 
 class CheckSkipped(Exception):
-    """A check says nothing about this loss; the message says why."""
+    """A check says nothing about this loss; the message says why.
+
+    `root` is the check that says what is wrong, where that is the reason.
+    """
+
+    def __init__(self, message, root=""):
+        super().__init__(f"{message}; see `{root}`" if root else message)
+        self.root = root
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +116,7 @@ class Check:
     severity: str
     fix: str
     needs: tuple
+    rests_on: tuple
     function: Callable
 
     @property
@@ -107,16 +125,24 @@ class Check:
         return self.function.__doc__.strip().splitlines()[0]
 
     def run(self, subject):
-        """Apply the check to `subject`; never raises."""
+        """Apply the check to `subject`, once; never raises."""
+        if self.name not in subject.results:
+            subject.results[self.name] = self._run(subject)
+        return subject.results[self.name]
+
+    def _run(self, subject):
         result = CheckResult(
             self.name, "passed", "", self.severity, subject=subject.name
         )
         try:
             for need in self.needs:
                 subject.require(need)
+            for root in self.rests_on:
+                subject.rest_on(root)
             result.message = self.function(subject) or ""
         except CheckSkipped as skip:
             result.status, result.message = "skipped", str(skip)
+            result.root = skip.root
         except CheckFailed as failure:
             self._fail(result, str(failure), failure.severity, failure.fix)
         except Exception as error:  # whatever a stranger's loss raises is a result
@@ -126,6 +152,7 @@ class Check:
     def _fail(self, result, message, severity=None, fix=None):
         result.severity = severity or self.severity
         result.status = "advice" if result.severity == "advice" else "failed"
+        result.broken = result.status == "failed"
         result.message = message
         result.remedy = fix or self.fix
         result.law = self.summary
@@ -135,13 +162,15 @@ class Check:
 CHECKS = {}
 
 
-def check(severity, fix, needs=("runs",)):
+def check(severity, fix, needs=("runs",), rests_on=()):
     """Make a function a check under its own name.
 
     severity    of a failure: one of `SEVERITIES`
     fix         what to change in the loss, in words
     needs       what the subject must be for the check to say anything: see
                 `LossUnderTest.require`
+    rests_on    the checks whose failure makes this one fail too: it is skipped then,
+                and named under the one that failed
     """
     if severity not in SEVERITIES:
         raise ValueError(f"Unknown severity: {severity!r}.")
@@ -150,7 +179,12 @@ def check(severity, fix, needs=("runs",)):
         if function.__name__ in CHECKS:
             raise ValueError(f"Two checks are named {function.__name__}.")
         CHECKS[function.__name__] = Check(
-            function.__name__, severity, fix, tuple(needs), function
+            function.__name__,
+            severity,
+            fix,
+            tuple(needs),
+            tuple(rests_on),
+            function,
         )
         return function
 
@@ -172,7 +206,14 @@ def describe(error):
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         path = frame.filename.replace("\\", "/")
-        foreign = ("/tensorflow/", "/keras/", "/tf_keras/", "/conformance/", "/tmp/")
+        foreign = (
+            "/lib/python",
+            "/tensorflow/",
+            "/keras/",
+            "/tf_keras/",
+            "/conformance/",
+            "/tmp/",
+        )
         if "site-packages" not in path and not any(f in path for f in foreign):
             where = f" (line {frame.lineno} of {path.rsplit('/', 1)[-1]})"
     return f"raises {type(error).__name__}: {text[:300]}{where}"

@@ -17,14 +17,15 @@ from keras_losses_ref.conformance.checks.check import (
     check,
     describe,
     expect_close,
+    number,
 )
 from keras_losses_ref.conformance.checks.loss_under_test import FunctionLoss
 from keras_losses_ref.losses import compat
 
 keras = compat.keras
 
-#: Arguments of the host's own `Loss`, which every subclass should take.
-BASE_ARGUMENTS = ("name", "reduction")
+#: Keras 3 pickles and copies a loss through its config, Keras 2 does not.
+KERAS_3 = compat.GENERATION == 3
 
 
 @check(
@@ -36,6 +37,22 @@ BASE_ARGUMENTS = ("name", "reduction")
 )
 def runs(subject):
     """The loss can be built, and called on ordinary samples."""
+    if subject.build_problem is not None:
+        name = subject.name
+        missing = [
+            parameter.name
+            for parameter in subject.parameters.values()
+            if parameter.default is parameter.empty
+        ]
+        fix = f"Check an instance: check_loss({name}(...))."
+        if missing:
+            given = ", ".join(f"{argument}=..." for argument in missing)
+            fix = (
+                f"Check an instance, check_loss({name}({given})), or give "
+                f"{', '.join(missing)} a default; on the command line add "
+                f"--with {' --with '.join(f'{argument}=...' for argument in missing)}."
+            )
+        raise CheckFailed(f"{name}() {subject.build_problem}", fix=fix)
     if subject.problem is not None:
         raise CheckFailed(subject.problem)
     return f"domain {subject.domain.name!r}, {subject.domain_reason}"
@@ -69,7 +86,7 @@ def arguments_in_order(subject):
     "warning",
     "Pass a name such as 'my_loss' to super().__init__: letters, digits, '_', no "
     "spaces. A lambda has no name; write a def.",
-    needs=(),
+    needs=("built",),
 )
 def name_is_sane(subject):
     """The loss has a name that can stand in a log line and in a graph."""
@@ -88,7 +105,9 @@ def name_is_sane(subject):
         )
 
 
-@check("warning", "Make __repr__ return a short string, or leave it to Keras.", ())
+@check(
+    "warning", "Make __repr__ return a short string, or leave it to Keras.", ("built",)
+)
 def repr_is_sane(subject):
     """`repr` and `str` work, and fit on a screen."""
     for function in (repr, str):
@@ -103,7 +122,7 @@ def repr_is_sane(subject):
     "error",
     "Take name and reduction in __init__ and pass them to super().__init__, for "
     "example by def __init__(self, alpha=1.0, **kwargs): super().__init__(**kwargs).",
-    needs=("class",),
+    needs=("built", "class"),
 )
 def constructor_takes_name_and_reduction(subject):
     """`name` and `reduction` can be given, and reach the loss."""
@@ -122,7 +141,7 @@ def constructor_takes_name_and_reduction(subject):
 @check(
     "advice",
     "Take dtype in __init__ (or **kwargs) and pass it to super().__init__.",
-    needs=("class",),
+    needs=("built", "class"),
 )
 def constructor_takes_dtype(subject):
     """`dtype` can be given, and reaches the loss."""
@@ -152,7 +171,7 @@ def _with_dtype(subject, dtype):
     "error",
     "Return plain Python values from get_config: float(x), list(x), a name instead of "
     "a function, keras.saving.serialize_keras_object(layer) instead of an object.",
-    needs=("class",),
+    needs=("built", "class"),
 )
 def config_is_json(subject):
     """The config is a dict that can be written as JSON."""
@@ -174,18 +193,20 @@ def config_is_json(subject):
 
 @check(
     "error",
-    "Add the argument to get_config: return {**super().get_config(), 'alpha': "
-    "self.alpha}.",
-    needs=("class",),
+    "Add the argument to get_config, for one named alpha: return "
+    "{**super().get_config(), 'alpha': self.alpha}.",
+    needs=("built", "class"),
 )
 def config_holds_every_argument(subject):
     """Every constructor argument but dtype is in the config."""
-    config = subject.loss.get_config()
-    lost = [name for name in subject.parameters if name not in (*config, "dtype")]
+    config, lost = subject.loss.get_config(), _lost(subject)
     if lost:
+        added = ", ".join(f"{name!r}: self.{name}" for name in lost)
         raise CheckFailed(
             f"get_config() has {', '.join(config)}; the constructor also takes "
-            f"{', '.join(lost)}, which a reloaded loss has forgotten"
+            f"{', '.join(lost)}, which a reloaded loss has forgotten",
+            fix="Add to get_config what it lacks: return {**super().get_config(), "
+            f"{added}}}.",
         )
 
 
@@ -199,7 +220,8 @@ def config_holds_dtype(subject):
     try:
         loss = _with_dtype(subject, "float64")
     except CheckFailed as refused:
-        raise CheckSkipped(f"{refused}; see `constructor_takes_dtype`") from None
+        raise CheckSkipped(str(refused), root="constructor_takes_dtype") from None
+    _rest_on_config(subject)
     clone = _through_config(subject, loss)
     if clone.dtype != loss.dtype:
         raise CheckFailed(
@@ -228,7 +250,7 @@ def _json(config):
         try:
             return keras.utils.serialize_keras_object(value)
         except Exception:
-            raise CheckSkipped("the config is no JSON; see `config_is_json`") from None
+            raise CheckSkipped("the config is no JSON", root="config_is_json") from None
 
     return json.dumps(config, default=default)
 
@@ -242,7 +264,13 @@ def _json(config):
 def config_round_trip_keeps_values(subject):
     """`from_config(get_config())` gives the same values, whatever the arguments are."""
     kept, broken = 0, []
+    if _config_root(subject) not in (None, "config_round_trip_keeps_values"):
+        _rest_on_config(subject)
     for what, loss in subject.settings:
+        if what.partition("=")[0] in _lost(subject) and subject.fails(
+            "config_holds_every_argument"
+        ):
+            continue
         try:
             _expect_same(subject, loss, _through_config(subject, loss), what, "reload")
             kept += 1
@@ -254,7 +282,46 @@ def config_round_trip_keeps_values(subject):
             broken.append(f"{what}: from_config {describe(error)}")
     if broken:
         raise CheckFailed("\n".join(broken))
+    if kept < len(subject.settings):
+        raise CheckSkipped(
+            f"{kept} settings come back; {', '.join(_lost(subject))} cannot",
+            root="config_holds_every_argument",
+        )
     return f"{kept} settings"
+
+
+def _lost(subject):
+    """The constructor arguments that the config lacks."""
+    config = subject.loss.get_config()
+    return [name for name in subject.parameters if name not in (*config, "dtype")]
+
+
+def _config_root(subject):
+    """The check that says why the loss does not survive its config, or None."""
+    if "config_root" not in vars(subject):
+        subject.config_root = None
+        if not subject.is_function:
+            try:
+                clone = _through_config(subject, subject.loss)
+                _expect_same(subject, subject.loss, clone, "as given", "reload")
+            except Exception:
+                roots = [
+                    "constructor_takes_name_and_reduction",
+                    "config_is_json",
+                    "config_holds_every_argument",
+                ]
+                subject.config_root = next(
+                    (root for root in roots if subject.fails(root)),
+                    "config_round_trip_keeps_values",
+                )
+    return subject.config_root
+
+
+def _rest_on_config(subject):
+    """Skip where the config as given does not load: that is said once."""
+    root = _config_root(subject)
+    if root is not None and subject.fails(root):
+        raise CheckSkipped("the config does not load", root=root)
 
 
 def _expect_same(subject, loss, clone, what, trip):
@@ -273,10 +340,11 @@ def _expect_same(subject, loss, clone, what, trip):
     "error",
     "Let from_config(config) build a loss whose get_config() is config again: do not "
     "transform arguments in __init__ before storing them.",
-    needs=("class",),
+    needs=("built", "class"),
 )
 def config_round_trip_keeps_config(subject):
     """The config of the reloaded loss is the config, name and reduction included."""
+    _rest_on_config(subject)
     arguments = subject.arguments()
     losses = [subject.loss]
     # Where it raises, `constructor_takes_name_and_reduction` says so.
@@ -297,7 +365,7 @@ def config_round_trip_keeps_config(subject):
     "warning",
     "Do not swallow **kwargs in __init__: pass them to super().__init__, which "
     "refuses what it does not know.",
-    needs=("class",),
+    needs=("built", "class"),
 )
 def config_refuses_unknown_keys(subject):
     """A config with a key that no argument answers to is refused."""
@@ -361,7 +429,9 @@ def _settings_kept_by_config(subject):
     return subject.settings_kept
 
 
-def _survive(subject, trip, travel):
+def _survive(subject, trip, travel, by_config=True):
+    if by_config:
+        _rest_on_config(subject)
     with keras.utils.custom_object_scope(subject.custom_objects()):
         for what, loss in _settings_kept_by_config(subject):
             try:
@@ -383,7 +453,7 @@ def pickle_keeps_values(subject):
     if subject.kind == "function":
         pickle.loads(pickle.dumps(subject.given))
         return
-    _survive(subject, "pickle", lambda loss: pickle.loads(pickle.dumps(loss)))
+    _survive(subject, "pickle", lambda loss: pickle.loads(pickle.dumps(loss)), KERAS_3)
 
 
 def _not_importable(subject):
@@ -401,8 +471,8 @@ def copies_keep_values(subject):
     """`copy.copy` and `copy.deepcopy` give the same values."""
     if subject.is_function:
         raise CheckSkipped("a plain function is its own copy")
-    _survive(subject, "copy.copy", copy.copy)
-    _survive(subject, "copy.deepcopy", copy.deepcopy)
+    _survive(subject, "copy.copy", copy.copy, KERAS_3)
+    _survive(subject, "copy.deepcopy", copy.deepcopy, KERAS_3)
 
 
 @check(
@@ -453,10 +523,10 @@ def name_finds_the_loss(subject):
         "keras",
         "tf_keras",
     )
-    if foreign and name == getattr(found, "__name__", None):
-        raise CheckSkipped("not registered; see `registered_for_loading`")
     if foreign and compat.GENERATION == 3:
         raise CheckSkipped("Keras 3 looks up names among its own losses only")
+    if foreign and name == getattr(found, "__name__", None):
+        raise CheckSkipped("not registered", root="registered_for_loading")
     if not subject.is_function and any(
         p.default is p.empty for p in subject.parameters.values()
     ):
@@ -524,6 +594,7 @@ def _file_round_trip(subject, suffix):
     "error",
     "Make from_config take what get_config gives; a class whose base takes a function "
     "must override from_config.",
+    needs=("runs", "fits"),
 )
 def keras_file_keeps_values(subject):
     """A model saved as .keras and loaded again has the same loss."""
@@ -534,6 +605,7 @@ def keras_file_keeps_values(subject):
     "error",
     "Make from_config take what get_config gives, plain values only: the .h5 file "
     "holds the config as JSON.",
+    needs=("runs", "fits"),
 )
 def h5_file_keeps_values(subject):
     """A model saved as .h5 and loaded again has the same loss."""
@@ -558,3 +630,61 @@ def instances_share_nothing(subject):
         mutable = isinstance(value, (list, dict, set, np.ndarray))
         if mutable and value is vars(second).get(key) and id(value) not in given:
             raise CheckFailed(f"two instances share the {type(value).__name__} {key!r}")
+
+
+@check(
+    "warning",
+    "Use the argument in call, or remove it.",
+    needs=("class", "runs"),
+)
+def arguments_have_an_effect(subject):
+    """Every number that the constructor takes changes something."""
+    idle = subject.without_effect()
+    if idle:
+        name, tried = next(iter(idle.items()))
+        raise CheckFailed(
+            f"{', '.join(idle)}: no call reads it, and with {name}="
+            f"{' or '.join(map(repr, tried))} every value is the same, at the ends of "
+            "the domain too",
+            fix=f"Use self.{name} in call, or remove the argument {name}.",
+        )
+
+
+@check(
+    "warning",
+    "Let the formula hold for the whole range of the argument: no `if argument:` that "
+    "switches to another formula.",
+    needs=("class", "runs"),
+)
+def arguments_do_not_jump(subject):
+    """A tiny change of a constructor argument changes the loss a little only."""
+    try:
+        arguments = subject.arguments()
+        plain = subject.values(*subject.sample, loss=subject.cls(**arguments))
+    except Exception as error:
+        raise CheckSkipped(f"built from its arguments it {describe(error)}") from None
+    scale = float(np.abs(plain).mean()) + 1e-6
+    tried = 0
+    for name, value in arguments.items():
+        if isinstance(value, (bool, np.bool_)) or not isinstance(
+            value, (float, np.floating)
+        ):
+            continue
+        for tiny in (1e-6, -1e-6):
+            other = float(value) + tiny * max(abs(float(value)), float(value == 0))
+            try:
+                loss = subject.cls(**{**arguments, name: other})
+                got = subject.values(*subject.sample, loss=loss)
+            except Exception:  # beyond the range of the argument
+                continue
+            tried += 1
+            if got.shape != plain.shape or not np.isfinite(plain).all():
+                continue
+            off = np.abs(got - plain)
+            if not off.max() <= 0.02 * scale:
+                at = np.unravel_index(int(np.nanargmax(off)), off.shape)
+                raise CheckFailed(
+                    f"with {name}={value!r} the loss is {number(plain[at])}, with "
+                    f"{name}={other!r} it is {number(got[at])}"
+                )
+    return f"{tried} small changes"

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import copy
 import io
 import random
 import threading
@@ -11,18 +10,21 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from keras_losses_ref.conformance.checks import structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
     CheckSkipped,
     check,
     describe,
     expect_close,
+    number,
 )
 from keras_losses_ref.conformance.checks.construction import (
     identity_layer,
     identity_model,
 )
 from keras_losses_ref.conformance.checks.loss_under_test import (
+    gradient_to_numpy,
     host_loss,
     keras,
     tensors,
@@ -32,33 +34,63 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
 from keras_losses_ref.losses import compat
 
 
-def _eager(subject):
-    values, gradient = subject.gradient(*subject.sample)
-    return values, gradient
+def trace(function, **how):
+    """A `tf.function` as the host's `fit` traces: Keras 2 with autograph, 3 without."""
+    return tf.function(function, autograph=compat.GENERATION == 2, **how)
 
 
 def _compare(subject, got, where, rtol):
     values, gradient = got
-    want_values, want_gradient = _eager(subject)
+    want_values, want_gradient = subject.gradient(*subject.sample)
+    if subject.random:
+        _compare_random(subject, values, gradient, where)
+        return
     expect_close(to_numpy(values), want_values, f"the loss {where}", "eagerly", rtol)
     if gradient is None or want_gradient is None:
         if (gradient is None) != (want_gradient is None):
             raise CheckFailed(f"the gradient {where} is {gradient}, and not so eagerly")
         return
     expect_close(
-        to_numpy(gradient), want_gradient, f"the gradient {where}", "eagerly", rtol
-    )
+        gradient_to_numpy(gradient), want_gradient, f"the gradient {where}", "eagerly",
+        rtol,
+    )  # fmt: skip
+
+
+#: Draws of a random loss, and the standard errors that two means may differ by.
+_DRAWS, _ERRORS = 24, 8.0
+
+
+def _compare_random(subject, values, gradient, where):
+    """A graph draws other numbers under the same seed: their means must agree."""
+    if not np.isfinite(to_numpy(values)).all():
+        raise CheckFailed(f"the loss {where} is not finite")
+    if gradient is not None and not np.isfinite(gradient_to_numpy(gradient)).all():
+        raise CheckFailed(f"the gradient {where} is not finite")
+    y_true, y_pred = tensors(*subject.sample)
+    loss = subject.variant()
+    graph = trace(lambda t, p: loss(t, p))
+
+    def mean(draw):
+        drawn = [float(tf.reduce_mean(draw(y_true, y_pred))) for _ in range(_DRAWS)]
+        return np.mean(drawn), np.std(drawn) / np.sqrt(_DRAWS)
+
+    (eager, error), (traced, other) = mean(loss), mean(graph)
+    if abs(traced - eager) > _ERRORS * np.hypot(error, other) + 1e-5 * abs(eager):
+        raise CheckFailed(
+            f"the mean of {_DRAWS} draws {where} is {number(traced)}, eagerly it is "
+            f"{number(eager)}, with standard errors of {number(other)} and "
+            f"{number(error)}"
+        )
 
 
 def _compiled(subject, jit):
     loss = subject.variant()
 
-    @tf.function(jit_compile=jit, autograph=False)
     def both(y_true, y_pred):
         values, gradient = values_and_gradient(loss, y_true, y_pred)
         return (values,) if gradient is None else (values, gradient)
 
-    found = both(*tensors(*subject.sample))
+    found = trace(both, jit_compile=jit)(*tensors(*subject.sample))
     return found if len(found) == 2 else (found[0], None)
 
 
@@ -76,6 +108,7 @@ def graph_equals_eager(subject):
     "error",
     "Avoid ops with shapes that depend on data (tf.boolean_mask, tf.where(x), "
     "tf.unique) and tf.py_function; multiply by a mask instead.",
+    rests_on=("graph_equals_eager",),
 )
 def xla_equals_eager(subject):
     """Compiled by XLA, the values and gradients are the eager ones."""
@@ -102,22 +135,28 @@ def _with_signature(subject, unknown):
         shape = unknown(tensor)
         return tf.TensorSpec(None if shape is None else shape, tensor.dtype)
 
-    # Autograph as in `fit` of Keras 2; the loss decides by its own decorators.
-    function = tf.function(
+    function = trace(
         lambda y_true, y_pred: loss(y_true, y_pred),
-        input_signature=[spec(y_true), spec(y_pred)],
+        input_signature=[structures.tree_map(spec, x) for x in (y_true, y_pred)],
     )
-    for n in (8, 5, 1) if subject.independent else (8,):
-        got = function(*(x[:n] for x in (y_true, y_pred)))
-        want = subject.values(*(x[:n] for x in subject.sample))
-        expect_close(to_numpy(got), want, f"the loss of {n} samples in one graph",
-                     "eagerly", 1e-5)  # fmt: skip
+    for n in (8, 5, 1):
+        inputs = [structures.take(x, slice(0, n)) for x in (y_true, y_pred)]
+        if not subject.independent_values:
+            try:
+                subject.values(*inputs)
+            except Exception:  # it needs more samples, eagerly too
+                continue
+        got = to_numpy(function(*inputs))
+        if subject.random:
+            continue
+        want = subject.values(*inputs)
+        expect_close(got, want, f"the loss of {n} samples in one graph", "eagerly")
 
 
 @check(
     "error",
     "Read sizes with tf.shape(x)[0], not x.shape[0], which is None in fit.",
-    needs=("runs", "per_sample"),
+    rests_on=("graph_equals_eager",),
 )
 def batch_size_may_be_unknown(subject):
     """One graph serves batches of any size."""
@@ -127,7 +166,7 @@ def batch_size_may_be_unknown(subject):
 @check(
     "warning",
     "Read sizes with tf.shape(x), not x.shape.",
-    needs=("runs", "per_sample"),
+    rests_on=("batch_size_may_be_unknown",),
 )
 def shape_may_be_unknown(subject):
     """The graph needs to know the ranks only, not the sizes."""
@@ -137,7 +176,7 @@ def shape_may_be_unknown(subject):
 @check(
     "advice",
     "Read sizes and ranks with tf.shape and tf.rank.",
-    needs=("runs", "per_sample"),
+    rests_on=("shape_may_be_unknown",),
 )
 def rank_may_be_unknown(subject):
     """The graph needs no shapes at all."""
@@ -163,15 +202,18 @@ def _or_as_the_host(subject, holds):
 @check(
     "advice",
     "Return finite numbers for zero samples, or nothing at all: shape (0,).",
-    needs=("runs", "per_sample"),
 )
 def empty_batch_is_no_error(subject):
     """A batch of no samples, as a replica may get, gives no values and a sum of 0."""
-    y_true, y_pred = (x[:0] for x in subject.sample)
+    y_true, y_pred = (structures.take(x, slice(0, 0)) for x in subject.sample)
     try:
         none = subject.values(y_true, y_pred)
     except Exception as error:
         raise CheckFailed(f"for no samples it {describe(error)}") from None
+    if not subject.per_sample:
+        if not np.isfinite(none).all():
+            raise CheckFailed(f"no samples give a loss of {none}")
+        return
     if none.size:
         raise CheckFailed(f"no samples give values of shape {none.shape}")
 
@@ -180,17 +222,19 @@ def empty_batch_is_no_error(subject):
     "error",
     "Leave shapes and dtypes to Keras, use tf ops only, keep no state. If your loss "
     "expects labels of shape (N,), reshape them: fit may give (N, 1).",
+    needs=("runs", "fits", "repeatable"),
+    rests_on=("graph_equals_eager",),
 )
 def fit_reports_the_same_loss(subject):
     """`fit` and `evaluate` report the loss that a direct call gives."""
     y_true, y_pred = tensors(*subject.sample)
-    given = subject.given if subject.kind == "function" else subject.loss
+    given = _as_given(subject)
     how = {"jit_compile": "auto"} if compat.GENERATION == 3 else {}
     model = identity_model(subject, given, **how)
     want = subject.values(y_true, y_pred, reduction=...)
     if want.ndim:
         raise CheckSkipped("the loss is not reduced")
-    n = len(subject.sample[0])
+    n = subject.n
     got = model.evaluate(y_pred, y_true, batch_size=n, verbose=0)
     _expect_fit(np.ravel(got)[0], want, "evaluate")
     history = model.fit(y_pred, y_true, batch_size=n, shuffle=False, verbose=0)
@@ -203,34 +247,102 @@ def _expect_fit(got, want, where):
     expect_close(got, want, f"the loss in {where}", "in a direct call", 2e-5)
 
 
+def _as_given(subject):
+    """What a user would hand to `compile`."""
+    return subject.given if subject.kind == "function" else subject.loss
+
+
+@check(
+    "error",
+    "Read the batch size with tf.shape(y_pred)[0]: in fit y_pred.shape[0] is None, and "
+    "`for i in range(n)` cannot count to it. Reduce with tf ops instead of a loop.",
+    needs=("runs", "fits"),
+    rests_on=("graph_equals_eager", "batch_size_may_be_unknown"),
+)
+def fit_takes_a_smaller_last_batch(subject):
+    """`fit` and `evaluate` take batches of an unknown size, and a smaller last one."""
+    y_true, y_pred = tensors(*subject.sample)
+    n, size = subject.n, 5
+    how = {"batch_size": size, "verbose": 0}
+    model = identity_model(
+        subject, _as_given(subject), optimizer=keras.optimizers.SGD(0.0)
+    )
+    try:
+        got = float(np.ravel(model.evaluate(y_pred, y_true, **how))[0])
+        model.fit(y_pred, y_true, shuffle=False, **how)
+    except Exception as error:
+        raise CheckFailed(
+            f"with batches of {size} and {n - size} samples fit {describe(error)}"
+        ) from None
+    if subject.random:
+        return
+    parts = [slice(0, size), slice(size, n)]
+    losses = [
+        subject.values(*(structures.take(x, part) for x in subject.sample),
+                       reduction=...)
+        for part in parts
+    ]  # fmt: skip
+    if any(loss.ndim for loss in losses):
+        raise CheckSkipped("the loss is not reduced")
+    # The mean over batches: by their samples, or plain as in early Keras 3.
+    by_samples = (size * losses[0] + (n - size) * losses[1]) / n
+    plain = (losses[0] + losses[1]) / 2
+    if not np.isclose(got, plain, 2e-5, 1e-6):
+        expect_close(
+            got, by_samples, f"the loss in evaluate with batches of {size} and "
+            f"{n - size}", "the mean of both in direct calls", 2e-5,
+        )  # fmt: skip
+
+
 @check(
     "error",
     "Let super().__call__ apply sample_weight to one value per sample.",
-    needs=("runs", "per_sample"),
+    needs=("runs", "fits", "repeatable", "per_sample"),
+    rests_on=("fit_reports_the_same_loss",),
 )
 def fit_applies_sample_weight(subject):
-    """`fit` with sample_weight reports the weighted loss of a direct call."""
+    """`fit` with sample_weight reports the mean of the weighted values."""
     y_true, y_pred = tensors(*subject.sample)
-    n = len(subject.sample[0])
+    n = subject.n
     none = subject.values(y_true, y_pred)
-    if none.ndim != 1:
-        raise CheckSkipped(
-            f"the values have shape {none.shape}, not one number per sample"
-        )
-    weight = np.linspace(0.2, 1.8, n).astype("float32")
-    want = subject.values(y_true, y_pred, weight, reduction=...)
-    if want.ndim:
+    if none.ndim > 2:
+        raise CheckSkipped(f"the values have shape {none.shape}, more than one a step")
+    weight = np.linspace(0.2, 2.6, n).astype("float32")
+    wanted = list(_weighted(subject, none, weight))
+    if not wanted:
         raise CheckSkipped("the loss is not reduced")
-    given = subject.given if subject.kind == "function" else subject.loss
-    history = identity_model(subject, given).fit(
+    history = identity_model(subject, _as_given(subject)).fit(
         y_pred, y_true, sample_weight=weight, batch_size=n, shuffle=False, verbose=0
     )
-    _expect_fit(history.history["loss"][0], want, "fit with sample_weight")
+    got = history.history["loss"][0]
+    if not any(np.isclose(got, want, 2e-5, 2e-6) for want in wanted):
+        expect_close(
+            got, wanted[0], "the loss in fit with sample_weight", "the weighted mean",
+            2e-5,
+        )  # fmt: skip
+
+
+def _weighted(subject, none, weight):
+    """What `fit` may report: by the values, and by a direct call that takes weights."""
+    reduction = getattr(subject.loss, "reduction", None)
+    total = float((subject.weights(weight, none) * none).sum())
+    if reduction == "sum":
+        yield total
+    elif reduction == "mean_with_sample_weight":
+        yield total / float(subject.weights(weight, none).sum())
+    elif reduction in ("sum_over_batch_size", "auto", "mean"):
+        yield total / none.size
+    with contextlib.suppress(Exception):  # it may want weights of another shape
+        direct = subject.values(*subject.sample, weight, reduction=...)
+        if not direct.ndim:
+            yield float(direct)
 
 
 @check(
     "error",
     "Keep nothing about one call for the next: the same loss may serve two outputs.",
+    needs=("runs", "fits", "repeatable"),
+    rests_on=("graph_equals_eager", "fit_reports_the_same_loss"),
 )
 def serves_several_outputs(subject):
     """One loss for two outputs of a model gives the sum of both."""
@@ -238,7 +350,7 @@ def serves_several_outputs(subject):
     want = subject.values(y_true, y_pred, reduction=...)
     if want.ndim:
         raise CheckSkipped("the loss is not reduced")
-    given = subject.given if subject.kind == "function" else subject.loss
+    given = _as_given(subject)
     inputs = keras.layers.Input(y_pred.shape[1:])
     outputs = [
         identity_layer(y_pred.shape[-1], name=name)(inputs)
@@ -252,7 +364,7 @@ def serves_several_outputs(subject):
         loss_weights=[1.0, 2.0],
         jit_compile=False,
     )
-    n = len(subject.sample[0])
+    n = subject.n
     got = model.evaluate(y_pred, [y_true, y_true], batch_size=n, verbose=0)
     expect_close(
         np.ravel(got)[0], 3.0 * want, "the loss of two outputs with weights 1 and 2",
@@ -262,29 +374,52 @@ def serves_several_outputs(subject):
 
 @check(
     "error",
-    "Use no random numbers, clocks or counters in call.",
+    "Use no random numbers, clocks or counters in call. A loss that draws on purpose "
+    "declares it, _klr_declares = {'random': True}, and is compared under one seed.",
+    rests_on=("graph_equals_eager",),
 )
 def same_inputs_same_values(subject):
     """Two calls with the same inputs give the same values, to the last bit."""
     first = subject.values(*subject.sample)
     for _ in range(3):
         again = subject.values(*subject.sample)
-        expect_close(again, first, "the loss of a second call", "of the first", 0, 0)
+        expect_close(
+            again, first, "the loss of a second call", "of the first", 0, 0,
+            why="under the same seed" if subject.random else "",
+        )  # fmt: skip
+    if subject.random:
+        return _draws_anew(subject)
     twice = [_compiled(subject, False)[0] for _ in range(2)]
     expect_close(
         to_numpy(twice[1]), to_numpy(twice[0]), "the loss of a second graph",
         "of the first", 0, 0,
     )  # fmt: skip
+    return ""
+
+
+def _draws_anew(subject):
+    """What is declared random must be so, in the graph that `fit` builds too."""
+    y_true, y_pred = tensors(*subject.sample)
+    loss = subject.variant()
+    graph = trace(lambda t, p: loss(t, p))
+    for where, call in (("", loss), (" of one graph", graph)):
+        values = [to_numpy(call(y_true, y_pred)) for _ in range(4)]
+        if all(np.array_equal(value, values[0]) for value in values):
+            fix = "Remove 'random' from what the loss declares."
+            if where:
+                fix = (
+                    "Draw with tf.random or keras.random: NumPy's and Python's numbers "
+                    "are drawn once, when fit builds the graph."
+                )
+            raise CheckFailed(
+                f"declared random, but 4 calls{where} give the same values", fix=fix
+            )
+    return "the same under one seed, and new numbers without"
 
 
 def _state(loss):
-    state = {}
-    for key, value in vars(loss).items():
-        try:
-            state[key] = copy.deepcopy(value)
-        except Exception:
-            state[key] = value
-    return state
+    """{attribute: (the object, its value at this time)}."""
+    return {key: (value, _value(value)) for key, value in vars(loss).items()}
 
 
 @check(
@@ -300,34 +435,64 @@ def no_state_between_calls(subject):
     if not hasattr(loss, "__dict__"):
         return
     call = subject.variant().fn if subject.is_function else loss
-    y_true, y_pred = tensors(*subject.sample)
-    call(y_true, y_pred)
+    call(*tensors(*subject.sample))
     before = _state(loss)
-    call(y_true, y_pred)
-    for key in {**before, **vars(loss)}:
-        old, new = before.get(key), vars(loss).get(key)
-        if type(old) is not type(new) or not _equal(old, new):
-            raise CheckFailed(
-                f"a call changes .{key} from {_short(old)} to {_short(new)}"
-            )
+    # Other inputs: what is kept of them differs.
+    call(*tensors(*subject.more(seed=1)))
+    after = _state(loss)
+    for key in {**before, **after}:
+        if key not in before or key not in after:
+            word = "adds" if key in after else "removes"
+            raise CheckFailed(f"a call {word} .{key}")
+        (old, was), (new, is_now) = before[key], after[key]
+        if old is new and subject.random and hasattr(old, "state"):
+            continue  # a generator counts, which is what it is for
+        if not _equal(was, is_now) or (was is _OPAQUE and old is not new):
+            raise CheckFailed(f"a call changes .{key} from {_short(was, old)} to "
+                              f"{_short(is_now, new)}")  # fmt: skip
+
+
+#: The value of an object that has none to compare: it is the object itself.
+_OPAQUE = object()
+
+
+def _value(value):
+    """A copy of what an attribute holds, to be compared by value."""
+    if isinstance(value, tf.Variable) or tf.is_tensor(value):
+        return np.array(value) if hasattr(value, "numpy") else _OPAQUE
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, (bool, int, float, str, bytes, type(None))):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_value(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _value(part) for key, part in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return set(value)
+    return _OPAQUE
 
 
 def _equal(old, new):
-    try:
-        if isinstance(old, tf.Variable):
-            return np.array_equal(old.numpy(), new.numpy())
-        if isinstance(old, np.ndarray) or tf.is_tensor(old):
-            # A tensor kept from a call is state, even when the values agree.
-            return not tf.is_tensor(old) and np.array_equal(old, new)
-        if isinstance(old, (bool, int, float, str, list, tuple, dict, set, type(None))):
-            return bool(np.all(old == new))
-    except Exception:
-        return True
-    return True  # an object without a value of its own
+    if isinstance(old, np.ndarray) or isinstance(new, np.ndarray):
+        return (
+            isinstance(old, np.ndarray)
+            and isinstance(new, np.ndarray)
+            and old.dtype == new.dtype
+            and old.shape == new.shape
+            and np.array_equal(old, new, equal_nan=old.dtype.kind == "f")
+        )
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, list):
+        return len(old) == len(new) and all(map(_equal, old, new))
+    if isinstance(old, dict):
+        return old.keys() == new.keys() and all(_equal(old[k], new[k]) for k in old)
+    return old is new or old == new or old != old
 
 
-def _short(value):
-    return repr(value)[:60]
+def _short(value, whole):
+    return repr(whole if value is _OPAQUE else value)[:60]
 
 
 @check(
@@ -336,12 +501,12 @@ def _short(value):
 )
 def inputs_are_not_changed(subject):
     """Arrays and variables given to the loss are the same afterwards."""
-    y_true, y_pred = tensors(*subject.sample)
-    true, pred = y_true.numpy().copy(), y_pred.numpy().copy()
-    variable = tf.Variable(y_pred)
+    before = tensors(*subject.sample)
+    arrays = [structures.tree_map(lambda x: x.numpy().copy(), x) for x in before]
+    variable = structures.tree_map(tf.Variable, before[1])
     loss = subject.variant()
     runs = False
-    for inputs in ((true, pred), (y_true, variable)):
+    for inputs in (arrays, (before[0], variable)):
         try:
             loss(*inputs)
             runs = True
@@ -349,12 +514,16 @@ def inputs_are_not_changed(subject):
             continue
     if not runs:
         raise CheckSkipped("it takes neither arrays nor variables")
-    for what, now, before in (
-        ("y_true", true, y_true),
-        ("y_pred", pred, y_pred),
-        ("the variable y_pred", variable.numpy(), y_pred),
+    for what, now, was in (
+        ("y_true", arrays[0], before[0]),
+        ("y_pred", arrays[1], before[1]),
+        ("the variable y_pred", variable, before[1]),
     ):
-        expect_close(now, before.numpy(), f"{what} after the call", "before", 0, 0)
+        for leaf, original in zip(structures.leaves(now), structures.leaves(was)):
+            expect_close(
+                np.asarray(leaf), original.numpy(), f"{what} after the call", "before",
+                0, 0,
+            )  # fmt: skip
 
 
 _GRAPHS = threading.Lock()
@@ -394,6 +563,8 @@ def no_new_graph_per_call(subject):
     "error",
     "Decide by the inputs of the call only: no counters, `if self.step`, or running "
     "means in call.",
+    needs=("runs", "fits"),
+    rests_on=("graph_equals_eager",),
 )
 def fit_traces_once(subject):
     """Inside `fit`, the Python code of the loss runs for the first step only."""
@@ -408,8 +579,7 @@ def fit_traces_once(subject):
 
     loss.__class__ = Counting
     model = identity_model(subject, loss)
-    n = len(subject.sample[0])
-    how = {"batch_size": n, "shuffle": False, "verbose": 0}
+    how = {"batch_size": subject.n, "shuffle": False, "verbose": 0}
     model.fit(y_pred, y_true, epochs=2, **how)
     first = len(calls)
     model.fit(y_pred, y_true, epochs=4, **how)
@@ -423,7 +593,8 @@ def fit_traces_once(subject):
 @check(
     "error",
     "Keep intermediate results in local variables, not on self or in globals.",
-    needs=("runs", "per_sample"),
+    needs=("runs", "repeatable"),
+    rests_on=("same_inputs_same_values",),
 )
 def threads_do_not_disturb_each_other(subject):
     """Four threads at once get the values that they get alone."""
@@ -462,6 +633,8 @@ def global_settings_stay(subject):
             "run_functions_eagerly": tf.config.functions_run_eagerly(),
         }
 
+    if subject.random:
+        raise CheckSkipped("a loss that draws random numbers changes their state")
     y_true, y_pred = tensors(*subject.sample)
     loss = subject.variant()
     kept = np.random.get_state(), random.getstate(), keras.backend.epsilon()
@@ -503,7 +676,7 @@ def is_quiet(subject):
 @check(
     "warning",
     "Scale by the batch only through `reduction`.",
-    needs=("runs", "independent"),
+    needs=("runs", "repeatable", "independent"),
 )
 def mean_does_not_depend_on_batch_size(subject):
     """Two copies of a batch have the mean of one: learning rates carry over."""
@@ -511,6 +684,40 @@ def mean_does_not_depend_on_batch_size(subject):
     how = {"reduction": "sum_over_batch_size"}
     one = subject.values(y_true, y_pred, **how)
     two = subject.values(
-        np.concatenate([y_true, y_true]), np.concatenate([y_pred, y_pred]), **how
+        structures.concatenate(y_true, y_true),
+        structures.concatenate(y_pred, y_pred),
+        **how,
     )
     expect_close(two, one, "the mean of a batch twice", "of the batch once")
+
+
+@check(
+    "advice",
+    "A callback that changes it is not heard. Keep it in a tf.Variable made in "
+    "__init__, or compile the model again after the change.",
+    needs=("class", "runs", "repeatable"),
+    rests_on=("graph_equals_eager",),
+)
+def changed_attributes_reach_the_step(subject):
+    """An argument that is changed on the loss after the first step has an effect."""
+    y_true, y_pred = tensors(*subject.sample)
+    deaf = []
+    for name, other, _ in subject.changes:
+        if type(vars(subject.loss).get(name)) not in (bool, int, float):
+            continue
+        loss = subject.variant()
+        step = trace(lambda t, p, loss=loss: loss(t, p))
+        try:
+            before = to_numpy(step(y_true, y_pred))
+            setattr(loss, name, other)
+            eager = to_numpy(loss(y_true, y_pred))
+            after = to_numpy(step(y_true, y_pred))
+        except Exception:  # it cannot be set, or not to this
+            continue
+        if np.array_equal(after, before) and not np.allclose(eager, before):
+            deaf.append(f"{name}={other!r}")
+    if deaf:
+        raise CheckFailed(
+            f"set to {', '.join(deaf)} after the first step, the loss changes eagerly, "
+            "and the compiled step goes on with the old value"
+        )

@@ -7,14 +7,16 @@ beside them; the parent hands it a folder, and gets its answers from there.
 import json
 import os
 import pickle
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 import numpy as np
 
-from keras_losses_ref.conformance.checks import construction, reductions
+from keras_losses_ref.conformance.checks import construction, reductions, structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
     CheckSkipped,
@@ -35,6 +37,10 @@ START = (
 )
 
 
+#: The last line of a traceback.
+_RAISED = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit|Iteration)\b(: |$)")
+
+
 class Child:
     """The child process of one subject."""
 
@@ -53,7 +59,10 @@ class Child:
     def _start(self):
         subject = self.subject
         found = subject.implementation
+        shape, arrays = structures.packed(tuple(subject.sample))
         job = {
+            "shape": shape,
+            "random": subject.random,
             "path": [os.path.abspath(p) for p in sys.path],
             "module": found.__module__,
             "qualname": found.__qualname__,
@@ -61,7 +70,7 @@ class Child:
             "files": self._write_files(),
             "not_in_parts": self._not_in_parts(),
         }
-        np.savez(self._at("data.npz"), *subject.sample)
+        np.savez(self._at("data.npz"), *arrays)
         with open(self._at("job.json"), "w") as file:
             json.dump(job, file)
         with open(self._at("log.txt"), "w") as log:
@@ -75,6 +84,11 @@ class Child:
     def _not_in_parts(self):
         """Why two halves of a batch need not add up to the whole, or None."""
         subject = self.subject
+        try:
+            subject.require("fits")
+            subject.require("repeatable")
+        except CheckSkipped as skip:
+            return str(skip)
         batch_wise = subject.declares.get("batch_wise", False)
         if batch_wise or (subject.per_sample and not subject.independent):
             return "a sample changes the loss of the others"
@@ -102,7 +116,7 @@ class Child:
                             with open(self._at(name), "wb") as file:
                                 pickle.dump(_picklable(subject, loss), file)
                     except Exception as error:
-                        self.notes[suffix] = describe(error)
+                        self.notes[suffix] = f"it {describe(error)}"
                         continue
                     files.append({"file": name, "what": what, "suffix": suffix})
                     want = subject.values(*subject.sample, loss=loss)
@@ -132,9 +146,17 @@ class Child:
         return self.answers[key]
 
     def _last_words(self):
+        """Why it ended early: its exception, not what TensorFlow logged after that."""
         with open(self._at("log.txt"), errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]
-        return "ended early: " + (lines[-1][:300] if lines else "without a word")
+        raised = [line for line in lines if _RAISED.match(line)]
+        code = self.process.returncode
+        if raised:
+            return f"raises {raised[-1][:300]}"
+        if code and code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        said = f", and said last: {lines[-1][:200]}" if lines else ""
+        return f"ended early with exit code {code}{said}"
 
     def close(self, keep=False):
         """End the process, if it still runs, and remove its folder."""
@@ -170,7 +192,19 @@ def close(subject):
         child.close()
 
 
+#: The checks that say why a file cannot be written.
+_WRITTEN = {
+    ".keras": "keras_file_keeps_values",
+    ".h5": "h5_file_keeps_values",
+    ".pickle": "pickle_keeps_values",
+}
+
+
 def _loads(subject, suffix):
+    if suffix != ".pickle":
+        subject.require("fits")
+    if suffix != ".pickle" or construction.KERAS_3:
+        construction._rest_on_config(subject)
     child = child_of(subject)
     answers = child.answer("files")
     seen = 0
@@ -185,38 +219,10 @@ def _loads(subject, suffix):
             f"{entry['what']}: the loss in a fresh process", "here", 1e-6,
         )  # fmt: skip
     if not seen:
-        raise CheckSkipped(f"could not be written here: {child.notes.get(suffix)}")
+        raise CheckSkipped(
+            f"it could not be written here: {child.notes.get(suffix)}", _WRITTEN[suffix]
+        )
     return f"{seen} settings"
-
-
-@check(
-    "error",
-    "Register the class, and build everything the loss needs in __init__ from its "
-    "arguments: nothing else reaches another process.",
-)
-def fresh_process_loads_keras_file(subject):
-    """A fresh process that imports the module loads the .keras file, same values."""
-    return _loads(subject, ".keras")
-
-
-@check(
-    "error",
-    "Register the class, and build everything the loss needs in __init__ from its "
-    "arguments: nothing else reaches another process.",
-)
-def fresh_process_loads_h5_file(subject):
-    """A fresh process that imports the module loads the .h5 file, same values."""
-    return _loads(subject, ".h5")
-
-
-@check(
-    "error",
-    "Keep no state outside of the instance; make from_config take what get_config "
-    "gives.",
-)
-def fresh_process_loads_pickle(subject):
-    """A fresh process that imports the module loads the pickle, same values."""
-    return _loads(subject, ".pickle")
 
 
 @check(
@@ -241,8 +247,46 @@ def fresh_process_gives_same_values(subject):
 
 @check(
     "error",
+    "Register the class, and build everything the loss needs in __init__ from its "
+    "arguments: nothing else reaches another process.",
+    rests_on=("fresh_process_gives_same_values",),
+)
+def fresh_process_loads_keras_file(subject):
+    """A fresh process that imports the module loads the .keras file, same values."""
+    return _loads(subject, ".keras")
+
+
+@check(
+    "error",
+    "Register the class, and build everything the loss needs in __init__ from its "
+    "arguments: nothing else reaches another process.",
+    rests_on=("fresh_process_gives_same_values",),
+)
+def fresh_process_loads_h5_file(subject):
+    """A fresh process that imports the module loads the .h5 file, same values."""
+    return _loads(subject, ".h5")
+
+
+@check(
+    "error",
+    "Keep no state outside of the instance; make from_config take what get_config "
+    "gives.",
+    rests_on=("fresh_process_gives_same_values",),
+)
+def fresh_process_loads_pickle(subject):
+    """A fresh process that imports the module loads the pickle, same values."""
+    return _loads(subject, ".pickle")
+
+
+@check(
+    "error",
     "Return one value per sample and leave the division to Keras, which divides by "
     "the global batch; a scalar from call is added up once per replica.",
+    rests_on=(
+        "fresh_process_gives_same_values",
+        "one_value_per_sample",
+        "fit_reports_the_same_loss",
+    ),
 )
 def replicas_update_as_one_device(subject):
     """Under MirroredStrategy, two replicas update the weights as one device does."""
@@ -279,11 +323,13 @@ def main(folder):
     try:
         found = _import(job)
         answers["import"] = {}
-    except Exception as error:
+    except BaseException as error:  # SystemExit as well
         answers["import"] = {"error": describe(error)}
     else:
         data = np.load(os.path.join(folder, "data.npz"))
-        for _ in _answer(folder, job, found, data["arr_0"], data["arr_1"], answers):
+        arrays = [data[f"arr_{number}"] for number in range(len(data.files))]
+        y_true, y_pred = structures.unpacked(job["shape"], arrays)
+        for _ in _answer(folder, job, found, y_true, y_pred, answers):
             _write(folder, answers)  # what is known, in case the rest is a crash
     _write(folder, answers)
 
@@ -308,7 +354,11 @@ def _answer(folder, job, found, y_true, y_pred, answers):
     from keras_losses_ref.conformance.checks.construction import load_loss
     from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest, keras
 
-    subject = LossUnderTest(found, domain=lambda rng, n: (y_true, y_pred))
+    subject = LossUnderTest(
+        found,
+        domain=lambda rng, n: (y_true, y_pred),
+        declares={"random": job["random"]},
+    )
     registered = keras.utils.get_registered_name(found)
     named = {}
     if registered == getattr(found, "__name__", None):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.conformance.checks import domains
+from keras_losses_ref.conformance.checks import domains, structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
     CheckSkipped,
@@ -14,11 +14,16 @@ from keras_losses_ref.conformance.checks.check import (
 )
 from keras_losses_ref.conformance.checks.construction import identity_layer
 from keras_losses_ref.conformance.checks.loss_under_test import (
+    gradient_to_numpy,
     host_loss,
     keras,
     tensors,
     to_numpy,
+    values_and_gradient,
 )
+from keras_losses_ref.losses import compat
+
+KERAS_3 = compat.GENERATION == 3
 
 
 @check(
@@ -33,10 +38,38 @@ def gradient_exists(subject):
         raise CheckFailed("the gradient in y_pred is None: the model would not train")
 
 
+@check(
+    "error",
+    "Let both embeddings reach the result; tf.stop_gradient on one of them is for "
+    "losses that declare it, in expected_failures.",
+    rests_on=("gradient_exists",),
+)
+def gradient_reaches_both(subject):
+    """Where y_true is a second prediction, the loss has a gradient in it too."""
+    if not subject.domain.pairs:
+        raise CheckSkipped(
+            f"in the domain {subject.domain.name!r} y_true is no prediction"
+        )
+    swapped = subject.variant()
+    y_true, y_pred = tensors(*subject.sample)
+    with subject.seeded():
+        _, gradient = values_and_gradient(
+            lambda first, second: swapped(second, first), y_pred, y_true
+        )
+    gradient = gradient_to_numpy(gradient)
+    if gradient is None or not np.any(gradient):
+        word = "None" if gradient is None else "0 everywhere"
+        raise CheckFailed(
+            f"the gradient in y_true is {word}: one branch does not learn"
+        )
+    if not np.isfinite(gradient).all():
+        raise CheckFailed("the gradient in y_true is not finite")
+
+
 def _gradient(subject, y_true, y_pred, **how):
     values, gradient = subject.gradient(y_true, y_pred, **how)
     if gradient is None:
-        raise CheckSkipped("there is no gradient; see `gradient_exists`")
+        raise CheckSkipped("there is no gradient", root="gradient_exists")
     return values, gradient
 
 
@@ -44,6 +77,7 @@ def _gradient(subject, y_true, y_pred, **how):
     "error",
     "Remove tf.round, comparisons, tf.stop_gradient and clips from the path of y_pred, "
     "or take logits.",
+    rests_on=("values_are_finite",),
 )
 def gradient_is_not_zero(subject):
     """The gradient is not zero for all ordinary samples."""
@@ -54,7 +88,11 @@ def gradient_is_not_zero(subject):
         )
 
 
-@check("error", "Look for a 0 * inf: put tf.where around the input, not the result.")
+@check(
+    "error",
+    "Look for a 0 * inf: put tf.where around the input, not the result.",
+    rests_on=("values_are_finite",),
+)
 def gradient_is_finite(subject):
     """The gradient at ordinary samples is finite."""
     _, gradient = _gradient(subject, *subject.sample)
@@ -63,54 +101,95 @@ def gradient_is_finite(subject):
         raise CheckFailed(f"the gradient is {gradient[tuple(at)]} at {at}")
 
 
-#: Step, bound on the error, and the size of a bend, for central differences.
-DIFFERENCES = {"float64": (1e-6, 1e-5, 1e-4), "float32": (1e-2, 3e-2, 0.1)}
+#: Bound on the error of a slope by differences, and the size of a bend.
+DIFFERENCES = {"float64": (1e-5, 1e-4), "float32": (2e-2, 0.1)}
 
 
 @check(
     "error",
     "Check tf.custom_gradient, tf.stop_gradient and the sign. A gradient that differs "
     "on purpose belongs into expected_failures.",
+    rests_on=("gradient_is_finite",),
 )
 def gradient_matches_differences(subject):
     """The gradient is the slope of the loss, by differences in float64.
 
-    At a kink, where the slopes to the left and to the right differ, anything between
-    the two is right.
+    Differences stay inside the domain, and their step is that of the dtype. At a kink,
+    where the slopes to the left and to the right differ, anything between the two is
+    right.
     """
     dtype = "float64" if _float64(subject) is None else "float32"
-    step, allowed, bend = DIFFERENCES[dtype]
+    allowed, bend = DIFFERENCES[dtype]
     y_true, y_pred = subject.more(n=4, seed=2)
     _, gradient = _gradient(subject, y_true, y_pred, dtype=dtype)
-    true, pred = tensors(y_true, y_pred, dtype)
-    pred = pred.numpy()
-    loss = subject.variant(reduction="sum", dtype=dtype)
-
-    def total(y_pred):
-        return float(tf.reduce_sum(loss(true, tf.constant(y_pred, dtype))))
-
-    here = total(pred)
-    chosen = np.random.default_rng(0).permutation(pred.size)[:20]
+    rows = structures.rows(y_pred).astype(dtype)
+    gradient = gradient.reshape(rows.shape)
+    steps = _steps(rows.astype("float64"), domains.bounds(subject.domain), dtype)
+    total = _total(subject, y_true, y_pred, dtype)
+    here = total(rows)
+    chosen = np.random.default_rng(0).permutation(rows.size)[:20]
     for flat in chosen:
-        at = np.unravel_index(flat, pred.shape)
-        moved = pred.copy()
-        moved[at] = pred[at] + step
-        up = total(moved)
-        moved[at] = pred[at] - step
-        down = total(moved)
-        left, right = (here - down) / step, (up - here) / step
-        slope, found = 0.5 * (left + right), float(gradient[at])
-        noise = 10 * np.finfo(dtype).eps * abs(here) / step
-        bound = allowed * (1.0 + abs(slope)) + noise
-        low, high = min(left, right) - bound, max(left, right) + bound
-        kink = high - low > 2 * bound + bend * (1.0 + abs(slope))
-        if abs(found - slope) <= bound or (kink and low <= found <= high):
+        at = np.unravel_index(flat, rows.shape)
+
+        def along(step, at=at):
+            """The slopes to the left and to the right, over the step that was made."""
+            low, high = rows.copy(), rows.copy()
+            low[at] = rows[at] - step
+            high[at] = rows[at] + step
+            down, up = total(low), total(high)
+            made = float(rows[at]) - float(low[at]), float(high[at]) - float(rows[at])
+            return (here - down) / made[0], (up - here) / made[1]
+
+        step = steps[at]
+        left, right = along(step)
+        near_left, near_right = along(0.5 * step)
+        wide, near = 0.5 * (left + right), 0.5 * (near_left + near_right)
+        # Half the step has a quarter of the error of a smooth loss: take it off.
+        slope, found = (4 * near - wide) / 3, float(gradient[at])
+        noise = 20 * np.finfo(dtype).eps * abs(here) / step
+        bound = allowed * (1.0 + abs(slope)) + noise + abs(near - wide)
+        low, high = min(near_left, near_right), max(near_left, near_right)
+        kink = high - low > bend * (1.0 + abs(slope))
+        if abs(found - slope) <= bound or (
+            kink and low - bound <= found <= high + bound
+        ):
             continue
+        place = list(map(int, at))
+        if not structures.is_structure(y_pred):
+            place = list(map(int, np.unravel_index(flat, y_pred.shape)))
         raise CheckFailed(
             f"the gradient is {number(found)}, the slope by differences is "
-            f"{number(slope)} at {list(map(int, at))}, in {dtype}"
+            f"{number(slope)} at {place}, in {dtype}"
         )
     return f"{len(chosen)} directions in {dtype}"
+
+
+def _steps(rows, bounds, dtype):
+    """A step for each element: of the dtype, and well inside the domain."""
+    step = np.finfo(dtype).eps ** (1 / 3) * np.maximum(1.0, np.abs(rows))
+    room = np.minimum(rows - bounds[0], bounds[1] - rows)
+    # A step that the dtype cannot make is none.
+    least = 8 * np.finfo(dtype).eps * np.maximum(1e-3, np.abs(rows))
+    return np.maximum(np.minimum(step, 0.1 * np.maximum(room, 0.0)), least)
+
+
+def _total(subject, y_true, y_pred, dtype):
+    """The sum of the loss, as a function of one row of predictions per sample."""
+    true, _ = tensors(y_true, y_pred, dtype)
+    loss = subject.variant(reduction="sum", dtype=dtype)
+    parts = structures.leaves(y_pred)
+    widths = np.cumsum([int(np.prod(part.shape[1:])) for part in parts])[:-1]
+
+    def total(rows):
+        split = np.split(rows, widths, axis=1)
+        moved = [
+            tf.constant(x.reshape(part.shape), dtype) for x, part in zip(split, parts)
+        ]
+        with subject.seeded():
+            values = loss(true, structures.unflatten(y_pred, moved))
+        return float(tf.reduce_sum(tf.cast(values, "float64")))
+
+    return total
 
 
 def _float64(subject):
@@ -142,6 +221,12 @@ def _is_double(subject):
 def float64_is_computed_in_float64(subject):
     """float64 inputs are neither refused nor computed in float32."""
     problem = _float64(subject)
+    if problem and subject.is_function:
+        raise CheckFailed(
+            f"in float64 {problem}. A function has no dtype argument: Keras gives it "
+            f"{_dtype_of_functions()}",
+            severity="advice",
+        )
     if problem and subject.domain.name == "sequence" and _float64(host_loss("CTC")):
         raise CheckFailed(
             f"with dtype float64 {problem}; so it is for the host's CTC",
@@ -151,6 +236,18 @@ def float64_is_computed_in_float64(subject):
         raise CheckFailed(f"with dtype float64 {problem}")
 
 
+def _dtype_of_functions():
+    return "floatx, float32 unless set" if KERAS_3 else "that of y_pred"
+
+
+def _no_half(subject):
+    """Skip where no user can get half precision into the loss."""
+    if subject.is_function and KERAS_3:
+        raise CheckSkipped(
+            f"a function has no dtype argument: Keras gives it {_dtype_of_functions()}"
+        )
+
+
 @check(
     "warning",
     "Do not name a float type in call: cast to y_pred.dtype, and write constants as "
@@ -158,6 +255,7 @@ def float64_is_computed_in_float64(subject):
 )
 def dtype_is_honoured(subject):
     """The result has the dtype asked for, and ordinary samples are finite in it."""
+    _no_half(subject)
     for dtype in ("float16", "bfloat16", "float32"):
         try:
             result = subject.call(*subject.sample, dtype=dtype)
@@ -173,9 +271,12 @@ def dtype_is_honoured(subject):
     "warning",
     "Compute in float32: y_pred = tf.cast(y_pred, 'float32'), and cast the result "
     "back.",
+    rests_on=("values_are_finite", "dtype_is_honoured"),
+    needs=("runs", "repeatable"),
 )
 def half_precision_is_close(subject):
     """float16 and bfloat16 give what float32 gives, to their precision."""
+    _no_half(subject)
     want = subject.values(*subject.sample)
     scale = max(1.0, float(np.abs(want).max()))
     for dtype, rtol in (("float16", 0.02), ("bfloat16", 0.1)):
@@ -183,27 +284,53 @@ def half_precision_is_close(subject):
             got = subject.values(*subject.sample, dtype=dtype)
         except Exception as error:
             raise CheckSkipped(
-                f"{dtype} {describe(error)}; see `dtype_is_honoured`"
+                f"{dtype} {describe(error)}", root="dtype_is_honoured"
             ) from None
         expect_close(
             got, want, f"the loss in {dtype}", "in float32", rtol, rtol * scale
         )
 
 
-def _edges(subject):
-    if subject.domain.edges is None:
-        raise CheckSkipped(f"the domain {subject.domain.name!r} has no named ends")
-    return subject.domain.edges(np.random.default_rng(0), domains.SAMPLES)
+@check(
+    "warning",
+    "Compute sums in float32: y_pred = tf.cast(y_pred, 'float32'), and cast the result "
+    "back. A float16 ends at 65504, and counts no further than 2048.",
+    rests_on=("values_are_finite", "half_precision_is_close"),
+    needs=("runs", "repeatable"),
+)
+def half_precision_at_training_size(subject):
+    """float16 gives what float32 gives for as many elements as people train on."""
+    _no_half(subject)
+    y_true, y_pred = subject.training_size()
+    want = subject.values(y_true, y_pred)
+    if not np.isfinite(want).all() or np.abs(want).max() > 3e4:
+        raise CheckSkipped("no float16 can hold the loss of as many elements")
+    shape = tuple(structures.leaves(y_pred)[0].shape)
+    try:
+        got, gradient = subject.gradient(y_true, y_pred, dtype="float16")
+    except Exception as error:
+        raise CheckSkipped(f"float16 {describe(error)}") from None
+    bound = 0.05 * max(1.0, float(np.abs(want).max()))
+    where = f"y_pred of shape {shape}"
+    expect_close(
+        got, want, f"the loss in float16 for {where}", "in float32", 0.05, bound
+    )
+    if gradient is not None and not np.isfinite(gradient).all():
+        _, in_float32 = subject.gradient(y_true, y_pred)
+        if np.isfinite(in_float32).all():
+            raise CheckFailed(f"the gradient in float16 is not finite for {where}")
+    return where
 
 
 @check(
     "error",
     "Clip before log, division and sqrt: tf.clip_by_value(p, 1e-7, 1 - 1e-7); take "
     "log-softmax of logits instead of log(softmax).",
+    rests_on=("values_are_finite",),
 )
 def value_finite_at_the_ends(subject):
     """The loss is finite at the ends of its domain."""
-    for what, y_true, y_pred in _edges(subject):
+    for what, y_true, y_pred in subject.edges:
         values = subject.values(y_true, y_pred)
         if not np.isfinite(values).all():
             worst = values[~np.isfinite(values)].flat[0]
@@ -214,10 +341,11 @@ def value_finite_at_the_ends(subject):
     "error",
     "A sqrt or norm at 0, or a tf.where around the result instead of the input: "
     "tf.sqrt(x + 1e-12), tf.where(ok, x, 1.0) before the division.",
+    rests_on=("gradient_is_finite",),
 )
 def gradient_finite_at_the_ends(subject):
     """The gradient is finite at the ends of the domain."""
-    for what, y_true, y_pred in _edges(subject):
+    for what, y_true, y_pred in subject.edges:
         values, gradient = _gradient(subject, y_true, y_pred)
         if np.isfinite(values).all() and not np.isfinite(gradient).all():
             at = list(map(int, np.argwhere(~np.isfinite(gradient))[0]))
@@ -230,11 +358,13 @@ def gradient_finite_at_the_ends(subject):
     "advice",
     "Compute in float32 (1e-7 is no float16, 1 - 1e-7 is 1 in it), and cast the result "
     "back.",
+    rests_on=("dtype_is_honoured", "value_finite_at_the_ends"),
 )
 def half_precision_finite_at_the_ends(subject):
     """The loss is finite in float16 at the ends of its domain."""
-    for what, y_true, y_pred in _edges(subject):
-        if np.abs(y_pred).max() > 200:
+    _no_half(subject)
+    for what, y_true, y_pred in subject.edges:
+        if np.abs(structures.rows(y_pred)).max() > 200:
             continue  # the square of 1e4 is no float16, however it is computed
         try:
             values = subject.values(y_true, y_pred, dtype="float16")
@@ -243,6 +373,99 @@ def half_precision_finite_at_the_ends(subject):
         if not np.isfinite(values).all():
             worst = values[~np.isfinite(values)].flat[0]
             raise CheckFailed(f"in float16 the loss is {worst} for {what}")
+
+
+def _stays_finite(subject, y_true, y_pred, weight=None, mask=None):
+    """(value, gradient) of the sum, where labels, weights or a mask hide something."""
+    y_true, y_pred = tensors(y_true, y_pred)
+    none = subject.values(*subject.sample)
+    loss = subject.variant(reduction="sum")
+    how = {}
+    if weight is not None:
+        how["sample_weight"] = tf.constant(subject.weights(weight, none), "float32")
+    with subject.seeded(), tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        seen = y_pred
+        if mask is not None:
+            seen = tf.identity(y_pred)
+            compat.set_mask(seen, tf.constant(subject.weights(mask, none).astype(bool)))
+        total = tf.reduce_sum(loss(y_true, seen, **how))
+    return to_numpy(total), gradient_to_numpy(tape.gradient(total, y_pred))
+
+
+def _hidden(subject):
+    """(what, how) for each way in which a value may be finite and its gradient not."""
+    y_true, y_pred = subject.sample
+    if subject.float_labels:
+        for word in (np.nan, np.inf):
+            spoilt = np.array(y_true)
+            spoilt[(0,) * spoilt.ndim] = word
+            yield f"a label of {word}", (spoilt, y_pred), {}
+        spoilt = np.array(y_true)
+        spoilt[0] = np.nan
+        yield "a sample whose labels are NaN", (spoilt, y_pred), {}
+    if not subject.per_sample:
+        return
+    others = np.ones(subject.n, "float32")
+    others[0] = 0.0
+    for word in (np.nan, np.inf):
+        spoilt = np.array(y_pred)
+        spoilt[0] = word
+        yield f"{word} in a sample of weight 0", (y_true, spoilt), {"weight": others}
+        if subject.independent:
+            how = {"mask": others}
+            yield f"{word} in a masked sample", (y_true, spoilt), how
+    weight = np.ones(subject.n, "float32")
+    weight[0] = np.nan
+    yield "a weight of NaN", (y_true, y_pred), {"weight": weight}
+
+
+def _finite_gradient(subject):
+    tried = 0
+    for what, inputs, how in _hidden(subject):
+        try:
+            total, gradient = _stays_finite(subject, *inputs, **how)
+        except Exception:  # refusing is as good
+            continue
+        if gradient is None or not np.isfinite(total):
+            continue
+        tried += 1
+        bad = ~np.isfinite(gradient)
+        if bad.any():
+            at = list(map(int, np.argwhere(bad)[0]))
+            raise CheckFailed(
+                f"with {what} the loss is {number(total)} and its gradient is "
+                f"{gradient[tuple(at)]} at {at}: one step of training spoils the "
+                "weights"
+            )
+    return f"{tried} ways to hide a NaN or an infinity"
+
+
+@check(
+    "error",
+    "Replace what is not finite before the formula, not after it: ok = "
+    "tf.math.is_finite(y_true); y_true = tf.where(ok, y_true, y_pred). tf.where around "
+    "the result multiplies NaN by 0 in the gradient.",
+    needs=("runs", "one_tensor"),
+    rests_on=("gradient_is_finite",),
+)
+def finite_loss_has_finite_gradient(subject):
+    """A finite value has a finite gradient, where labels or weights are NaN too."""
+    try:
+        return _finite_gradient(subject)
+    except CheckFailed as failure:
+        try:
+            _finite_gradient(host_loss("MeanSquaredError"))
+        except CheckFailed as as_well:
+            if (
+                str(as_well).partition(" the loss")[0]
+                == str(failure).partition(" the loss")[0]
+            ):
+                raise CheckFailed(
+                    f"{failure}; so it is for the host's MeanSquaredError",
+                    severity="advice",
+                ) from None
+        raise failure from None
 
 
 @check(
@@ -272,9 +495,50 @@ def logits_are_taken_as_logits(subject):
 
 
 @check(
+    "error",
+    "The loss treats its input as logits. Pass from_logits=False, or leave the softmax "
+    "or sigmoid out of the last layer and check with a domain of logits.",
+    rests_on=("values_are_finite",),
+)
+def probabilities_are_taken_as_probabilities(subject):
+    """A loss of probabilities is best at the labels, not at logits far beyond them."""
+    if subject.domain.predicts != "probabilities":
+        raise CheckSkipped(f"the domain {subject.domain.name!r} has no probabilities")
+    y_true, y_pred = subject.sample
+
+    def mean(y_pred):
+        return float(np.mean(subject.values(y_true, y_pred)))
+
+    if subject.domain.name == "probabilities":
+        # Softmax: the same after a shift, and lower for the logits of the labels.
+        perfect, better = mean(y_true), mean(np.log(y_true))
+        shifts = mean(np.log(y_true) + 3.0)
+        if better < perfect - 1e-3 and np.isclose(shifts, better, 1e-4):
+            raise CheckFailed(
+                f"y_pred = y_true costs {number(perfect)}, its logarithm, which a "
+                f"softmax turns into y_true, {number(better)}"
+            )
+        return ""
+    if subject.domain.perfect is None:
+        raise CheckSkipped(f"the domain {subject.domain.name!r} knows no perfect one")
+    perfect = subject.domain.perfect(y_true)
+    costs = [mean(perfect)]
+    costs += [mean(size * (2.0 * perfect - 1.0)) for size in (2.0, 4.0, 8.0, 16.0)]
+    falls = all(later < earlier for earlier, later in zip(costs, costs[1:]))
+    if falls and costs[-1] > -1e-6 and costs[-1] < 0.05 * costs[0]:
+        raise CheckFailed(
+            f"a perfect prediction, 0 or 1, costs {number(costs[0])}; logits of -8 and "
+            f"8 cost {number(costs[3])}: training pushes the probabilities apart, and "
+            "never gets there"
+        )
+    return ""
+
+
+@check(
     "advice",
     "Assert it while debugging, tf.debugging.assert_less_equal(y_pred, 1.0), or offer "
     "from_logits.",
+    rests_on=("probabilities_are_taken_as_probabilities",),
 )
 def probabilities_refuse_logits(subject):
     """A loss of probabilities says so when it is given logits."""
@@ -300,6 +564,8 @@ def probabilities_refuse_logits(subject):
 @check(
     "error",
     "Compute the loss in float32: log, exp and sums of many terms overflow in float16.",
+    needs=("runs", "fits"),
+    rests_on=("graph_equals_eager", "gradient_is_finite"),
 )
 def mixed_precision_trains(subject):
     """With float16 outputs and loss scaling a step changes the weights, finitely."""
@@ -330,9 +596,125 @@ def mixed_precision_trains(subject):
             f"no step of {steps} changed the weights: every scaled gradient "
             "overflowed and was dropped"
         )
+    if subject.random:
+        return ""
     rounded = y_pred.numpy().astype("float16").astype("float32")
     want = subject.values(y_true, rounded, reduction=...)
     expect_close(
         history[0], want.mean(), "the loss of a float16 model", "of the same "
         "predictions in float32", rtol=0.02, atol=0.02,
     )  # fmt: skip
+
+
+@check(
+    "warning",
+    "Make the pieces of the formula meet: Huber's is c |e| - c^2 / 2 beyond c, and not "
+    "c |e|.",
+    needs=("runs", "repeatable", "one_tensor"),
+    rests_on=("values_are_finite",),
+)
+def value_does_not_jump(subject):
+    """A tiny change of a prediction changes the loss a little only."""
+    severity = None
+    if subject.domain.ranked or not subject.independent_values:
+        severity = "advice"  # what sorts or chooses among entries may jump
+    for what, path in _paths(subject):
+        points = 4097 if subject.independent_values else 65
+        found = _jump(_along(subject, path), points)
+        if found is not None:
+            here, low, high = found
+            y_pred = path(np.array([here]))[0]
+            changed = np.argmax(
+                np.abs(path(np.array([1.0]))[0] - path(np.array([0.0]))[0])
+            )
+            raise CheckFailed(
+                f"the loss jumps from {number(low)} to {number(high)} where an element "
+                f"of y_pred passes {number(y_pred.flat[changed])}, {what}",
+                severity=severity,
+            )
+    return ""
+
+
+def _paths(subject):
+    """(what, t in [0, 1] -> y_pred) of the first sample; one element moves, or all."""
+    y_true, y_pred = subject.sample
+    low, high = domains.bounds(subject.domain)
+    first, other = y_pred[0], y_pred[1]
+    place = (0,) * first.ndim
+
+    def all_of_them(t):
+        t = t.reshape(-1, *(1,) * first.ndim)
+        return (1 - t) * first + t * other
+
+    def one_of_them(start, end):
+        def path(t):
+            moved = np.repeat(first[np.newaxis], len(t), axis=0)
+            moved[(slice(None), *place)] = start + t * (end - start)
+            return moved
+
+        return path
+
+    yield "on the way from one sample to another", all_of_them
+    if np.isfinite(low) and np.isfinite(high):
+        inside = low + 1e-3 * (high - low), high - 1e-3 * (high - low)
+        yield "across the domain", one_of_them(*inside)
+        return
+    center = 0.0
+    if not structures.is_structure(y_true) and y_true.shape == y_pred.shape:
+        center = float(y_true[(0, *place)])
+    for reach in (5.0, 50.0):
+        ends = center - reach, center + reach
+        if np.isfinite(low):
+            ends = low + 1e-3, center + reach
+        yield f"within {reach:g} of the label", one_of_them(*ends)
+
+
+def _along(subject, path):
+    """t -> the loss of the first sample on the path, for an array of t."""
+    y_true, y_pred = subject.sample
+    dtype = "float64" if _float64(subject) is None else None
+    how = {} if dtype is None else {"dtype": dtype}
+
+    def values(t):
+        moved = path(t)
+        if subject.independent_values:
+            true = structures.take(y_true, np.zeros(len(t), int))
+            found = subject.values(true, moved, **how)
+            return found.reshape(len(t), -1).sum(axis=1, dtype="float64")
+        found = []
+        for row in moved:
+            now = np.array(y_pred)
+            now[0] = row
+            found.append(np.sum(subject.values(y_true, now, **how), dtype="float64"))
+        return np.array(found)
+
+    return values
+
+
+def _jump(values, points):
+    """(t, before, after) of a jump of a function on [0, 1], or None.
+
+    A steep function falls apart under the magnifying glass, a jump does not: the
+    steepest interval is divided again and again.
+    """
+    t = np.linspace(0.0, 1.0, points)
+    found = values(t)
+    if not np.isfinite(found).all():
+        return None
+    differences = np.abs(np.diff(found))
+    spread = np.ptp(found)
+    typical = np.median(differences)
+    at = int(np.argmax(differences))
+    neighbours = differences[max(at - 1, 0) : at + 2]
+    rest = np.sort(neighbours)[:-1].max()
+    if not differences[at] > max(3 * rest, 4 * typical, 1e-3 * spread, 1e-7):
+        return None
+    first = differences[at]
+    for _ in range(4):
+        t = np.linspace(t[at], t[at + 1], 17)
+        found = values(t)
+        differences = np.abs(np.diff(found))
+        at = int(np.argmax(differences))
+    if not differences[at] > 0.3 * first:
+        return None
+    return t[at], found[at], found[at + 1]

@@ -1,16 +1,18 @@
 """The loss under test: what was given, how to build it again, what it returns."""
 
+import contextlib
 import functools
 import importlib
 import inspect
 import os
+import random
 import sys
 
 import numpy as np
 import tensorflow as tf
 
-from keras_losses_ref.conformance.checks import domains
-from keras_losses_ref.conformance.checks.check import CheckSkipped, describe
+from keras_losses_ref.conformance.checks import domains, structures
+from keras_losses_ref.conformance.checks.check import CHECKS, CheckSkipped, describe
 from keras_losses_ref.losses import compat
 
 keras = compat.keras
@@ -20,6 +22,7 @@ keras = compat.keras
 DECLARABLE = {
     "domain": "the name of its domain, or (rng, n) -> (y_true, y_pred)",
     "batch_wise": "True where the value of a sample depends on the rest of the batch",
+    "random": "True where the loss draws random numbers: it is compared under one seed",
     "non_negative": "True where no value is below zero",
     "zero_at_perfect": "True where a perfect prediction has a loss of zero",
     "expected_failures": "{check: reason} for what it does not hold, on purpose",
@@ -27,6 +30,13 @@ DECLARABLE = {
 
 #: Host's wrapper of plain functions, as `compile` applies it: the base of its MSE.
 FunctionLoss = keras.losses.MeanSquaredError.__mro__[1]
+
+
+class StructureLoss(FunctionLoss):
+    """A plain function of dicts or tuples, which the host's wrapper may not take."""
+
+    def call(self, y_true, y_pred):
+        return self.fn(y_true, y_pred)
 
 
 def load_target(target):
@@ -65,6 +75,10 @@ class LossUnderTest:
                 f"Unknown declaration: {', '.join(sorted(unknown))}. Expected any of "
                 f"{', '.join(DECLARABLE)}."
             )
+        #: What each check has found so far, and the checks that were asked for.
+        self.results, self.asked = {}, None
+        #: The exception's class, where `problem` is not None.
+        self.problem_type = None
         self._asked_domain = domain or self.declares.get("domain")
         if isinstance(self._asked_domain, str) and (
             self._asked_domain not in domains.DOMAINS
@@ -72,7 +86,7 @@ class LossUnderTest:
             raise ValueError(
                 f"Unknown domain: {self._asked_domain!r}. Expected one of "
                 f"{', '.join(domains.DOMAINS)}, or a function (rng, n) -> "
-                "(y_true, y_pred)."
+                "(y_true, y_pred); on the command line my_module:draw."
             )
 
     # What it is
@@ -83,11 +97,24 @@ class LossUnderTest:
         if self.kind == "instance":
             return self.given
         if self.kind == "function":
-            return FunctionLoss(self.given, name=self._function_name())
+            return self._wrapped(self.given, self._function_name())
         made = self.given()
         if callable(made) and not isinstance(made, compat.Loss):
-            made = FunctionLoss(made, name=getattr(made, "__name__", None))
+            made = self._wrapped(made, getattr(made, "__name__", None))
         return made
+
+    def _wrapped(self, function, name):
+        """A function as `compile` makes a loss of it, where that is possible."""
+        domain = self._asked_domain
+        if isinstance(domain, str):
+            domain = domains.DOMAINS[domain]
+        if callable(domain):
+            domain = domains.custom(domain)
+        wrapper = FunctionLoss
+        with contextlib.suppress(Exception):  # `runs` will say what is wrong with it
+            if any(map(structures.is_structure, domains.draw(domain, 0, 2))):
+                wrapper = StructureLoss
+        return wrapper(function, name=name)
 
     def _function_name(self):
         name = getattr(self.given, "__name__", type(self.given).__name__)
@@ -105,7 +132,8 @@ class LossUnderTest:
     @functools.cached_property
     def is_function(self):
         return self.kind == "function" or (
-            not inspect.isclass(self.given) and type(self.loss) is FunctionLoss
+            not inspect.isclass(self.given)
+            and type(self.loss) in (FunctionLoss, StructureLoss)
         )
 
     @property
@@ -143,41 +171,133 @@ class LossUnderTest:
     def require(self, need):
         """Raise `CheckSkipped` where a check cannot say anything.
 
-        runs          it returns something for ordinary samples
+        built         an instance of it can be made
         class         it is a `Loss` and has a config
+        runs          it returns something for ordinary samples
         per_sample    it returns one value per sample
         independent   no sample changes the value of another
         elementwise   y_true and y_pred have one shape
+        one_tensor    y_pred is one tensor, not a dict or tuple of them
+        fits          a model can be fitted: y_true and y_pred are one tensor each
+        repeatable    it draws no random numbers
         """
+        if self.build_problem is not None:
+            raise CheckSkipped("the loss cannot be built", root="runs")
+        if need == "built":
+            return
         if need == "class":
             if self.is_function:
                 raise CheckSkipped("a plain function has no config")
             return
         if self.problem is not None:
-            raise CheckSkipped("the loss does not run on ordinary samples; see `runs`")
+            raise CheckSkipped("the loss does not run on ordinary samples", root="runs")
+        if need == "repeatable" and self.random:
+            raise CheckSkipped(
+                "the loss draws random numbers, as declared: other shapes and graphs "
+                "draw others"
+            )
         if need == "per_sample" and not self.per_sample:
-            raise CheckSkipped("not one value per sample; see `one_value_per_sample`")
-        if need == "independent" and not (self.per_sample and self.independent):
-            raise CheckSkipped("a sample changes the loss of the others")
+            raise CheckSkipped("not one value per sample", root="one_value_per_sample")
+        if need == "independent":
+            self.require("per_sample")
+            if not self.independent:
+                raise CheckSkipped("a sample changes the loss of the others")
+        if need in ("one_tensor", "fits"):
+            self._require_tensors(need)
         if need == "elementwise" and not self.domain.elementwise:
             raise CheckSkipped(
                 f"(N, 1) means nothing in the domain {self.domain.name!r}"
             )
 
+    def fails(self, name):
+        """Whether the loss breaks another check, if that was asked for at all."""
+        return self._cause(name) == name
+
+    def _cause(self, name):
+        """The check whose failure stands behind `name`: itself, its root, or None."""
+        if self.asked is not None and name not in self.asked:
+            return None
+        result = CHECKS[name].run(self)
+        if result.broken:
+            return name
+        return self._cause(result.root) if result.skipped and result.root else None
+
+    def rest_on(self, name):
+        """Skip a check that can only fail again where `name` has failed."""
+        cause = self._cause(name)
+        if cause is not None:
+            raise CheckSkipped("it rests on a check that failed", root=cause)
+
+    def _require_tensors(self, need):
+        y_true, y_pred = self.sample
+        for what, given in (("y_pred", y_pred), ("y_true", y_true)):
+            if structures.is_structure(given):
+                raise CheckSkipped(
+                    f"{what} is {structures.describe(given)}; `fit` gives a loss one "
+                    "tensor"
+                )
+            if need == "one_tensor":
+                return
+        if y_pred.ndim < 2:
+            raise CheckSkipped(
+                f"y_pred has shape {y_pred.shape}; the output of a layer has two axes "
+                "or more"
+            )
+
     @functools.cached_property
-    def problem(self):
-        """What is wrong with the loss on ordinary samples, or None."""
+    def build_problem(self):
+        """What is wrong with building the loss, or None."""
         try:
-            self.domain  # noqa: B018 (may raise)
-            self.values(*self.sample)
+            self.loss  # noqa: B018 (may raise)
         except Exception as error:
+            self.problem_type = type(error).__name__
             return describe(error)
         return None
 
     @functools.cached_property
+    def problem(self):
+        """What is wrong with the loss on ordinary samples, or None."""
+        if self.build_problem is not None:
+            return self.build_problem
+        try:
+            self.domain  # noqa: B018 (may raise)
+            self.values(*self.sample)
+        except Exception as error:
+            self.problem_type = type(error).__name__
+            return describe(error)
+        return None
+
+    @property
+    def random(self):
+        """Whether the loss draws random numbers, as it declares."""
+        return bool(self.declares.get("random"))
+
+    @contextlib.contextmanager
+    def seeded(self):
+        """One seed for whatever a loss that is declared random draws from."""
+        if not self.random:
+            yield
+            return
+        kept = random.getstate(), np.random.get_state()
+        keras.utils.set_random_seed(7)
+        for state, first in self._generators:
+            state.assign(first)
+        try:
+            yield
+        finally:
+            random.setstate(kept[0])
+            np.random.set_state(kept[1])
+
+    @functools.cached_property
+    def _generators(self):
+        """[(state, value)] of the generators on the loss, which no seed resets."""
+        states = [getattr(value, "state", None) for value in vars(self.loss).values()]
+        return [(state, state.numpy()) for state in states if hasattr(state, "assign")]
+
+    @functools.cached_property
     def per_sample(self):
         values = self.values(*self.sample)
-        return values.ndim >= 1 and values.shape[0] == len(self.sample[0])
+        return values.ndim >= 1 and values.shape[0] == structures.size(self.sample[0])
 
     @functools.cached_property
     def leak(self):
@@ -185,10 +305,11 @@ class LossUnderTest:
         y_true, y_pred = self.sample
         before = self.values(y_true, y_pred)
         other_true, other_pred = self.more(seed=1)
-        for changed in (0, len(y_true) - 1):
-            y_true2, y_pred2 = y_true.copy(), y_pred.copy()
-            y_true2[changed], y_pred2[changed] = other_true[0], other_pred[0]
-            after = self.values(y_true2, y_pred2)
+        for changed in (0, structures.size(y_true) - 1):
+            after = self.values(
+                structures.replaced(y_true, changed, other_true),
+                structures.replaced(y_pred, changed, other_pred),
+            )
             if after.shape != before.shape:
                 return 0, before.flat[0], after.flat[0]
             off = ~np.isclose(after, before, rtol=1e-5, atol=1e-6, equal_nan=True)
@@ -201,6 +322,17 @@ class LossUnderTest:
     @property
     def independent(self):
         return self.leak is None
+
+    @property
+    def independent_values(self):
+        """Whether a sample can be asked alone: its value is its own."""
+        return self.per_sample and self.independent
+
+    @property
+    def float_labels(self):
+        """Whether the labels are one array of floats, which can be NaN."""
+        y_true = self.sample[0]
+        return not structures.is_structure(y_true) and y_true.dtype.kind == "f"
 
     # Its inputs
 
@@ -221,7 +353,7 @@ class LossUnderTest:
             if reason is None:
                 return suggested, "suggested by its name"
             reasons.append(f"{suggested.name}: {reason}")
-        order = list(domains.DOMAINS.values())
+        order = [domains.DOMAINS[name] for name in domains.TRIED]
         if logits:
             order.sort(key=lambda domain: domain.predicts != "logits")
         for strict in (True, False):
@@ -245,7 +377,7 @@ class LossUnderTest:
 
     def _unfit(self, domain, strict):
         """Why samples of `domain` are not what the loss takes, or None."""
-        y_true, y_pred = _draw(domain, 0, domains.SAMPLES)
+        y_true, y_pred = domains.draw(domain, 0, domains.SAMPLES)
         try:
             if not strict:
                 self.values(y_true, y_pred)
@@ -283,13 +415,54 @@ class LossUnderTest:
             before[1:], after, 1e-5
         )
 
+    @property
+    def guessed(self):
+        """Whether nobody has named the domain."""
+        return self.domain_reason != "as given"
+
     @functools.cached_property
     def sample(self):
         """One batch, as NumPy float64 (and int32 labels)."""
         return self.more()
 
     def more(self, n=domains.SAMPLES, seed=0):
-        return _draw(self.domain, seed, n)
+        """Another batch."""
+        return domains.draw(self.domain, seed, n)
+
+    @property
+    def n(self):
+        """The number of samples of the batch."""
+        return structures.size(self.sample[0])
+
+    def training_size(self):
+        """A batch with as many elements as people train on."""
+        y_true, y_pred = self.sample
+        if structures.is_structure(y_pred) or self.domain.ranked or self.domain.pairs:
+            return self.more(n=256)
+        if self.per_sample and not self.independent:
+            return self.more(n=256)  # what compares all samples with all
+        if y_pred.ndim >= 4:  # images: 300 x 300
+            return tuple(
+                structures.tree_map(lambda x: _tiled(x[:2], y_pred), part)
+                for part in (y_true, y_pred)
+            )
+        if self.domain.elementwise:
+            return tuple(np.tile(x[:2], (1, 2048)) for x in (y_true, y_pred))
+        return self.more(n=4096)
+
+    @property
+    def edges(self):
+        """[(what, y_true, y_pred)]: the ends of the domain."""
+        return self._edges[0]
+
+    @property
+    def not_checked(self):
+        """The ends that could not be derived from the samples of the domain."""
+        return self._edges[1]
+
+    @functools.cached_property
+    def _edges(self):
+        return domains.edges(self.domain, 0, domains.SAMPLES)
 
     # Its values
 
@@ -319,28 +492,49 @@ class LossUnderTest:
         dtype = variant.get("dtype") or "float32"
         y_true, y_pred = tensors(y_true, y_pred, dtype)
         loss = self.variant(loss=loss, **variant)
-        if weight is None:
-            return tf.convert_to_tensor(loss(y_true, y_pred))
-        if isinstance(weight, np.ndarray) and weight.dtype.kind == "f":
-            weight = tf.constant(weight, dtype)
-        return tf.convert_to_tensor(loss(y_true, y_pred, sample_weight=weight))
+        how = {}
+        if weight is not None:
+            if isinstance(weight, np.ndarray) and weight.dtype.kind == "f":
+                weight = tf.constant(weight, dtype)
+            how["sample_weight"] = weight
+        with self.seeded():
+            return tf.convert_to_tensor(loss(y_true, y_pred, **how))
 
     def values(self, y_true, y_pred, weight=None, loss=None, **variant):
         """As `call`, as a NumPy array, bfloat16 widened."""
         return to_numpy(self.call(y_true, y_pred, weight, loss, **variant))
 
     def gradient(self, y_true, y_pred, loss=None, dtype="float32"):
-        """The values, and the gradient of their sum in y_pred, or None."""
+        """The values, and the gradient of their sum in y_pred, or None.
+
+        The gradient in a structure is one row for each sample.
+        """
         y_true, y_pred = tensors(y_true, y_pred, dtype)
         loss = self.variant(loss=loss, dtype=None if dtype == "float32" else dtype)
-        values, gradient = values_and_gradient(loss, y_true, y_pred)
-        return to_numpy(values), None if gradient is None else to_numpy(gradient)
+        with self.seeded():
+            values, gradient = values_and_gradient(loss, y_true, y_pred)
+        return to_numpy(values), gradient_to_numpy(gradient)
 
     def weights(self, per_sample, values):
         """One weight per sample in the shape of `values`: Keras does not broadcast."""
         per_sample = np.asarray(per_sample)
         shape = per_sample.shape + (1,) * (values.ndim - 1)
-        return per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
+        weights = per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
+        if values.ndim == 1 and self._wants_weight_columns:
+            weights = weights[:, np.newaxis]
+        return weights
+
+    @functools.cached_property
+    def _wants_weight_columns(self):
+        """Whether a direct call refuses weights (N,), and takes them as (N, 1)."""
+        weight = np.ones(self.n, "float32")
+        try:
+            self.values(*self.sample, weight)
+        except Exception:
+            with contextlib.suppress(Exception):
+                self.values(*self.sample, weight[:, np.newaxis])
+                return True
+        return False
 
     # Building it again
 
@@ -384,15 +578,21 @@ class LossUnderTest:
         its default, so each gets another value, of the same type, that the loss can
         be built and called with.
         """
-        found = [("as given", self.loss)]
+        return [("as given", self.loss)] + [
+            (f"{name}={other!r}", changed) for name, other, changed in self.changes
+        ]
+
+    @functools.cached_property
+    def changes(self):
+        """[(argument, other value, instance)]: arguments that change the values."""
         if self.is_function:
-            return found
+            return []
         try:
             arguments = self.arguments()
             self.cls(**arguments)
         except Exception:
-            return found
-        plain = self.values(*self.sample)
+            return []
+        found = []
         for name, value in arguments.items():
             if name in ("name", "reduction"):
                 continue
@@ -400,13 +600,94 @@ class LossUnderTest:
                 try:
                     changed = self.cls(**{**arguments, name: other})
                     values = self.values(*self.sample, loss=changed)
-                    ok = np.isfinite(values).all()
                 except Exception:
                     continue
-                if ok and (values.shape != plain.shape or np.any(values != plain)):
-                    found.append((f"{name}={other!r}", changed))
+                if not np.isfinite(values).all():
+                    continue
+                if _differ(values, self._plain):
+                    found.append((name, other, changed))
                     break
         return found
+
+    @functools.cached_property
+    def _plain(self):
+        return self.values(*self.sample)
+
+    def without_effect(self):
+        """{argument: values tried}: those that change nothing, wherever they are tried.
+
+        Tried are the ordinary samples and the ends of the domain. What the loss reads
+        while it is called counts as an effect, as of an epsilon that no sample needs.
+        """
+        if self.is_function or self.problem is not None:
+            return {}
+        try:
+            arguments = self.arguments()
+        except Exception:
+            return {}
+        active = {name for name, _, _ in self.changes} | self._read_in_call()
+        found = {}
+        for name, value in arguments.items():
+            numeric = isinstance(value, (bool, int, float))
+            if name in ("name", "reduction") or name in active or not numeric:
+                continue
+            tried = [
+                other
+                for other in _others(value)
+                if self._is_the_same(arguments, name, other)
+            ]
+            if tried and len(tried) == len(_others(value)):
+                found[name] = tried
+        return found
+
+    def _is_the_same(self, arguments, name, other):
+        """Whether another value of an argument can be given, and changes nothing."""
+        inputs = [("", *self.sample), *self.edges]
+        try:
+            changed = self.cls(**{**arguments, name: other})
+            return not any(
+                _differ(
+                    self.values(y_true, y_pred, loss=changed),
+                    self.values(y_true, y_pred),
+                )
+                for _, y_true, y_pred in inputs
+            )
+        except Exception:
+            return False
+
+    def _read_in_call(self):
+        """The attributes that a call reads, without leading underscores."""
+        read = set()
+        loss = self.variant()
+
+        class Watched(type(loss)):
+            def __getattribute__(self, name):
+                read.add(name.lstrip("_"))
+                return super().__getattribute__(name)
+
+        loss.__class__ = Watched
+        for _, y_true, y_pred in [("", *self.sample), *self.edges]:
+            with contextlib.suppress(Exception), self.seeded():
+                loss(*tensors(y_true, y_pred))
+        # Keras's wrapper of a function, or a loss that hands itself on, reads all.
+        if read & {"fn_kwargs", "dict__"}:
+            read |= set(self.parameters)
+        return read
+
+
+def _tiled(x, like):
+    """Images of 300 x 300; an axis that `like` does not have is left alone."""
+    if x.ndim != like.ndim:
+        return x
+    times = [-(-300 // length) for length in x.shape[1:-1]]
+    index = (slice(None), *[slice(300)] * len(times))
+    return np.tile(x, (1, *times, 1))[index]
+
+
+def _differ(values, others):
+    return values.shape != others.shape or not np.array_equal(
+        values, others, equal_nan=True
+    )
 
 
 def _kind(given):
@@ -449,12 +730,16 @@ def _argument(loss, name, default):
 
 def _others(value):
     """Other values of the kind of `value`, in the order in which to try them."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
         return [value - 1] if value < 0 else [value + 1, value + 2, value - 1]
     if isinstance(value, float):
-        return [value * 0.5 + 0.1, value * 0.5, value * 2.0, value + 1.0]
+        return list(
+            dict.fromkeys([value * 0.5 + 0.1, value * 0.5, value * 2.0, value + 1.0])
+        )
     if value is None:
         return [1, 0.5, -1]
     if isinstance(value, (list, tuple)) and all(isinstance(v, float) for v in value):
@@ -470,11 +755,6 @@ def _set_dtype(loss, dtype):
         loss.dtype = dtype
 
 
-def _draw(domain, seed, n):
-    y_true, y_pred = domain.sample(np.random.default_rng(seed), n)
-    return np.asarray(y_true), np.asarray(y_pred)
-
-
 def tensors(y_true, y_pred, dtype="float32"):
     """Both as tensors; integers stay what they are, tensors too."""
 
@@ -482,14 +762,15 @@ def tensors(y_true, y_pred, dtype="float32"):
         if tf.is_tensor(x):
             return x
         x = np.asarray(x)
-        if x.dtype.kind in "iub":
+        if x.dtype.kind in "iubSUO":
             return tf.constant(x)
         return tf.cast(tf.constant(x), dtype)
 
-    return convert(y_true), convert(y_pred)
+    return structures.tree_map(convert, y_true), structures.tree_map(convert, y_pred)
 
 
 def to_numpy(tensor):
+    """A tensor as an array, bfloat16 widened."""
     tensor = tf.convert_to_tensor(tensor)
     if tensor.dtype == tf.bfloat16:
         tensor = tf.cast(tensor, tf.float32)
@@ -497,12 +778,32 @@ def to_numpy(tensor):
 
 
 def values_and_gradient(loss, y_true, y_pred):
-    """The values of `loss` and the gradient of their sum, eagerly or in a graph."""
+    """The values of `loss` and the gradient of their sum, eagerly or in a graph.
+
+    The gradient in a structure is a list, one for each leaf; None where no leaf has
+    one.
+    """
+    watched = structures.leaves(y_pred)
     with tf.GradientTape() as tape:
-        tape.watch(y_pred)
+        tape.watch(watched)
         values = tf.convert_to_tensor(loss(y_true, y_pred))
         total = tf.reduce_sum(values)
-    return values, tape.gradient(total, y_pred)
+    found = tape.gradient(total, watched)
+    if all(gradient is None for gradient in found):
+        return values, None
+    if not structures.is_structure(y_pred):
+        return values, found[0]
+    return values, [
+        tf.zeros_like(leaf) if gradient is None else gradient
+        for gradient, leaf in zip(found, watched)
+    ]
+
+
+def gradient_to_numpy(gradient):
+    """As an array: one row for each sample, where it is the gradient in a structure."""
+    if isinstance(gradient, (list, tuple)):
+        return structures.rows([to_numpy(part) for part in gradient])
+    return None if gradient is None else to_numpy(gradient)
 
 
 @functools.cache

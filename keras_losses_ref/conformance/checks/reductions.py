@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_losses_ref.conformance.checks import structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
     CheckSkipped,
@@ -31,7 +32,8 @@ def values_are_finite(subject):
 @check(
     "error",
     "Reduce over axis=-1 (or all axes but the first) in call; leave the batch to "
-    "`reduction`: tf.reduce_mean(x, axis=-1), not tf.reduce_mean(x).",
+    "`reduction`: tf.reduce_mean(x, axis=-1), not tf.reduce_mean(x). One number for a "
+    "batch on purpose is declared: _klr_declares = {'batch_wise': True}.",
 )
 def one_value_per_sample(subject):
     """`call` returns one value per sample, which weights and reduction then use."""
@@ -41,7 +43,7 @@ def one_value_per_sample(subject):
     if subject.declares.get("batch_wise"):
         return "one number for the batch, as declared"
     values = subject.values(y_true, y_pred)
-    n = len(y_true)
+    n = subject.n
     if values.ndim:
         raise CheckFailed(f"{n} samples give values of shape {values.shape}")
     weight = np.zeros(n, "float32")
@@ -52,7 +54,8 @@ def one_value_per_sample(subject):
         raise CheckFailed(
             f"{n} samples give a scalar; a weight {describe(error)}"
         ) from (None)
-    first = subject.values(y_true[:1], y_pred[:1])
+    one = slice(0, 1)
+    first = subject.values(structures.take(y_true, one), structures.take(y_pred, one))
     raise CheckFailed(
         f"{n} samples give one scalar, {number(values)}: with a weight of 1 for the "
         f"first sample and 0 for the others the sum is {number(weighted)}, while the "
@@ -65,27 +68,37 @@ def one_value_per_sample(subject):
     "error",
     "Keep the batch axis whatever its length: tf.squeeze(x, axis=-1), never "
     "tf.squeeze(x).",
-    needs=("runs", "per_sample"),
 )
 def batch_of_one_keeps_its_axis(subject):
     """A batch of one sample has the value that the sample has among others."""
-    y_true, y_pred = subject.sample
-    alone = subject.values(y_true[:1], y_pred[:1])
-    among = subject.values(y_true, y_pred)
+    y_true, y_pred = (structures.take(x, slice(0, 1)) for x in subject.sample)
+    if subject.random or not subject.per_sample:
+        # The last batch of an epoch may have one sample: no NaN may come of it.
+        alone = subject.values(y_true, y_pred)
+        if not np.isfinite(alone).all():
+            raise CheckFailed(
+                f"one sample alone has a loss of {alone}: if the last batch of an "
+                "epoch has one sample, every weight is NaN after it",
+                severity="advice",
+                fix="Return 0 for a batch of one, or train with drop_remainder=True.",
+            )
+        return "" if subject.per_sample else "one number, and finite"
+    alone = subject.values(y_true, y_pred)
+    among = subject.values(*subject.sample)
     if alone.shape != (1, *among.shape[1:]):
         raise CheckFailed(
-            f"{len(y_true)} samples give values of shape {among.shape}, one sample "
+            f"{subject.n} samples give values of shape {among.shape}, one sample "
             f"gives {alone.shape}"
         )
     if subject.independent:
         expect_close(alone, among[:1], "the loss of one sample alone", "among others")
+    return ""
 
 
 @check(
     "error",
     "Let call return values per sample and super().__call__ reduce them; do not look "
     "at self.reduction in call.",
-    needs=("runs", "per_sample"),
 )
 def sum_is_sum_of_none(subject):
     """`reduction="sum"` is the sum of what `reduction="none"` gives."""
@@ -98,7 +111,6 @@ def sum_is_sum_of_none(subject):
     "error",
     "Let call return values per sample and super().__call__ reduce them; do not divide "
     "by the batch size in call.",
-    needs=("runs", "per_sample"),
 )
 def mean_is_mean_of_none(subject):
     """`reduction="sum_over_batch_size"` is the mean of what "none" gives."""
@@ -116,25 +128,25 @@ def own_mask(subject):
     return None if call is None else compat.get_mask(call(*tensors(*subject.sample)))
 
 
-def _weighted_sum(subject, weight, y_true=None, y_pred=None):
-    if y_true is None:
-        y_true, y_pred = subject.sample
-    none = subject.values(y_true, y_pred)
-    return subject.values(
-        y_true, y_pred, subject.weights(weight, none), reduction="sum"
-    )
+def _weighted_sum(subject, weight):
+    none = subject.values(*subject.sample)
+    if subject.per_sample:
+        weight = subject.weights(weight, none)
+    return subject.values(*subject.sample, weight, reduction="sum")
 
 
 @check(
     "error",
     "Apply sample_weight once, by super().__call__; do not normalise by its sum.",
-    needs=("runs", "per_sample"),
 )
 def linear_in_sample_weight(subject):
     """Twice the weight is twice the loss, and weights add up."""
-    n = len(subject.sample[0])
+    n = subject.n
     one = np.linspace(0.1, 1.3, n).astype("float32")
     two = np.linspace(0.9, 0.2, n).astype("float32")
+    unit = np.ones(n, "float32")
+    if not subject.per_sample:  # one number takes one weight
+        one, two, unit = one[0], two[0], unit[0]
     first, second = _weighted_sum(subject, one), _weighted_sum(subject, two)
     expect_close(
         _weighted_sum(subject, 2 * one), 2 * first, "the sum with twice the weight",
@@ -144,7 +156,7 @@ def linear_in_sample_weight(subject):
         _weighted_sum(subject, one + two), first + second,
         "the sum with weights w + v", "the sum with w plus that with v", rtol=2e-5,
     )  # fmt: skip
-    ones = _weighted_sum(subject, np.ones(n, "float32"))
+    ones = _weighted_sum(subject, unit)
     expect_close(
         ones, subject.values(*subject.sample, reduction="sum"),
         "the sum with weights of 1", "without weights",
@@ -154,16 +166,16 @@ def linear_in_sample_weight(subject):
 @check(
     "error",
     "Multiply each sample's value by its weight, nothing else.",
-    needs=("runs", "independent"),
+    needs=("runs", "repeatable", "independent"),
 )
 def integer_weight_is_repetition(subject):
     """A weight of 3 counts, under "sum", as three copies of the sample."""
     y_true, y_pred = subject.sample
-    times = np.arange(len(y_true), dtype="int64") % 3 + 1
+    times = np.arange(subject.n, dtype="int64") % 3 + 1
     weighted = _weighted_sum(subject, times)
     repeated = subject.values(
-        np.repeat(y_true, times, axis=0),
-        np.repeat(y_pred, times, axis=0),
+        structures.repeat(y_true, times),
+        structures.repeat(y_pred, times),
         reduction="sum",
     )
     expect_close(
@@ -175,25 +187,32 @@ def integer_weight_is_repetition(subject):
 @check(
     "error",
     "Multiply each sample's value by its weight, and add nothing after that.",
-    needs=("runs", "independent"),
+    needs=("runs", "repeatable", "independent"),
 )
 def zero_weight_removes_sample(subject):
     """A weight of 0 counts, under "sum", as if the sample were not there."""
-    y_true, y_pred = subject.sample
-    weight = np.ones(len(y_true), "float32")
+    weight = np.ones(subject.n, "float32")
     weight[::2] = 0
     expect_close(
         _weighted_sum(subject, weight),
-        subject.values(y_true[1::2], y_pred[1::2], reduction="sum"),
+        subject.values(*_part(subject, slice(1, None, 2)), reduction="sum"),
         "the sum with weights of 0",
         "the sum without those samples",
     )
 
 
+def _part(subject, index):
+    """Some samples of the batch."""
+    return [structures.take(x, index) for x in subject.sample]
+
+
 def _nan_in_first(y_pred):
-    y_pred = y_pred.copy()
-    y_pred[0] = np.nan
-    return y_pred
+    def put(x):
+        x = np.array(x)
+        x[0] = np.nan
+        return x
+
+    return structures.tree_map(put, y_pred)
 
 
 def _blame(hides, subject):
@@ -214,13 +233,13 @@ def _blame(hides, subject):
 def _zero_weight_hides_nan(subject):
     y_true, y_pred = subject.sample
     none = subject.values(y_true, y_pred)
-    weight = np.ones(len(y_true), "float32")
+    weight = np.ones(subject.n, "float32")
     weight[0] = 0
     total = subject.values(
         y_true, _nan_in_first(y_pred), subject.weights(weight, none), reduction="sum"
     )
     if not np.isfinite(total):
-        want = subject.values(y_true[1:], y_pred[1:], reduction="sum")
+        want = subject.values(*_part(subject, slice(1, None)), reduction="sum")
         raise CheckFailed(
             f"with NaN in a sample of weight 0 the sum is {number(total)}, without "
             f"that sample {number(want)}"
@@ -230,7 +249,7 @@ def _zero_weight_hides_nan(subject):
 @check(
     "warning",
     "Replace such predictions before the loss: tf.where(weight > 0, y_pred, 0.0).",
-    needs=("runs", "independent"),
+    needs=("runs", "repeatable", "independent"),
 )
 def zero_weight_hides_nan(subject):
     """NaN in a sample of weight 0 does not reach the loss."""
@@ -250,15 +269,15 @@ def masked(subject, y_true, y_pred, keep, **variant):
 @check(
     "error",
     "Do not override __call__, or take the mask of y_pred into account there.",
-    needs=("runs", "independent"),
+    needs=("runs", "one_tensor", "repeatable", "independent"),
 )
 def mask_removes_sample(subject):
     """A sample that the mask of y_pred marks False does not count, under "sum"."""
     y_true, y_pred = subject.sample
-    keep = np.arange(len(y_true)) % 3 != 0
+    keep = np.arange(subject.n) % 3 != 0
     expect_close(
         masked(subject, y_true, y_pred, keep, reduction="sum"),
-        subject.values(y_true[keep], y_pred[keep], reduction="sum"),
+        subject.values(*_part(subject, keep), reduction="sum"),
         "the sum under a mask",
         "the sum of the samples it keeps",
     )
@@ -267,17 +286,17 @@ def mask_removes_sample(subject):
 @check(
     "error",
     "Let super().__call__ divide: it divides by the number of samples the mask keeps.",
-    needs=("runs", "independent"),
+    needs=("runs", "one_tensor", "repeatable", "independent"),
 )
 def mask_counts_in_the_mean(subject):
     """The mean under a mask is the mean of the samples it keeps."""
     y_true, y_pred = subject.sample
-    keep = np.arange(len(y_true)) % 3 != 0
+    keep = np.arange(subject.n) % 3 != 0
     if own_mask(subject) is not None:
         raise CheckSkipped("the loss has a mask of its own")
     expect_close(
         masked(subject, y_true, y_pred, keep, reduction="sum_over_batch_size"),
-        subject.values(y_true[keep], y_pred[keep], reduction="sum_over_batch_size"),
+        subject.values(*_part(subject, keep), reduction="sum_over_batch_size"),
         "the mean under a mask",
         "the mean of the samples it keeps",
     )
@@ -285,10 +304,10 @@ def mask_counts_in_the_mean(subject):
 
 def _mask_hides_nan(subject):
     y_true, y_pred = subject.sample
-    keep = np.arange(len(y_true)) > 0
+    keep = np.arange(subject.n) > 0
     total = masked(subject, y_true, _nan_in_first(y_pred), keep, reduction="sum")
     if not np.isfinite(total):
-        want = subject.values(y_true[1:], y_pred[1:], reduction="sum")
+        want = subject.values(*_part(subject, slice(1, None)), reduction="sum")
         raise CheckFailed(
             f"with NaN in a masked sample the sum is {number(total)}, without that "
             f"sample {number(want)}"
@@ -298,7 +317,7 @@ def _mask_hides_nan(subject):
 @check(
     "warning",
     "Replace such predictions before the loss: tf.where(mask, y_pred, 0.0).",
-    needs=("runs", "independent"),
+    needs=("runs", "one_tensor", "repeatable", "independent"),
 )
 def mask_hides_nan(subject):
     """NaN in a masked sample does not reach the loss."""
@@ -318,7 +337,7 @@ def weight_column_equals_weight_vector(subject):
         raise CheckSkipped(
             f"the values have shape {none.shape}, not one number per sample"
         )
-    weight = np.linspace(0.1, 1.3, len(y_true)).astype("float32")
+    weight = np.linspace(0.1, 1.3, subject.n).astype("float32")
     expect_close(
         subject.values(y_true, y_pred, weight[:, np.newaxis], reduction="sum"),
         subject.values(y_true, y_pred, weight, reduction="sum"),
@@ -330,15 +349,15 @@ def weight_column_equals_weight_vector(subject):
 @check(
     "error",
     "Do not use the position of a sample in the batch.",
-    needs=("runs", "per_sample"),
+    needs=("runs", "repeatable"),
 )
 def batch_order_does_not_matter(subject):
     """Samples in another order have the same values, in that order."""
-    y_true, y_pred = subject.sample
-    order = np.random.default_rng(3).permutation(len(y_true))
+    order = np.random.default_rng(3).permutation(subject.n)
+    among = subject.values(*subject.sample)
     expect_close(
-        subject.values(y_true[order], y_pred[order]),
-        subject.values(y_true, y_pred)[order],
+        subject.values(*_part(subject, order)),
+        among[order] if subject.per_sample else among,
         "the loss of a sample in another place",
         "in its own",
     )
@@ -348,7 +367,7 @@ def batch_order_does_not_matter(subject):
     "error",
     "Reduce over all axes but the first. If samples are meant to be compared, declare "
     "it: _klr_declares = {'batch_wise': True}.",
-    needs=("runs", "per_sample"),
+    needs=("runs", "repeatable", "per_sample"),
 )
 def samples_are_independent(subject):
     """No sample changes the value of another, unless declared batch-wise."""
@@ -369,6 +388,27 @@ def samples_are_independent(subject):
 
 @check(
     "error",
+    "Leave them out of the sum and out of what it is divided by: sum(value * mask) / "
+    "sum(mask).",
+)
+def ignored_entries_do_not_count(subject):
+    """What the labels mark as padding, masked or invalid does not change the loss."""
+    if subject.domain.ignored is None:
+        raise CheckSkipped(f"the domain {subject.domain.name!r} ignores no entries")
+    y_true, y_pred = subject.sample
+    ignored = subject.domain.ignored(y_true)
+    want = subject.values(y_true, y_pred)
+    for added in (1.0, 100.0):
+        got = subject.values(y_true, np.where(ignored, y_pred + added, y_pred))
+        expect_close(
+            got, want, f"the loss with {added:g} added to the predictions that the "
+            "labels say to ignore", "without",
+        )  # fmt: skip
+    return f"{int(ignored.sum())} of {ignored.size} entries are ignored"
+
+
+@check(
+    "error",
     "Align the ranks first: y_true = tf.reshape(y_true, tf.shape(y_pred)).",
     needs=("runs", "elementwise"),
 )
@@ -376,6 +416,8 @@ def column_against_vector(subject):
     """Labels (N,) against predictions (N, 1) mean (N, 1), not (N, N)."""
     y_true, y_pred = (x[:, :1] for x in subject.sample)
     n = len(y_true)
+    if subject.is_function:
+        return _column_in_a_function(subject, y_true, y_pred)
     want = subject.values(y_true, y_pred, reduction="sum")
     for what, true, pred in (
         ("y_true (N,), y_pred (N, 1)", y_true[:, 0], y_pred),
@@ -391,6 +433,32 @@ def column_against_vector(subject):
                 total, want, f"{what}: the sum", "with both (N, 1)",
                 why="the difference was broadcast to (N, N)",
             )  # fmt: skip
+    return ""
+
+
+def _column_in_a_function(subject, y_true, y_pred):
+    """As in a training loop of one's own: Keras aligns the ranks only in `fit`."""
+    function = subject.loss.fn
+
+    def mean(true, pred):
+        with subject.seeded():
+            values = tf.convert_to_tensor(function(*tensors(true, pred)))
+        return to_numpy(tf.reduce_mean(values))
+
+    want = mean(y_true, y_pred)
+    for what, true, pred in (
+        ("y_true (N,), y_pred (N, 1)", y_true[:, 0], y_pred),
+        ("y_true (N, 1), y_pred (N,)", y_true, y_pred[:, 0]),
+    ):
+        try:
+            got = mean(true, pred)
+        except Exception:
+            continue  # refusing is as good
+        expect_close(
+            got, want, f"{what}: the mean in a direct call", "with both (N, 1)",
+            why="the difference was broadcast to (N, N)", severity="warning",
+        )  # fmt: skip
+    return "in a direct call; `fit` aligns the ranks itself"
 
 
 @check(
@@ -401,6 +469,8 @@ def column_against_vector(subject):
 def integer_labels_equal_float_labels(subject):
     """Labels given as integers count as the same labels given as floats."""
     y_true, y_pred = subject.sample
+    if structures.is_structure(y_true):
+        raise CheckSkipped(f"y_true is {structures.describe(y_true)}")
     if y_true.dtype.kind != "f" or not (y_true == np.round(y_true)).all():
         raise CheckSkipped(
             f"the labels of the domain {subject.domain.name!r} are no integers"
@@ -420,7 +490,7 @@ def integer_labels_equal_float_labels(subject):
     "error",
     "Never cast labels to a float type: use them as integers in tf.gather, tf.one_hot "
     "or a sparse kernel, and override __call__ if Keras casts them first.",
-    needs=("runs", "independent"),
+    needs=("runs", "repeatable"),
 )
 def labels_stay_exact(subject):
     """A class index beyond what a float type can count to stays that index."""
@@ -482,7 +552,9 @@ def _labels_exact(subject, label, classes, dtype):
 def arrays_equal_tensors(subject):
     """NumPy arrays as inputs give what tensors give."""
     y_true, y_pred = tensors(*subject.sample)
-    got = to_numpy(subject.variant()(y_true.numpy(), y_pred.numpy()))
+    arrays = (structures.tree_map(lambda x: x.numpy(), x) for x in (y_true, y_pred))
+    with subject.seeded():
+        got = to_numpy(subject.variant()(*arrays))
     expect_close(
         got, subject.values(y_true, y_pred), "the loss of arrays", "of tensors"
     )

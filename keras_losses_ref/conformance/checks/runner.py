@@ -1,6 +1,7 @@
 """Run the checks: `check_loss` gives a report, the parametrizer pytest cases."""
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import time
@@ -17,8 +18,8 @@ from keras_losses_ref.conformance.checks import (
 )
 from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
 from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
-from keras_losses_ref.conformance.evaluate import runtime_info
 from keras_losses_ref.conformance.report import Report
+from keras_losses_ref.conformance.runtime import runtime_info
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
 for _module in (construction, reductions, gradients, execution, fresh_process):
@@ -47,9 +48,11 @@ def check_loss(
     domain              what the inputs look like: "real", "positive", "signs",
                         "binary", "binary_logits", "one_hot", "logits", "indices",
                         "index_logits", "probabilities", "segmentation", "embeddings",
-                        "distances", "sequence", or a function `(rng, n) -> (y_true,
-                        y_pred)`, or a `Domain`; without it one is tried out, and
-                        named in the report
+                        "distances", "sequence", "boxes", "boxes_xywh", "ranking",
+                        "ranking_padded", "ranking_masked", "pairs", "packed_mask",
+                        "depth", or a function `(rng, n) -> (y_true, y_pred)`, or a
+                        `Domain`; without it one is guessed, and named in the report;
+                        y_true and y_pred may be dicts, lists or tuples of arrays
     oracle              a function of NumPy arrays y_true and y_pred that returns the
                         values per sample
     expected_failures   {check: reason}; one of them that passes is a failure
@@ -58,7 +61,7 @@ def check_loss(
     checks              the names of the checks to apply; all without it
     progress            called with (done, total, name) before each check
 
-    Findings of severity "error" and "warning" make the report fail; "advice" does not.
+    Results of severity "error" and "warning" make the report fail; "advice" does not.
 
     >>> report = check_loss(MyLoss, domain="binary")
     >>> assert report.ok, report.text()
@@ -66,6 +69,7 @@ def check_loss(
     subject = LossUnderTest(loss, domain, oracle, declares)
     expected = _expected(subject, expected_failures)
     chosen = _chosen(checks)
+    subject.asked = {check.name for check in chosen}
     results = []
     try:
         _start_child(subject, chosen)
@@ -82,6 +86,7 @@ def check_loss(
         progress(len(chosen), len(chosen), "")
     if checks is None:
         results.append(_enough(subject, results))
+    _name_under_roots(results)
     return Report(results, _environment(subject))
 
 
@@ -143,6 +148,7 @@ def _judge(result, expected):
     if result.check not in expected or result.skipped:
         return result
     reason = expected[result.check]
+    result = dataclasses.replace(result)
     if result.status == "passed":
         result.status, result.severity = "failed", "error"
         result.message = f"expected to fail ({reason}), and passes"
@@ -151,6 +157,22 @@ def _judge(result, expected):
         result.status = "expected"
         result.message = f"{result.message}\nexpected: {reason}"
     return result
+
+
+def _name_under_roots(results):
+    """Name what was skipped under the check whose failure it would only repeat."""
+    by_name = {result.check: result for result in results}
+    for result in results:
+        root, seen = result.root, set()
+        while root and root not in seen:  # to the first cause
+            seen.add(root)
+            found = by_name.get(root)
+            if found is None or not found.skipped:
+                break
+            root = found.root
+        found = by_name.get(root)
+        if result.skipped and found is not None and found.broken:
+            found.hides.append(result.check)
 
 
 def _start_child(subject, chosen):
@@ -176,10 +198,12 @@ def _enough(subject, results):
     skipped = len(results) - ran
     result = CheckResult("enough_checks_ran", "passed", subject=subject.name)
     result.message = f"{ran} ran, {skipped} were skipped"
-    if ran < FLOOR:
+    if ran < FLOOR and subject.fails("runs"):
+        result.status, result.root = "skipped", "runs"
+    elif ran < FLOOR:
         result.status = "failed"
         result.message += f"; fewer than {FLOOR} are no evidence"
-        result.remedy = "Mend what `runs` and the reasons of the skips say first."
+        result.remedy = "Look at the reasons of the skipped checks: --all shows them."
     return result
 
 
@@ -189,6 +213,7 @@ def _environment(subject):
         "subject": subject.name,
         "domain": None if subject.problem else subject.domain.name,
         "domain_chosen": None if subject.problem else subject.domain_reason,
+        "not_checked": "" if subject.problem else ", ".join(subject.not_checked),
     }
 
 
@@ -198,8 +223,9 @@ class BoundCheck:
     It raises `AssertionError` with the result's text, or skips, or xfails.
     """
 
-    def __init__(self, check, subject, expected):
+    def __init__(self, check, subject, expected, asked):
         self.check, self.subject, self.expected = check, subject, expected
+        self.asked = asked
 
     @property
     def name(self):
@@ -213,6 +239,7 @@ class BoundCheck:
 
         __tracebackhide__ = True
         subject = self.subject()
+        subject.asked = self.asked
         result = _judge(_run(self.check, subject), self.expected)
         if result.skipped:
             pytest.skip(result.message)
@@ -255,11 +282,13 @@ def parametrize_with_loss_checks(
         )
         probe = LossUnderTest(loss, domain, oracle, declares)
         expected = _expected(probe, expects)
-        for check in _chosen(checks):
+        chosen = _chosen(checks)
+        asked = {check.name for check in chosen}
+        for check in chosen:
             parameters.append(
                 pytest.param(
                     loss,
-                    BoundCheck(check, subject, expected),
+                    BoundCheck(check, subject, expected, asked),
                     id=f"{probe.name}-{check.name}",
                 )
             )

@@ -1,15 +1,14 @@
 """What the families of the ledger share: conditions on a case, and its labels."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_losses_ref.conformance.evaluate import (
-    Outcome,
-    evaluate_oracle,
-    recovers_logits,
-    rounded,
-)
+from keras_losses_ref.conformance.cases.case import Case
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.truth import recovers_logits, right_answer, rounded
 
 #: Every release of the second generation, tf.keras and tf_keras.
 KERAS_2 = ("2.12.0", None)
@@ -18,32 +17,32 @@ KERAS = "https://github.com/keras-team/keras/blob"
 LOSSES_3 = f"{KERAS}/v3.12.0/keras/src/losses/losses.py"
 
 
-def half(case):
+def half(case: Case) -> bool:
     return case.dtype in ("float16", "bfloat16")
 
 
-def oracle_with(case, **changes):
+def oracle_with(case: Case, **changes: Any) -> Outcome:
     """The definition's answer to a changed question."""
-    return evaluate_oracle(dataclasses.replace(case, **changes))
+    return right_answer(dataclasses.replace(case, **changes))
 
 
-def accepted(case):
+def accepted(case: Case) -> bool:
     return case.expected_error is None
 
 
-def rounded_labels(case):
+def rounded_labels(case: Case) -> NDArray[Any]:
     wide = dataclasses.replace(case, y_true=case.y_true.astype(np.float64))
     pred_as_labels = dataclasses.replace(wide, y_pred=wide.y_true)
     return rounded(pred_as_labels)[1]
 
 
-def labels_change(case):
+def labels_change(case: Case) -> bool:
     if case.y_true.dtype.kind != "i" or case.expected_error:
         return False
     return not np.array_equal(rounded_labels(case), case.y_true)
 
 
-def with_rounded_labels(case):
+def with_rounded_labels(case: Case) -> Outcome:
     with np.errstate(invalid="ignore"):  # 2^24 is infinite in float16, one for all
         labels = rounded_labels(case).astype(np.int64)
     classes = case.y_pred.shape[case.config.get("axis", -1)]
@@ -61,11 +60,11 @@ def with_rounded_labels(case):
     )
 
 
-def smoothing_of(case):
+def smoothing_of(case: Case) -> float:
     return case.config.get("label_smoothing") or 0.0
 
 
-def smoothed(case, classes):
+def smoothed(case: Case, classes: int) -> Outcome:
     """The case with its labels smoothed over `classes` beforehand."""
     smoothing = smoothing_of(case)
     y_true = case.y_true * (1.0 - smoothing) + smoothing / classes
@@ -73,22 +72,22 @@ def smoothed(case, classes):
     return oracle_with(case, y_true=y_true, config=config, expected_error=None)
 
 
-def class_axis_is_not_last(case):
+def class_axis_is_not_last(case: Case) -> bool:
     return case.config.get("axis", -1) not in (-1, case.y_pred.ndim - 1)
 
 
-def from_probabilities(case):
+def from_probabilities(case: Case) -> bool:
     if case.config.get("from_logits"):
         return False
     return case.activation is None or not recovers_logits(case)
 
 
-def half_bounds(dtype):
+def half_bounds(dtype: str) -> tuple[float, float]:
     """Keras's clip bounds in 16 bit: 1 - 1e-7 rounds to 1."""
     return {"float16": 2.0**-23, "bfloat16": 1.0011717677116394e-07}[dtype], 1.0
 
 
-def machine_epsilon(dtype):
+def machine_epsilon(dtype: str) -> float:
     return {
         "float64": 2.0**-52,
         "float32": 2.0**-23,

@@ -22,13 +22,13 @@ from keras_losses_ref.conformance.deviations._common import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import reduced, same_rank
-from keras_losses_ref.conformance.evaluate import (
-    Outcome,
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.truth import (
     activate,
-    evaluate_oracle,
+    host_rules,
+    right_answer,
     rounded,
 )
-from keras_losses_ref.losses import compat
 
 
 def _binary_with(case, low, high, inside=0.0, inside_other=0.0):
@@ -136,7 +136,7 @@ def _tiny_row_under_xla(case):
 
 
 def _nan_for_tiny_rows(case):
-    truth = evaluate_oracle(case)
+    truth = right_answer(case)
     gradient = np.where(_sum_squared_is_zero(case), np.nan, truth.gradient)
     return dataclasses.replace(truth, gradient=gradient)
 
@@ -351,7 +351,7 @@ DEVIATIONS = (
         lambda case: (
             accepted(case)
             and _gamma(case) < 1
-            and (compat.GENERATION == 3 or not from_probabilities(case))
+            and (host_rules().generation == 3 or not from_probabilities(case))
         ),
         formulas.binary_focal,
     ),
@@ -443,7 +443,7 @@ DEVIATIONS = (
         "1 - p^q loses its digits where q is small: with q = 1e-3 three of them.",
         LOSSES_3,
         lambda case: accepted(case) and case.config.get("q", 0.5) < 0.1,
-        evaluate_oracle,
+        right_answer,
         _power_rounding,
     ),
     Deviation(

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import evaluate_oracle
+from keras_losses_ref.conformance.truth import right_answer
 
 _KERAS = "https://github.com/keras-team/keras/blob/v3.15.1/keras/src"
 
@@ -15,7 +15,7 @@ def _asked_twice(case):
 
 
 def _nan(case):
-    truth = evaluate_oracle(case)
+    truth = right_answer(case)
     return dataclasses.replace(truth, second=np.full_like(truth.gradient, np.nan))
 
 

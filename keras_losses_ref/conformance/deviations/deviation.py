@@ -2,9 +2,13 @@
 
 import dataclasses
 import re
+import weakref
 from typing import Callable, Optional
 
-from keras_losses_ref.conformance.evaluate import with_second
+from keras_losses_ref.conformance.truth import with_second_derivative
+
+#: {case: {deviation: its answer}}, for as long as a case lives.
+_answers = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +35,20 @@ class Deviation:
         return case.loss in self.losses and bool(self.condition(case))
 
     def answer(self, case):
-        """`outcome`, with the second derivative where the case asks for it."""
+        """`outcome`, with the second derivative where the case asks for it.
+
+        Computed once for each case, however many aspects of it are judged.
+        """
+        answers = _answers.setdefault(case, {})
+        if self not in answers:
+            answers[self] = self._answer(case)
+        return answers[self]
+
+    def _answer(self, case):
         outcome = self.outcome(case)
         if not case.check_hessian or outcome.error or outcome.second is not None:
             return outcome
-        return with_second(outcome, case, self.outcome)
+        return with_second_derivative(outcome, case, self.outcome)
 
     def covers(self, version):
         """Whether a Keras of this version deviates so."""

@@ -4,10 +4,13 @@ Each function takes a case and gives the Outcome of such a Keras, out of
 `rounded_autodiff.Number`.
 """
 
+from typing import Any, Callable, Optional
+
 import numpy as np
-import tensorflow as tf
+from numpy.typing import NDArray
 
 from keras_losses_ref import oracle
+from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.deviations.rounded_autodiff import (
     Number,
     binary_crossentropy_with_logits,
@@ -15,18 +18,18 @@ from keras_losses_ref.conformance.deviations.rounded_autodiff import (
     logsumexp,
     where,
 )
-from keras_losses_ref.conformance.evaluate import (
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.tolerance import round_to
+from keras_losses_ref.conformance.truth import (
     IMPOSSIBLE,
-    Outcome,
     activate,
+    host_rules,
     merged_mask,
-    reduction_rules,
-    round_to,
     rounded,
 )
 
 
-def same_rank(a, b):
+def same_rank(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The rule of Keras 3: a vector grows, anything else drops its last axis of 1."""
     if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
         return (a, b[..., None]) if b.ndim == 1 else (a[..., 0], b)
@@ -35,21 +38,23 @@ def same_rank(a, b):
     return a, b
 
 
-def reduced(case, values, pullback):
+def reduced(
+    case: Case, values: NDArray[Any], pullback: Callable[[NDArray[Any]], NDArray[Any]]
+) -> Outcome:
     """An outcome out of values per sample and the pullback of their gradient."""
     result, upstream = oracle.reduce(
         values,
         reduction=case.reduction,
         sample_weight=case.sample_weight,
         mask=merged_mask(case, values, case.y_true, case.y_pred),
-        rules=reduction_rules(),
+        rules=host_rules().reduction_rules,
     )
     if case.path == "fit":
         result = np.mean(result)
     return Outcome(result, pullback(upstream), case.dtype)
 
 
-def altered(case, alter):
+def altered(case: Case, alter: Callable[[NDArray[Any]], NDArray[Any]]) -> Outcome:
     """The definition, with the value of each sample altered."""
     y_true, y_pred = rounded(case)
     function = oracle.BY_LOSS[case.loss]
@@ -72,7 +77,7 @@ def _settle(case, values, x):
         return reduced(case, values.value, pullback)
 
 
-def written(formula):
+def written(formula: Callable[..., Number]) -> Callable[[Case], Outcome]:
     """An outcome out of a formula of (case, y_true, y_pred)."""
 
     def outcome(case):
@@ -83,11 +88,11 @@ def written(formula):
     return outcome
 
 
-def epsilon(dtype):
+def epsilon(dtype: str) -> NDArray[Any]:
     return round_to(1e-7, dtype)
 
 
-def bounds(dtype):
+def bounds(dtype: str) -> tuple[Any, Any]:
     """Keras's clip bounds as its dtype has them; in 16 bit the upper one is 1."""
     if dtype in ("float32", "float64"):
         low = epsilon(dtype)
@@ -99,13 +104,13 @@ def bounds(dtype):
 
 
 @written
-def percentage_error_with_float32_epsilon(case, y, x):
+def percentage_error_with_float32_epsilon(case: Case, y: Any, x: Number) -> Number:
     floor = y.abs().maximum(epsilon("float32"))
     return 100.0 * ((y - x) / floor).abs().mean(-1)
 
 
 @written
-def huber(case, y, x):
+def huber(case: Case, y: Any, x: Number) -> Number:
     delta = Number(case.config.get("delta", 1.0), case.dtype)
     error = x - y
     size = error.abs()
@@ -116,7 +121,7 @@ def huber(case, y, x):
 
 
 @written
-def cosine_similarity(case, y, x):
+def cosine_similarity(case: Case, y: Any, x: Number) -> Number:
     axis = case.config.get("axis", -1)
 
     def normal(v):
@@ -126,7 +131,7 @@ def cosine_similarity(case, y, x):
     return -(normal(y) * normal(x)).sum(axis)
 
 
-def cosine_similarity_keras_2(case, floor=1e-12):
+def cosine_similarity_keras_2(case: Case, floor: float = 1e-12) -> Outcome:
     """The floor lies under the sum of squares; a column is a vector."""
     y, x = (Number(a, case.dtype) for a in rounded(case))
     axis = case.config.get("axis", -1)
@@ -139,7 +144,7 @@ def cosine_similarity_keras_2(case, floor=1e-12):
 
 
 @written
-def mean_squared_logarithmic_error(case, y, x):
+def mean_squared_logarithmic_error(case: Case, y: Any, x: Number) -> Number:
     """With an epsilon of the loss's own dtype."""
     low = epsilon(case.dtype)
     first, second = (x.maximum(low) + 1.0).log(), (y.maximum(low) + 1.0).log()
@@ -150,19 +155,19 @@ def mean_squared_logarithmic_error(case, y, x):
 
 
 @written
-def kl_divergence(case, y, x):
+def kl_divergence(case: Case, y: Any, x: Number) -> Number:
     low, _ = bounds(case.dtype)
     y, p = y.clip(low, 1.0), x.clip(low, 1.0)
     return (y * (y / p).log()).sum(-1)
 
 
 @written
-def poisson(case, y, x):
+def poisson(case: Case, y: Any, x: Number) -> Number:
     low, _ = bounds(case.dtype)
     return (x - y * (x + low).log()).mean(-1)
 
 
-def binary_focal(case, inside=0.0, inside_other=0.0):
+def binary_focal(case: Case, inside: float = 0.0, inside_other: float = 0.0) -> Outcome:
     """`inside` and `inside_other` are added to p and 1 - p within the logarithms."""
     y, x = _inputs(case)
     config = case.config
@@ -195,7 +200,7 @@ def binary_focal(case, inside=0.0, inside_other=0.0):
         return reduced(case, values.value, pullback)
 
 
-def categorical_focal(case, classes_axis=None):
+def categorical_focal(case: Case, classes_axis: Optional[int] = None) -> Outcome:
     """`classes_axis`: where label smoothing counts the classes, if not along `axis`."""
     y, x = _inputs(case)
     config = case.config
@@ -214,7 +219,7 @@ def categorical_focal(case, classes_axis=None):
         return _settle(case, values, x)
 
 
-def sparse_focal(case):
+def sparse_focal(case: Case) -> Outcome:
     """The sparse form: the same at the label alone."""
     _, x = rounded(case)
     classes = x.shape[case.config.get("axis", -1)]
@@ -239,7 +244,7 @@ def sparse_focal(case):
         return _settle(case, values, x)
 
 
-def generalized(case, labels=None):
+def generalized(case: Case, labels: Optional[NDArray[Any]] = None) -> Outcome:
     """Labels made one-hot as they come, and multiplied with all of y_pred."""
     x = Number(rounded(case)[1], case.dtype)
     labels = np.asarray(case.y_true if labels is None else labels).astype(np.int64)
@@ -254,7 +259,7 @@ def generalized(case, labels=None):
 
 
 @written
-def dice(case, y, x):
+def dice(case: Case, y: Any, x: Number) -> Number:
     axis = case.config.get("axis")
     both = (y * x).sum(axis)
     low, _ = bounds(case.dtype)
@@ -262,7 +267,7 @@ def dice(case, y, x):
 
 
 @written
-def tversky(case, y, x):
+def tversky(case: Case, y: Any, x: Number) -> Number:
     """With equal weights, so that it does not matter which is which."""
     config = case.config
     axis = config.get("axis")
@@ -276,7 +281,7 @@ def tversky(case, y, x):
 # --- pairs ----------------------------------------------------------------------------
 
 
-def circle(case):
+def circle(case: Case) -> Outcome:
     """With 1 - cos as TensorFlow's own matmul rounds it."""
     x = Number(rounded(case)[1], case.dtype)
     labels = np.asarray(case.y_true).reshape(-1, 1)
@@ -307,6 +312,7 @@ def circle(case):
 
 def _distances(case, x):
     """1 - x x', rounded where and as the host rounds it for this case."""
+    import tensorflow as tf  # the only definition that is TensorFlow's own rounding
 
     def distances(x):
         return 1 - tf.matmul(x, tf.transpose(x))
@@ -320,7 +326,11 @@ def _distances(case, x):
 # --- sequences ------------------------------------------------------------------------
 
 
-def ctc(case, labels=None, lengths=None):
+def ctc(
+    case: Case,
+    labels: Optional[NDArray[Any]] = None,
+    lengths: Optional[NDArray[Any]] = None,
+) -> Outcome:
     """TensorFlow's forward and backward pass, taking whatever labels it is given.
 
     A label that is no class costs nothing to emit. A path may stop in any state at the

@@ -2,7 +2,7 @@
 
 from keras_losses_ref.conformance.deviations._common import LOSSES_3, accepted
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import Outcome
+from keras_losses_ref.conformance.outcome import Outcome
 
 DEVIATIONS = (
     Deviation(

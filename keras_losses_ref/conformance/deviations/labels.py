@@ -14,7 +14,7 @@ from keras_losses_ref.conformance.deviations._common import (
     with_rounded_labels,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import Outcome
+from keras_losses_ref.conformance.outcome import Outcome
 
 
 def _smoothing_out_of_range(case):

@@ -16,8 +16,12 @@ from keras_losses_ref.conformance.deviations.crossentropy import (
     focal_with_epsilon_in_log,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import evaluate_oracle, merged_mask, rounded
-from keras_losses_ref.losses import compat
+from keras_losses_ref.conformance.truth import (
+    host_rules,
+    merged_mask,
+    right_answer,
+    rounded,
+)
 
 
 def _column_against_vector(case):
@@ -38,14 +42,14 @@ def _squeezed_to_scalar(case):
 
 def _of_vectors(case):
     """A loss of two vectors, as Keras 2 or the first Keras 3 has it."""
-    if compat.GENERATION == 2 and case.loss == "CosineSimilarity":
+    if host_rules().generation == 2 and case.loss == "CosineSimilarity":
         return formulas.cosine_similarity_keras_2(case)
-    if compat.GENERATION == 2 and from_probabilities(case):
+    if host_rules().generation == 2 and from_probabilities(case):
         if case.loss == "BinaryCrossentropy":
             return binary_with_epsilon_in_log(case)
         if case.loss == "BinaryFocalCrossentropy":
             return focal_with_epsilon_in_log(case)
-    return evaluate_oracle(case)
+    return right_answer(case)
 
 
 def _nothing_valid(case):
@@ -53,7 +57,7 @@ def _nothing_valid(case):
         return False
     case = _as_cast(case)
     y_true, y_pred = rounded(case)
-    truth = evaluate_oracle(dataclasses.replace(case, reduction="none"))
+    truth = right_answer(dataclasses.replace(case, reduction="none"))
     mask = merged_mask(case, truth.value, y_true, y_pred)
     return mask is not None and mask.size and not mask.any()
 
@@ -71,7 +75,7 @@ def _as_cast(case):
 
 
 def _nan(case):
-    truth = evaluate_oracle(_as_cast(case))
+    truth = right_answer(_as_cast(case))
     if truth.error:
         return truth
     gradient = np.full_like(truth.gradient, np.nan)

@@ -15,7 +15,8 @@ from keras_losses_ref.conformance.deviations._common import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import altered, same_rank
-from keras_losses_ref.conformance.evaluate import Outcome, evaluate_oracle, rounded
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.truth import right_answer, rounded
 
 
 def _squares_overflow(case):
@@ -28,7 +29,7 @@ def _squares_overflow(case):
 
 
 def _infinite_value(case):
-    truth = evaluate_oracle(case)
+    truth = right_answer(case)
     return dataclasses.replace(truth, value=np.full_like(truth.value, np.inf))
 
 
@@ -70,8 +71,8 @@ def _in_float32(case):
     if _huber_infinite(narrow):  # beyond float32, where another entry takes over
         return formulas.huber(narrow)
     # Differences of rounded gradients are no second derivative.
-    second = evaluate_oracle(case).second if case.check_hessian else None
-    return dataclasses.replace(evaluate_oracle(narrow), second=second)
+    second = right_answer(case).second if case.check_hessian else None
+    return dataclasses.replace(right_answer(narrow), second=second)
 
 
 def _float32_rounding(case, aspect):
@@ -134,7 +135,7 @@ def _compiled_without_norm(case):
 
 
 def _nan_without_norm(case):
-    truth = evaluate_oracle(case)
+    truth = right_answer(case)
     nowhere = np.broadcast_to(_no_norm(case), case.y_pred.shape)
     gradient = np.where(nowhere, np.nan, truth.gradient)
     return dataclasses.replace(truth, gradient=gradient)
@@ -309,7 +310,7 @@ DEVIATIONS = (
         "1 / |y_pred|: what normalising takes away is subtracted in the dtype.",
         f"{KERAS}/v3.12.0/keras/src/ops/nn.py",
         accepted,
-        evaluate_oracle,
+        right_answer,
         _cosine_rounding,
     ),
 )

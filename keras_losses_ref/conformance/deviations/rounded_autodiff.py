@@ -7,15 +7,18 @@ through the steps with the rules of TensorFlow's kernels, whose NaN and infiniti
 reproduces.
 """
 
-import numpy as np
+from typing import Any
 
-from keras_losses_ref.conformance.evaluate import round_to
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_losses_ref.conformance.tolerance import round_to
 
 
 class Number:
     """An array that remembers how it was made."""
 
-    def __init__(self, value, dtype, parents=()):
+    def __init__(self, value: Any, dtype: str, parents: tuple[Any, ...] = ()) -> None:
         self.dtype = dtype
         self.value = _rounded(value, dtype)
         #: (Number, map from the gradient of this to that of the parent), or none.
@@ -69,48 +72,48 @@ class Number:
     def _step(self, value):
         return _rounded(value, self.dtype)
 
-    def square(self):
+    def square(self) -> "Number":
         x, step = self.value, self._step
         return self._new(x * x, (self, lambda g: step(g * step(2.0 * x))))
 
-    def abs(self):
+    def abs(self) -> "Number":
         x = self.value
         return self._new(np.abs(x), (self, lambda g: g * np.sign(x)))
 
-    def log(self):
+    def log(self) -> "Number":
         x, step = self.value, self._step
         return self._new(np.log(x), (self, lambda g: g * step(1.0 / x)))
 
-    def rsqrt(self):
+    def rsqrt(self) -> "Number":
         y, step = self._step(1.0 / np.sqrt(self.value)), self._step
         return self._new(
             y, (self, lambda g: np.where(g == 0, 0, g * -0.5 * step(y * y * y)))
         )
 
-    def sigmoid(self):
+    def sigmoid(self) -> "Number":
         x = self.value
         e = np.exp(-np.abs(x))
         y = self._step(np.where(x >= 0, 1, e) / (1 + e))
         return self._new(y, (self, lambda g: g * y * (1 - y)))
 
-    def softmax(self, axis):
+    def softmax(self, axis: Any) -> "Number":
         e = np.exp(self.value - np.max(self.value, axis, keepdims=True))
         y = self._step(e / np.sum(e, axis, keepdims=True))
         return self._new(
             y, (self, lambda g: (g - np.sum(g * y, axis, keepdims=True)) * y)
         )
 
-    def softplus(self):
+    def softplus(self) -> "Number":
         x, step = self.value, self._step
         return self._new(
             np.logaddexp(0.0, x), (self, lambda g: g / step(step(np.exp(-x)) + 1.0))
         )
 
-    def exp(self):
+    def exp(self) -> "Number":
         y = self._step(np.exp(self.value))
         return self._new(y, (self, lambda g: g * y))
 
-    def clip(self, low, high):
+    def clip(self, low: Any, high: Any) -> "Number":
         x = self.value
         inside = (x >= self._step(low)) & (x <= self._step(high))
         return self._new(
@@ -118,21 +121,21 @@ class Number:
             (self, lambda g: np.where(inside, g, 0)),
         )
 
-    def minimum(self, bound):
+    def minimum(self, bound: Any) -> "Number":
         bound = self._step(bound)
         gate = self.value <= bound
         return self._new(
             np.minimum(self.value, bound), (self, lambda g: np.where(gate, g, 0))
         )
 
-    def maximum(self, bound):
+    def maximum(self, bound: Any) -> "Number":
         bound = self._step(bound)
         gate = self.value >= bound
         return self._new(
             np.maximum(self.value, bound), (self, lambda g: np.where(gate, g, 0))
         )
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis: Any = None, keepdims: bool = False) -> "Number":
         x = self.value
         axes = tuple(range(x.ndim)) if axis is None else axis
         axes = tuple(axes) if isinstance(axes, (list, tuple)) else (axes,)
@@ -143,7 +146,7 @@ class Number:
 
         return self._new(np.sum(x, axes, keepdims=keepdims), (self, spread))
 
-    def mean(self, axis):
+    def mean(self, axis: Any) -> "Number":
         shape, n = self.value.shape, self.value.shape[axis]
         # TensorFlow adds 16-bit floats in float32, so the sum does not overflow.
         return self._new(
@@ -152,7 +155,7 @@ class Number:
         )
 
 
-def where(condition, a, b):
+def where(condition: NDArray[Any], a: Number, b: Any) -> Number:
     return a._new(
         np.where(condition, a.value, b.value),
         (a, lambda g: np.where(condition, g, 0)),
@@ -160,14 +163,14 @@ def where(condition, a, b):
     )
 
 
-def logsumexp(x, axis):
+def logsumexp(x: Number, axis: Any) -> Number:
     """The largest is subtracted first, and is a constant to the gradient."""
     top = np.max(x.value, axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
     return (x - top).exp().sum(axis).log() + np.squeeze(top, axis)
 
 
-def binary_crossentropy_with_logits(x, y):
+def binary_crossentropy_with_logits(x: Number, y: Any) -> Number:
     """TensorFlow's stable form, whose parts no step of autodiff sees."""
     z, t = x.value, y.value
     e = np.exp(-np.abs(z))
@@ -176,7 +179,7 @@ def binary_crossentropy_with_logits(x, y):
     return x._new(value, (x, lambda g: g * slope))
 
 
-def gradient(result, upstream, of):
+def gradient(result: Number, upstream: NDArray[Any], of: Number) -> NDArray[Any]:
     """d(result * upstream) / d(of), backwards through every step."""
     order, seen = [], set()
 

@@ -7,8 +7,8 @@ import numpy as np
 from keras_losses_ref.conformance.cases import HANDWRITTEN
 from keras_losses_ref.conformance.deviations._common import KERAS, oracle_with
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import Outcome, expected_config, rounded
-from keras_losses_ref.losses import compat
+from keras_losses_ref.conformance.outcome import Outcome
+from keras_losses_ref.conformance.truth import expected_config, host_rules, rounded
 
 _SOURCE = f"{KERAS}/v3.15.1/keras/src/losses/losses.py"
 
@@ -38,7 +38,7 @@ def _forgotten(outcome, case, name):
 def _in_floatx(case):
     """The same numbers, asked of a loss in Keras's default dtype."""
     y_true, y_pred = rounded(case)
-    wide = oracle_with(case, y_true=y_true, y_pred=y_pred, dtype=compat.floatx())
+    wide = oracle_with(case, y_true=y_true, y_pred=y_pred, dtype=host_rules().floatx)
     return _forgotten(wide, case, "dtype")
 
 

@@ -12,7 +12,7 @@ from keras_losses_ref.conformance.deviations._common import (
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import same_rank
-from keras_losses_ref.conformance.evaluate import rounded
+from keras_losses_ref.conformance.truth import rounded
 
 
 def _stretches(case):

@@ -13,7 +13,7 @@ from keras_losses_ref.conformance.deviations._common import (
     rounded_labels,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import IMPOSSIBLE, evaluate_oracle
+from keras_losses_ref.conformance.truth import IMPOSSIBLE, right_answer
 
 
 def _ctc_in_float32(case, aspect):
@@ -22,7 +22,7 @@ def _ctc_in_float32(case, aspect):
         return 0.0
     if aspect == "gradient":
         return 16 * 2.0**-23
-    truth = evaluate_oracle(dataclasses.replace(case, expected_error=None))
+    truth = right_answer(dataclasses.replace(case, expected_error=None))
     if truth.error:
         return 8 * 2.0**-23
     return 8 * 2.0**-23 * max(1.0, float(np.max(np.abs(truth.value), initial=0)))
@@ -121,7 +121,7 @@ DEVIATIONS = (
         "A float64 loss is computed in float32: TensorFlow's op knows nothing wider.",
         f"{KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
         lambda case: case.dtype == "float64" and accepted(case),
-        evaluate_oracle,
+        right_answer,
         _ctc_in_float32,
     ),
 )

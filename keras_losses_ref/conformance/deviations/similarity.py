@@ -5,7 +5,7 @@ import numpy as np
 from keras_losses_ref.conformance.deviations import formulas
 from keras_losses_ref.conformance.deviations._common import LOSSES_3, accepted
 from keras_losses_ref.conformance.deviations.deviation import Deviation
-from keras_losses_ref.conformance.evaluate import rounded
+from keras_losses_ref.conformance.truth import rounded
 
 
 def _has_close_neighbours(case):

@@ -27,30 +27,22 @@ TensorFlow: records are compared where neither of their environments exists any 
 import dataclasses
 import hashlib
 import json
-import math
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-
-SCHEMA = 1
-
-#: Larger arrays are thinned out: every n-th element tells as much about a version.
-MOST_ELEMENTS = 1024
-
-
-class Unreadable(Exception):
-    """A file is no record that can be compared; the message says what to do."""
+from keras_losses_ref.conformance.files import SCHEMA, Unreadable
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
     """One environment's answers."""
 
-    answers: dict
-    environment: dict
-    deviations: dict = dataclasses.field(default_factory=dict)
+    answers: dict[str, Any]
+    environment: dict[str, Any]
+    deviations: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def dumps(record):
+def dumps(record: Record) -> str:
     """The record as the text of a file."""
     lines = [f"{_compact(key)}: {_compact(record.answers[key])}"
              for key in sorted(record.answers)]  # fmt: skip
@@ -70,13 +62,13 @@ def _compact(value):
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def digest(answers):
+def digest(answers: Mapping[str, Any]) -> str:
     """SHA-256 over the compared part, however it was laid out."""
     text = json.dumps(answers, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(path):
+def load(path: str) -> Record:
     """The record in a file; `Unreadable` says why there is none."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -100,45 +92,3 @@ def load(path):
             "digest it names. Record it again."
         )
     return Record(answers, document["environment"], document.get("ledger", {}))
-
-
-def plain(value, dtype=None):
-    """A number or array as JSON holds it, as short as `dtype` allows."""
-    array = np.asarray(value)
-    if array.size > MOST_ELEMENTS:
-        every = -(-array.size // MOST_ELEMENTS)
-        thin = array.reshape(-1)[::every]
-        return {"shape": list(array.shape), "every": every, "of": plain(thin, dtype)}
-    return _plain(array.tolist(), dtype != "float64")
-
-
-def _plain(number, short):
-    if isinstance(number, list):
-        return [_plain(item, short) for item in number]
-    if isinstance(number, (bool, int)):
-        return number
-    if not math.isfinite(number):
-        return str(number)
-    if short:  # the shortest text of a float32 is shorter than its float64's
-        with np.errstate(over="ignore"):
-            single = float(str(np.float32(number)))
-            return single if np.float32(single) == number else number
-    return number
-
-
-def array(value):
-    """What `plain` wrote, as float64; of a thinned array the elements kept."""
-    if isinstance(value, dict):
-        value = value["of"]
-    return np.array(_floats(value), dtype=np.float64)
-
-
-def _floats(value):
-    if isinstance(value, list):
-        return [_floats(item) for item in value]
-    return float(value)
-
-
-def shape(value):
-    """The shape of the array that `plain` was given."""
-    return tuple(value["shape"]) if isinstance(value, dict) else array(value).shape

@@ -1,7 +1,7 @@
 """What came out of a run, as a person, a program or a pull request reads it.
 
-`result` holds the `Report` and what every style of it states; each style is a module
-with one function, `render(report, everything)`, which returns a string.
+`report` has the `Report`, and `summary` what every style of it states. Each style is a
+module with one function, `render(report, everything)`, which returns a string.
 """
 
 from keras_losses_ref.conformance.report import (
@@ -12,11 +12,10 @@ from keras_losses_ref.conformance.report import (
     text,
 )
 from keras_losses_ref.conformance.report.extras import require
-from keras_losses_ref.conformance.report.result import (
-    Report,
+from keras_losses_ref.conformance.report.report import Report, merged
+from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
-    merged,
     skips,
     summary,
 )

@@ -11,6 +11,8 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +22,11 @@ from keras_losses_ref.conformance.accuracy import (
     FAMILIES,
     SIZE,
     SPECS,
+    Cell,
 )
-from keras_losses_ref.conformance.evaluate import runtime_info
-from keras_losses_ref.conformance.parity.record_file import SCHEMA
+from keras_losses_ref.conformance.files import SCHEMA
 from keras_losses_ref.conformance.report.markdown import table
+from keras_losses_ref.conformance.runtime import runtime_info
 from keras_losses_ref.conformance.tolerance import FLOAT_INFO
 
 #: One cell in the file. `ours` and `keras` are (worst, 99th percentile, median) in ulp;
@@ -33,7 +36,7 @@ Row = collections.namedtuple("Row", "subject dtype path family aspect ours keras
 _SPECS = {spec.name: spec for spec in SPECS}
 
 
-def document(cells, seed=0):
+def document(cells: Sequence[Cell], seed: int = 0) -> dict[str, Any]:
     """What the file holds, the rows as `Row`s."""
     return {
         "schema": SCHEMA,
@@ -53,7 +56,7 @@ def _row(cell):
     return Row(cell.spec.name, *place, *both)
 
 
-def dumps(found):
+def dumps(found: dict[str, Any]) -> str:
     """The text of the file, a row a line."""
 
     def plain(ulp):
@@ -69,7 +72,7 @@ def dumps(found):
     return text.replace('"cells": []', f'"cells": [\n{rows}\n ]', 1) + "\n"
 
 
-def load(folder):
+def load(folder: Any) -> dict[str, Any]:
     """What `dumps` wrote into `folder`."""
     with open(os.path.join(folder, "atlas.json"), encoding="utf-8") as file:
         found = json.load(file)
@@ -80,7 +83,7 @@ def load(folder):
     return found
 
 
-def number(ulp):
+def number(ulp: float) -> str:
     """An error in few characters: 0.5, 42, 3e7; inf for what is not finite."""
     if not math.isfinite(ulp):
         return "inf"
@@ -89,7 +92,7 @@ def number(ulp):
     return f"{ulp:.1f}" if ulp < 10 else f"{ulp:.0f}"
 
 
-def summary(rows):
+def summary(rows: Iterable[Any]) -> str:
     """The accuracy table as Markdown: the worst over all paths and families."""
     dtypes = _dtypes(rows)
     lines = []
@@ -99,7 +102,7 @@ def summary(rows):
     return "\n".join(table(["loss", "", *dtypes], lines)) + "\n"
 
 
-def by_loss(rows):
+def by_loss(rows: Iterable[Any]) -> list[str]:
     """One line for each loss: the worst of its values and gradients, however asked."""
     dtypes = _dtypes(rows)
     lines = []
@@ -132,7 +135,7 @@ def _in_order(things):
     return list(dict.fromkeys(things))
 
 
-def violations(cells):
+def violations(cells: Iterable[Cell]) -> list[str]:
     """One line for each cell that breaks a rule."""
     lines = []
     for cell in cells:
@@ -176,7 +179,7 @@ in 16 bits (2 for losses of whole rows) and 4 or 8 in float32.
 """
 
 
-def page(found):
+def page(found: dict[str, Any]) -> str:
     """The atlas as a page of Markdown, which shows the pictures beside it."""
     host, rows, broken = found["environment"], found["cells"], found["broken"]
     versions = ", ".join(f"{name} {host[name]}" for name in ("tensorflow", "keras"))
@@ -217,7 +220,7 @@ def _three(statistics):
     return " ".join(map(number, statistics)) if statistics else "–"
 
 
-def write(cells, folder, seed=0):
+def write(cells: Sequence[Cell], folder: Any, seed: int = 0) -> None:
     """atlas.json, README.md and a picture for each spec, into a folder."""
     os.makedirs(folder, exist_ok=True)
     for spec in _in_order(cell.spec for cell in cells):
@@ -234,7 +237,7 @@ _FLOOR = 0.03
 _BINS = 60
 
 
-def draw(cells, path):
+def draw(cells: Sequence[Cell], path: Any) -> None:
     """One picture: the largest error over the input axis, a panel for each dtype."""
     import matplotlib
 
@@ -244,7 +247,7 @@ def draw(cells, path):
         figure(cells).savefig(path, metadata={"Date": None})
 
 
-def figure(cells):
+def figure(cells: Sequence[Cell]) -> Any:
     """The picture of one spec's cells, for a page or a notebook."""
     from matplotlib.figure import Figure
 
@@ -264,7 +267,7 @@ def figure(cells):
         ]
         top = 4 / FLOAT_INFO[dtype][0]
         for who, color, width in (("keras", "#d1605e", 2.2), ("ours", "#2a5ca8", 1.2)):
-            centres, worst = _profile(chosen, who, spec.domain.scale)
+            centres, worst = _profile(chosen, who, spec.drawn.scale)
             if not len(centres):
                 continue
             heights = np.clip(worst, _FLOOR, top)
@@ -280,7 +283,7 @@ def figure(cells):
         panel.axhline(allowed, color="#777777", linewidth=0.7, dashes=(4, 3))
         panel.set_yscale("log")
         panel.set_ylim(_FLOOR / 1.5, top * 3)
-        scale = spec.domain.scale
+        scale = spec.drawn.scale
         panel.set_xscale(scale, **({"linthresh": 1.0} if scale == "symlog" else {}))
         if scale in _TICKS:
             panel.set_xticks(*_TICKS[scale])
@@ -290,7 +293,7 @@ def figure(cells):
         if row == 0:
             panel.set_title(dtype)
         else:
-            panel.set_xlabel(spec.domain.label)
+            panel.set_xlabel(spec.drawn.label)
         if column == 0:
             panel.set_ylabel(f"error of the {aspect} [ulp]")
     handles, labels = panels[0][0].get_legend_handles_labels()

@@ -1,8 +1,6 @@
 """The ledger of deviations as a table, for a terminal, a page or a program."""
 
-import json
-
-from keras_losses_ref.conformance.report.json_document import SCHEMA
+from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report.markdown import table
 
 _PAGE = """\
@@ -39,8 +37,7 @@ def _json(entries):
         }
         for entry in entries
     ]
-    document = {"schema": SCHEMA, "deviations": plain}
-    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return dumps({"schema": SCHEMA, "deviations": plain})
 
 
 def _markdown(entries):

@@ -6,8 +6,8 @@ import math
 import textwrap
 from xml.etree import ElementTree
 
+from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.parity import diff
-from keras_losses_ref.conformance.parity.record_file import SCHEMA
 
 #: How many groups a comment on a pull request shows in full.
 _MARKDOWN_LIMIT = 20
@@ -227,7 +227,7 @@ def document(comparison):
 
 
 def _json(comparison):
-    return json.dumps(document(comparison), indent=1, sort_keys=True) + "\n"
+    return dumps(document(comparison))
 
 
 def _junit(comparison):

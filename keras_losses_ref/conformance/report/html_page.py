@@ -1,10 +1,12 @@
 """For a browser: one file that opens offline, with pictures. Needs the extra `html`."""
 
 import collections
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from keras_losses_ref.conformance.report import extras
-from keras_losses_ref.conformance.report.result import (
+from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
     known,
@@ -14,18 +16,21 @@ from keras_losses_ref.conformance.report.result import (
     summary,
 )
 
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
+
 #: How many failures the page shows in full, and how many with a curve, so that it stays
 #: a page and is there in seconds.
 _FAILURES, _CURVES = 200, 20
 
 
-def render(report, everything=False):
+def render(report: "Report[Any]", everything: bool = False) -> str:
     extras.require("html")
     from keras_losses_ref.conformance.report import plots
     from keras_losses_ref.conformance.report.text import worst
 
     verdicts = of_check(report)
-    shown = report.results if everything else report.failures
+    shown = report.all_results if everything else report.failures
     if not verdicts and not everything:
         shown = [result for result in shown if result.verdict != "passed"]
         shown += [r for r in report.results if r.verdict in ("advice", "expected")]
@@ -35,7 +40,7 @@ def render(report, everything=False):
     for result in spread(shown, _FAILURES):
         picture = caption = None
         if verdicts and result in curved:
-            picture, caption = plots.curve(result)
+            picture, caption = plots.curve(result, report.outcomes)
         details.append((result, explained(report, result), picture, caption))
     return page(
         "check.html",
@@ -44,7 +49,7 @@ def render(report, everything=False):
         summary=summary(report),
         noun=noun(report),
         losses=[
-            (loss, results, report.counts(results), worst(results) if verdicts else "")
+            (loss, results, report.counts(loss), worst(results) if verdicts else "")
             for loss, results in report.by_loss().items()
         ],
         coverage=coverage(report),
@@ -56,7 +61,7 @@ def render(report, everything=False):
     )
 
 
-def spread(results, number):
+def spread(results: Iterable[Any], number: int) -> list[Any]:
     """So many of the results, from each loss in turn, in the order they came in."""
     turns = collections.Counter()
     ranked = []
@@ -67,7 +72,7 @@ def spread(results, number):
     return [result for _, _, result in sorted(chosen, key=lambda item: item[1])]
 
 
-def page(template, **context):
+def page(template: str, **context: Any) -> str:
     """A page out of a template beside this file; `base.html` has the style."""
     extras.require("html")
     import jinja2

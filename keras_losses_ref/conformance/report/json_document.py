@@ -1,18 +1,21 @@
 """For a program: JSON, whose floats round-trip and whose keys are sorted."""
 
-import json
 import math
+from typing import TYPE_CHECKING, Any
 
-from keras_losses_ref.conformance.report.result import coverage, skips
+from keras_losses_ref.conformance.files import SCHEMA, dumps
+from keras_losses_ref.conformance.report.summary import coverage, skips
+from keras_losses_ref.conformance.verdict import COUNTS, UnseenDeviation, Verdict
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
 
 #: How the results without anything to say are called.
 _QUIET = ("agree", "passed")
 
 
-def render(report, everything=False):
-    shown = [r for r in report.results if everything or r.verdict not in _QUIET]
+def render(report: "Report[Any]", everything: bool = False) -> str:
+    shown = [r for r in report.all_results if everything or r.verdict not in _QUIET]
     document = {
         "schema": SCHEMA,
         "environment": report.environment,
@@ -25,28 +28,38 @@ def render(report, everything=False):
         ],
         "results": [_plain(result) for result in shown],
     }
-    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return dumps(document)
 
 
 def _plain(result):
     """A result as JSON holds it: non-finite numbers as strings."""
-    names = {verdict: name for name, verdict in result.COUNTS.items()}
     plain = {
         "id": result.id,
         "loss": result.loss,
         "aspect": result.aspect,
-        "verdict": names[result.verdict],
+        "verdict": result.verdict,
         "reason": result.reason,
     }
-    if hasattr(result, "case"):
-        for name in ("ours", "keras", "oracle"):
-            plain[name] = _answer(getattr(result, name), result.aspect)
-        plain["ulp"] = _finite(result.ulp)
-        plain["ledger"] = result.deviation
+    if isinstance(result, (Verdict, UnseenDeviation)):
+        names = {verdict: name for name, verdict in COUNTS.items()}
+        plain["verdict"] = names[result.verdict]
+        plain.update(_numbers(result))
     else:
         for name in ("severity", "law", "remedy"):
             plain[name] = getattr(result, name)
     return plain
+
+
+def _numbers(result):
+    """The three answers; a deviation that no case shows has none."""
+    if isinstance(result, UnseenDeviation):
+        answers = dict.fromkeys(("ours", "keras", "oracle"))
+        return {**answers, "ulp": "nan", "ledger": None}
+    answers = {
+        name: _answer(getattr(result, name), result.aspect)
+        for name in ("ours", "keras", "oracle")
+    }
+    return {**answers, "ulp": _finite(result.ulp), "ledger": result.deviation}
 
 
 def _answer(outcome, aspect):

@@ -1,21 +1,26 @@
 """For a CI server: one suite a loss, one test a case, skips with their reasons."""
 
 import collections
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from keras_losses_ref.conformance.report.result import coverage, explained
+from keras_losses_ref.conformance.report.summary import coverage, explained
+
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
 
 
-def render(report, everything=False):
+def render(report: "Report[Any]", everything: bool = False) -> str:
     suites = ElementTree.Element("testsuites", name="keras-losses-ref")
     covered = coverage(report)
     for loss, results in report.by_loss().items():
         cases = collections.defaultdict(list)
-        for result in results:
+        unseen = [u for u in report.unseen_deviations if u.loss == loss]
+        for result in [*results, *unseen]:
             cases[result.id].append(result)
         suite = ElementTree.SubElement(suites, "testsuite", name=loss)
         properties = ElementTree.SubElement(suite, "properties")
-        facts = {**report.environment, **covered[loss], **report.counts(results)}
+        facts = {**report.environment, **covered[loss], **report.counts(loss)}
         for name, value in facts.items():
             value = ", ".join(value) if isinstance(value, list) else str(value)
             ElementTree.SubElement(properties, "property", name=name, value=value)

@@ -1,6 +1,6 @@
 """For a comment on a pull request: what failed, then the tables, folded."""
 
-from keras_losses_ref.conformance.report.result import (
+from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
     known,
@@ -19,7 +19,7 @@ _ROWS = 60
 def render(report, everything=False):
     mark = "conforms" if report.ok else "**deviates**"
     lines = [f"### keras-losses-ref: {mark}", "", summary(report), ""]
-    shown = report.results if everything else report.failures
+    shown = report.all_results if everything else report.failures
     left = _CHARACTERS
     for number, result in enumerate(shown):
         text = explained(report, result)
@@ -34,8 +34,8 @@ def render(report, everything=False):
     lines += table(
         ["loss", noun(report), *names],
         [
-            (loss, covered[loss]["cases"], *report.counts(results).values())
-            for loss, results in report.by_loss().items()
+            (loss, covered[loss]["cases"], *report.counts(loss).values())
+            for loss in report.by_loss()
         ],
     )
     seen = known(report)

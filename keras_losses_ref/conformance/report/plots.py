@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from keras_losses_ref.conformance.cases import DTYPES
-from keras_losses_ref.conformance.evaluate import IMPLEMENTATIONS, evaluate
 from keras_losses_ref.conformance.tolerance import ulps
 
 #: Stand-ins, and the variables of `base.html` that replace them.
@@ -141,10 +140,11 @@ def _ulp(outcome, result):
     return float(found.max()) if found.size else None
 
 
-def curve(result):
+def curve(result, outcomes):
     """(SVG, caption) of what the three say around a failing value or gradient.
 
-    The SVG is None where there is nothing to draw, and the caption says why.
+    `outcomes(cases)` asks all three. The SVG is None where there is nothing to draw,
+    and the caption says why.
     """
     case, aspect = result.case, result.aspect
     index = _element(result)
@@ -158,9 +158,10 @@ def curve(result):
         y_pred[index] = value
         # Off the path "fit", whose second run would differ in more than this.
         cases.append(dataclasses.replace(case, y_pred=y_pred, path="eager"))
+    found = [by_name for _, by_name in outcomes(cases)]
     lines = {
-        name: [_pick(outcome, result, index) for _, outcome in evaluate(cases, name)]
-        for name in IMPLEMENTATIONS
+        name: [_pick(by_name[name], result, index) for by_name in found]
+        for name in ("ours", "keras", "oracle")
     }
     if not np.isfinite(list(lines.values())).any():
         return None, "No curve: nothing around the failing point is finite."

@@ -4,9 +4,10 @@ import io
 import math
 
 from keras_losses_ref.conformance.report import extras
-from keras_losses_ref.conformance.report.result import (
+from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
+    guessed,
     known,
     of_check,
     skips,
@@ -24,10 +25,16 @@ def render(report, everything=False):
 
 
 def _of_check_loss(report, everything):
-    """Every finding that is not simply passed, then one line that counts them."""
-    shown = [r for r in report.results if everything or r.verdict != "passed"]
-    lines = [result.text() for result in shown]
+    """The guess, if one was made, what is not simply passed, and a line that counts."""
+    shown = [r for r in report.results if everything or _says_something(r)]
+    lines = [guess] if (guess := guessed(report)) else []
+    lines += [result.text() for result in shown]
     return "\n".join([*lines, summary(report)]) + "\n"
+
+
+def _says_something(result):
+    """Not what passed, nor what is named under the check that it rests on."""
+    return result.verdict != "passed" and not (result.skipped and result.root)
 
 
 def _of_check(report, everything):
@@ -59,7 +66,7 @@ def _of_check(report, everything):
             (
                 loss,
                 covered[loss]["cases"],
-                *(n or "." for n in report.counts(results).values()),
+                *(n or "." for n in report.counts(loss).values()),
                 worst(results),
             )
             for loss, results in report.by_loss().items()
@@ -105,7 +112,7 @@ def _of_check(report, everything):
         )
 
     lines = [stream.getvalue()]
-    for result in report.results if everything else report.failures:
+    for result in report.all_results if everything else report.failures:
         lines += [explained(report, result), ""]
     lines.append(summary(report))
     return "\n".join(lines) + "\n"

@@ -1,0 +1,137 @@
+"""What every style of a report states: coverage, skips, known deviations, a line."""
+
+import collections
+
+from keras_losses_ref.conformance.deviations import DEVIATIONS
+from keras_losses_ref.conformance.verdict import UnseenDeviation, Verdict
+
+
+def coverage(report):
+    """{loss: what ran}: arguments, reductions, dtypes, paths, devices, how many cases.
+
+    What was skipped is not covered. For a loss of the user's own: the checks.
+    """
+    covered = {}
+    for loss, results in report.by_loss().items():
+        ran = [result for result in results if not result.skipped]
+        if isinstance(results[0], Verdict):
+            cases = {result.id: result.case for result in ran}
+            found = {
+                "arguments": {name for case in cases.values() for name in case.config},
+                "reductions": {str(case.reduction) for case in cases.values()},
+                "dtypes": {case.dtype for case in cases.values()},
+                "paths": {case.path for case in cases.values()},
+                "devices": {case.device for case in cases.values()},
+            }
+            covered[loss] = {kind: sorted(names) for kind, names in found.items()}
+            covered[loss]["cases"] = len(cases)
+        else:
+            covered[loss] = {"checks": sorted(result.aspect for result in ran)}
+            covered[loss]["cases"] = len(ran)
+    return covered
+
+
+def skips(report):
+    """[(reason, loss, how many cases, one of them)] of what was not asked or compared.
+
+    A case that this Keras has no loss, argument or reduction for is compared between
+    ours and the oracle alone; that is not skipped, but is no three-way verdict either.
+    """
+    found = collections.defaultdict(list)
+    for result in report.results:
+        reason = result.reason if result.skipped else _not_compared(result)
+        if reason:
+            found[reason, result.loss].append(result.id)
+    rows = [
+        (reason, loss, len(set(ids)), ids[0]) for (reason, loss), ids in found.items()
+    ]
+    return sorted(rows, key=lambda row: (-row[2], row))
+
+
+def _not_compared(result):
+    """Why ours was compared with the oracle alone, or None."""
+    if not isinstance(result, Verdict):
+        return None
+    reason = result.keras.unsupported
+    if not reason or reason.startswith("refused"):
+        return None
+    return f"not compared with tf.keras: {reason}"
+
+
+def known(report):
+    """{entry of the ledger: how often its deviation was seen}, for this Keras."""
+    if not of_check(report):
+        return {}
+    seen = collections.Counter(verdict.deviation for verdict in report.results)
+    entries = {entry.id: entry for entry in DEVIATIONS}
+    return {entries[name]: seen[name] for name in sorted(filter(None, seen))}
+
+
+def where(report):
+    """What it ran on, for a line."""
+    env = report.environment
+    package = env["keras_package"]
+    package = "Keras" if package == "keras" else package
+    devices = dict.fromkeys(name.split(":")[0] for name in env["device"].split(", "))
+    words = f"TensorFlow {env['tensorflow']}, {package} {env['keras']}, "
+    words += " and ".join(devices)
+    # What a loss of the user's own was asked with.
+    return f"{words}, domain {env['domain']}" if env.get("domain") else words
+
+
+def rerun(verdict):
+    """The command that asks for one case again."""
+    case = verdict.case
+    device = "" if case.device == "CPU:0" else f" --device {case.device}"
+    return f"keras-losses-ref check {case.loss} --case '{case.id}'{device}"
+
+
+def explained(report, result):
+    """A result's own lines, what it ran on, and how to run it again."""
+    lines = [result.text()]
+    if isinstance(result, (Verdict, UnseenDeviation)):
+        lines.append(f"  {where(report)}")
+    if isinstance(result, Verdict):
+        lines.append(f"  rerun: {rerun(result)}")
+    return "\n".join(lines)
+
+
+def summary(report):
+    """One line: does it conform, and how much was asked."""
+    words = ", ".join(
+        f"{number} {_WORDS.get(name, name)}" for name, number in report.counts().items()
+    )
+    asked = len({result.id for result in report.all_results})
+    head = "conforms" if report.ok else "DEVIATES"
+    line = f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
+    missing = report.environment.get("not_checked")
+    return f"{line}; ends not checked: {missing}" if missing else line
+
+
+def guessed(report):
+    """A line on the domain, where nobody has named it; "" where somebody has."""
+    env = report.environment
+    how = env.get("domain_chosen") or "as given"
+    if how == "as given":
+        return ""
+    return (
+        f"guess: domain {env['domain']}, {how}. If that is not what the loss takes, "
+        "name it: domain=... or --domain"
+    )
+
+
+def noun(report):
+    """What was asked, in a word."""
+    return "cases" if of_check(report) else "checks"
+
+
+def of_check(report):
+    """Whether these are the verdicts of `check`, not the results of `check_loss`."""
+    return all(isinstance(result, Verdict) for result in report.results)
+
+
+_WORDS = {
+    "ledger": "as the ledger says",
+    "ours_wrong": "ours wrong",
+    "oracle_suspect": "oracle suspect",
+}
