@@ -21,13 +21,21 @@ __version__ = "0.2.0.dev0"
 _NO_TENSORFLOW = (
     "keras_losses_ref needs TensorFlow, and none is installed. Install the build you "
     "want, for example: pip install 'keras-losses-ref[tensorflow]' or "
-    "'keras-losses-ref[tensorflow-cpu]'."
+    "'keras-losses-ref[tensorflow-cpu]'. To check Keras on JAX, set KERAS_BACKEND=jax."
 )
 
 #: What the conformance kit adds to the top level.
 _KIT = ("Domain", "check_loss", "parametrize_with_loss_checks")
 #: What `from keras_losses_ref import oracle` must find without loading the losses.
-_MODULES = ("cli", "conformance", "losses", "oracle", "pytest_plugin")
+_MODULES = (
+    "backend",
+    "cli",
+    "conformance",
+    "host",
+    "losses",
+    "oracle",
+    "pytest_plugin",
+)
 
 if TYPE_CHECKING:
     from keras_losses_ref.losses import *
@@ -39,11 +47,11 @@ def __getattr__(name):
         return importlib.import_module(f"{__name__}.{name}")
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _KIT:
+        return getattr(_import("conformance.checks"), name)
     losses = _import_losses()
     if name == "__all__":
         return [*losses.__all__, *_KIT, "__version__"]
-    if name in _KIT:
-        return getattr(importlib.import_module(f"{__name__}.conformance.checks"), name)
     try:
         return getattr(losses, name)
     except AttributeError:
@@ -54,13 +62,18 @@ def __dir__():
     return sorted({*globals(), *__getattr__("__all__")})
 
 
-def _import_losses():
+def _import(name):
+    """A module of this package that needs TensorFlow, or the Keras of a backend."""
     try:
-        return importlib.import_module("keras_losses_ref.losses")
+        return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise
         raise ModuleNotFoundError(_NO_TENSORFLOW, name="tensorflow") from None
+
+
+def _import_losses():
+    return _import("losses")
 
 
 class _RegisterWithKeras(importlib.abc.MetaPathFinder):
@@ -86,17 +99,25 @@ class _RegisterWithKeras(importlib.abc.MetaPathFinder):
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             run(module)
-            _import_losses()
+            if _on_tensorflow(module):
+                _import_losses()
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+def _on_tensorflow(keras):
+    """Whether a Keras that is loaded runs on TensorFlow, as our losses do."""
+    config = getattr(keras, "config", None)  # Keras 2 has none, and no other backend
+    return config is None or config.backend() == "tensorflow"
 
 
 def _register_with_keras():
     legacy = os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true")
     package = "tf_keras" if legacy else "keras"
     if package in sys.modules and "tensorflow" in sys.modules:
-        _import_losses()
+        if _on_tensorflow(sys.modules[package]):
+            _import_losses()
     else:
         sys.meta_path.insert(0, _RegisterWithKeras(package))
 

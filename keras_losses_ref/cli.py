@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 
+from keras_losses_ref.backend import BackendError
+
 OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
 
 _FORMATS = ("text", "json", "md", "html", "junit")
@@ -42,6 +44,8 @@ def main(argv: list[str]) -> int:
     try:
         return arguments.command(arguments)
     except UsageError as error:
+        return _fail(error)
+    except BackendError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
         if error.name == "tensorflow":

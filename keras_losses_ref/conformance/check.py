@@ -14,7 +14,7 @@ from keras_losses_ref.conformance import deviations, runners
 from keras_losses_ref.conformance.cases import COMPILED_PATHS, HANDWRITTEN, corpus
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.report import Report
-from keras_losses_ref.conformance.runtime import runtime_info
+from keras_losses_ref.conformance.runtime import BACKEND_NAMES, runtime_info
 from keras_losses_ref.conformance.truth import host_rules, right_answer
 from keras_losses_ref.conformance.verdict import (
     UnseenDeviation,
@@ -65,8 +65,9 @@ def _on_devices(cases, device):
     if device != "all":
         chosen = [name for name in found if name == device]
     if not chosen:
+        backend = BACKEND_NAMES[host_rules().backend]
         raise NothingSelected(
-            f"TensorFlow finds no such device. Received: {device!r}. Expected one of: "
+            f"{backend} finds no such device. Received: {device!r}. Expected one of: "
             f"{', '.join(found)}, or all. `nvidia-smi` tells whether a driver is there."
         )
     cases = list(cases)
@@ -129,10 +130,16 @@ def outcomes(cases):
 
 def _verdicts(cases):
     """Yield (case, its verdicts)."""
-    known = deviations.for_version(host_rules().version, {c.loss for c in cases})
+    known = _known({case.loss for case in cases})
     keeps_nan = runners.load().xla_keeps_nan
     for case, found in outcomes(cases):
         yield case, list(judge(case, **found, deviations=known, keeps_nan=keeps_nan))
+
+
+def _known(losses):
+    """The entries of the ledger that hold for the Keras in use, on its backend."""
+    rules = host_rules()
+    return deviations.for_version(rules.version, losses, rules.backend)
 
 
 def _shared_out(cases, jobs):
@@ -180,12 +187,12 @@ def _judged(cases):
 
 def _unseen(cases, results):
     """A failure for each deviation that some case should show and none does."""
-    version = host_rules().version
+    rules = host_rules()
     unsupported = runners.load().unsupported
     shown = {result.deviation for result in results}
     # What Keras refuses, as another entry says, shows nothing else.
     refused = {r.id for r in results if r.deviation and r.aspect == "error"}
-    for entry in deviations.for_version(version, {case.loss for case in cases}):
+    for entry in _known({case.loss for case in cases}):
         if entry.id in shown:
             continue
         asked = [case for case in cases if entry.applies(case)]
@@ -194,7 +201,8 @@ def _unseen(cases, results):
         if asked and _would_show(entry, asked):
             loss, first = asked[0].loss, asked[0].id
             yield UnseenDeviation(
-                entry.id, loss, entry.sentence, len(asked), first, version
+                *(entry.id, loss, entry.sentence, len(asked), first),
+                *(rules.version, rules.backend),
             )
 
 

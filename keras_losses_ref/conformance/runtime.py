@@ -1,24 +1,41 @@
 """The versions behind a set of answers: what a report must name."""
 
+import importlib
 import platform
 
 import numpy as np
 
 import keras_losses_ref
 
+#: What people call a backend.
+BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX"}
+
 
 def runtime_info(devices=("CPU:0",)):
-    """What a report must name for its numbers to mean anything."""
-    import tensorflow as tf
+    """What a report must name for its numbers to mean anything.
 
-    from keras_losses_ref.losses import compat
+    Of the backends, the version of the one that Keras runs on.
+    """
+    from keras_losses_ref import host
 
     return {
         "keras_losses_ref": keras_losses_ref.__version__,
-        "tensorflow": tf.__version__,
-        "keras": compat.VERSION,
-        "keras_package": compat.PACKAGE,
+        "backend": host.BACKEND,
+        host.BACKEND: importlib.import_module(host.BACKEND).__version__,
+        "keras": host.VERSION,
+        "keras_package": host.PACKAGE,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": ", ".join(devices),
     }
+
+
+def backend_of(environment):
+    """The backend of an environment; older records, of TensorFlow, do not name it."""
+    return environment.get("backend", "tensorflow")
+
+
+def named(environment):
+    """The backend of an environment and its version, such as TensorFlow 2.21.0."""
+    backend = backend_of(environment)
+    return f"{BACKEND_NAMES.get(backend, backend)} {environment.get(backend)}"

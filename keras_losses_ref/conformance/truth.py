@@ -32,12 +32,18 @@ class HostRules:
     """What the definition leaves to the Keras in use."""
 
     version: str
+    #: "tensorflow" or "jax".
+    backend: str
+    #: What reports call its losses.
+    keras_name: str
     #: 2 or 3.
     generation: int
     #: The reductions that its losses accept.
     reductions: tuple
     #: The oracle's name for how it reduces.
     reduction_rules: str
+    #: Whether logits are recovered from the graph behind a sigmoid or softmax.
+    recovers_logits: bool
     #: Whether logits are recovered from a Softmax also where `ignore_class` is given.
     recovers_behind_ignore_class: bool
     #: The dtype of a loss that was given none.
@@ -46,21 +52,24 @@ class HostRules:
 
 def host_rules() -> HostRules:
     """The rules of the Keras in use, asked each time: a user may change them."""
-    from keras_losses_ref.losses import compat
+    from keras_losses_ref import host
 
-    if compat.GENERATION == 2:
+    if host.GENERATION == 2:
         rules = "keras2"
-    elif not compat.SAFE_MEAN:
+    elif not host.SAFE_MEAN:
         rules = "keras3.0"
     else:
-        rules = "keras3" if compat.MASK_DIVISION == "safe" else "keras3.7"
+        rules = "keras3" if host.MASK_DIVISION == "safe" else "keras3.7"
     return HostRules(
-        compat.VERSION,
-        compat.GENERATION,
-        compat.REDUCTIONS,
+        host.VERSION,
+        host.BACKEND,
+        host.KERAS_NAME,
+        host.GENERATION,
+        host.REDUCTIONS,
         rules,
-        compat.RECOVERS_BEHIND_IGNORE_CLASS,
-        compat.floatx(),
+        host.RECOVERS_LOGITS,
+        host.RECOVERS_BEHIND_IGNORE_CLASS,
+        host.floatx(),
     )
 
 
@@ -191,9 +200,11 @@ def flushed(array, dtype):
 
 def recovers_logits(case):
     """Whether Keras, and so the definition, looks behind the activation here."""
+    rules = host_rules()
     ignoring = case.config.get("ignore_class") is not None
-    hidden = ignoring and not host_rules().recovers_behind_ignore_class
-    return case.path not in ("eager", "reloaded") and not hidden
+    hidden = ignoring and not rules.recovers_behind_ignore_class
+    traced = case.path not in ("eager", "reloaded")
+    return rules.recovers_logits and traced and not hidden
 
 
 def activate(name, x):

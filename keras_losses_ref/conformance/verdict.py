@@ -64,7 +64,7 @@ class Verdict:
     def at(self, outcome):
         """What `outcome` says on this aspect, at the worst index, in a few words."""
         if outcome.unsupported:
-            return "absent"
+            return "not asked" if outcome is self.ours else "absent"
         if outcome.error:
             return outcome.error
         if self.aspect == "error":
@@ -87,10 +87,10 @@ class Verdict:
             lines.append(f"  {self.difference.summary}")
         lines.append(f"    {self._inputs()}")
         lines.append(
-            f"    ours {self.at(self.ours)}   tf.keras {self.at(self.keras)}   "
+            f"    ours {self.at(self.ours)}   {_keras()} {self.at(self.keras)}   "
             f"oracle {self.at(self.oracle)}"
         )
-        for name, outcome in (("ours", self.ours), ("tf.keras", self.keras)):
+        for name, outcome in (("ours", self.ours), (_keras(), self.keras)):
             if outcome.message and self.aspect == "error":
                 lines.append(f"    {name}: {_first_line(outcome.message)}")
         if self.difference is not None and np.isfinite(self.difference.size):
@@ -138,6 +138,7 @@ class UnseenDeviation:
     cases: int
     first: str
     version: str
+    backend: str = "tensorflow"
 
     aspect = "ledger"
     verdict = UNEXPLAINED
@@ -150,8 +151,9 @@ class UnseenDeviation:
     @property
     def reason(self):
         return (
-            f"the ledger says that Keras {self.version} deviates here, and it does "
-            f"not: end the entry's versions before {self.version}"
+            f"the ledger says that Keras {self.version} on {self.backend} deviates "
+            f"here, and it does not: end the entry's versions before {self.version}, "
+            "or name the backend that it holds on"
         )
 
     def text(self):
@@ -164,6 +166,11 @@ class UnseenDeviation:
                 f"  verdict: {self.verdict}; {self.reason}",
             ]
         )
+
+
+def _keras():
+    """What Keras's own losses are called on its backend."""
+    return host_rules().keras_name
 
 
 def _first_line(message):
@@ -228,13 +235,16 @@ def aspects(case):
 def judge(case, ours, keras, oracle, deviations=(), keeps_nan=lambda: True):
     """Yield a Verdict for each aspect of a case.
 
+    Where ours cannot be asked but Keras can, as on another backend than TensorFlow, the
+    verdict is two-way: Keras's against the oracle's.
+
     `deviations` holds the entries that hold for this host; what Keras does differently
     must be exactly what one of them says. `keeps_nan()` is whether the compiler behind
     the outcomes propagates NaN; it is asked only where that matters.
     """
-    if ours.unsupported:
+    if ours.unsupported and keras.unsupported:
         yield Verdict(
-            case, "value", SKIPPED, ours, keras, oracle, reason=ours.unsupported
+            case, "value", SKIPPED, ours, keras, oracle, reason=keras.unsupported
         )
         return
     refused = Outcome(error="ValueError", message=case.expected_error or "")
@@ -286,12 +296,13 @@ def _with_lost_nan(outcome, oracle, aspect):
 
 
 def _verdict(case, aspect, ours, keras, oracle, deviations):
-    ours_differs = disagreement(case, ours, oracle, aspect)
-    keras_differs = None
+    ours_differs = keras_differs = None
+    if not ours.unsupported:
+        ours_differs = disagreement(case, ours, oracle, aspect)
     if not keras.unsupported:
         keras_differs = disagreement(case, keras, oracle, aspect)
     ulp = float("nan")
-    if aspect in ("value", "gradient", "second"):
+    if aspect in ("value", "gradient", "second") and not ours.unsupported:
         a, b = getattr(ours, aspect), getattr(oracle, aspect)
         if np.shape(a) == np.shape(b) and np.size(a):
             ulp = float(np.max(ulps(a, b, case.dtype)))
@@ -302,18 +313,18 @@ def _verdict(case, aspect, ours, keras, oracle, deviations):
     if not ours_differs and not keras_differs:
         return verdict(AGREE, reason=keras.unsupported or "")
     if ours_differs and not keras_differs:
-        reason = "" if keras.unsupported else "tf.keras agrees with the oracle"
+        reason = "" if keras.unsupported else f"{_keras()} agrees with the oracle"
         return verdict(OURS_WRONG, ours_differs, reason=reason)
     tried = []
     for entry in deviations:
         if not entry.applies(case):
             continue
-        answer, extra = entry.answer(case), entry.allowed(case, aspect)
+        answer, extra = entry.answer(case), entry.margin(case, aspect)
         # What is refused has no value, which is not to be taken for one of NaN.
         says = aspect == "error" or not answer.error
         if says and disagreement(case, keras, answer, aspect, extra) is None:
             if ours_differs:
-                reason = f"tf.keras differs as {entry.id} says"
+                reason = f"{_keras()} differs as {entry.id} says"
                 return verdict(OURS_WRONG, ours_differs, reason=reason)
             return verdict(
                 KNOWN_DEVIATION, keras_differs, deviation=entry.id, reason=entry.id
@@ -321,11 +332,13 @@ def _verdict(case, aspect, ours, keras, oracle, deviations):
         tried.append(entry.id)
     if ours_differs:
         if disagreement(case, ours, keras, aspect) is None:
-            reason = "ours and tf.keras agree with each other"
+            reason = f"ours and {_keras()} agree with each other"
             return verdict(ORACLE_SUSPECT, ours_differs, reason=reason)
-        reason = "tf.keras differs from the oracle too, otherwise"
+        reason = f"{_keras()} differs from the oracle too, otherwise"
         return verdict(OURS_WRONG, ours_differs, reason=reason)
     reason = "ours agrees with the oracle"
+    if ours.unsupported:
+        reason = f"on {host_rules().backend}, where ours do not run"
     if tried:
         reason += f"; the ledger's {', '.join(tried)} says something else"
     return verdict(UNEXPLAINED, keras_differs, reason=reason)

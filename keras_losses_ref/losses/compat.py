@@ -1,33 +1,38 @@
-"""The one file that knows which Keras hosts us, and what that Keras does.
+"""What a loss must do to be a drop-in for the Keras that hosts it, on TensorFlow.
 
-`tf.keras` is Keras 2 up to TensorFlow 2.15, and from 2.16 on Keras 3, or Keras 2
-again (`tf_keras`) with `TF_USE_LEGACY_KERAS=1`. What a loss must do to be a drop-in
-(its base class, the allowed reductions, what a mask divides by, the order of
-positional arguments) differs between them. It is answered here and nowhere else.
+The host's version and rules are facts of `keras_losses_ref.host`; how a loss follows
+them (its base class, its reductions, the order of its positional arguments) is answered
+here and nowhere else.
 """
 
 import functools
-import importlib
 import inspect
-import re
 
 import tensorflow as tf
 
-keras = tf.keras
-Loss = keras.losses.Loss
+from keras_losses_ref.backend import BackendError
+from keras_losses_ref.host import (  # noqa: F401 (the losses find the host's rules here)
+    BACKEND,
+    DEFAULT_REDUCTION,
+    GENERATION,
+    MASK_DIVISION,
+    PACKAGE,
+    RECOVERS_BEHIND_IGNORE_CLASS,
+    REDUCTIONS,
+    RELEASE,
+    SAFE_MEAN,
+    SCALES_BY_REPLICAS,
+    VERSION,
+    Loss,
+    builtin,
+    epsilon,
+    floatx,
+    get_mask,
+    keras,
+    set_mask,
+)
+
 Dense = keras.layers.Dense
-
-#: "keras" or "tf_keras": the package that `tf.keras` resolved to.
-PACKAGE = Loss.__module__.split(".")[0]
-#: The host's version, "3.15.1".
-VERSION = importlib.import_module(PACKAGE).__version__
-#: (major, minor): (3, 15).
-RELEASE = tuple(int(n) for n in re.findall(r"\d+", VERSION)[:2])
-#: 2 or 3.
-GENERATION = 3 if RELEASE >= (3, 0) else 2
-
-#: What Keras computes with: "tensorflow", or under Keras 3 also "jax" or "torch".
-BACKEND = keras.backend.backend()
 
 #: What stands for a step of a functional model: an Operation, a Layer in Keras 2.
 Operation = keras.Operation if GENERATION == 3 else keras.layers.Layer
@@ -35,54 +40,8 @@ Operation = keras.Operation if GENERATION == 3 else keras.layers.Layer
 #: The arguments with which it takes tensors in the dtype that they have.
 AS_IT_COMES = {} if GENERATION == 3 else {"autocast": False}
 
-#: The reduction a loss gets when none is named.
-DEFAULT_REDUCTION = "sum_over_batch_size" if GENERATION == 3 else "auto"
-
-#: The reductions that this host accepts, in the order in which errors list them.
-if GENERATION == 2:
-    REDUCTIONS = ("auto", "sum_over_batch_size", "sum", "none")
-elif RELEASE < (3, 7):
-    REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
-else:
-    REDUCTIONS = (
-        "sum_over_batch_size",
-        "sum",
-        "mean",
-        "mean_with_sample_weight",
-        "none",
-        None,
-    )
-
-#: Keras 3.7 and later divide by the number of samples without making 0/0 of an empty
-#: batch; from 3.8 on also by the number of replicas, as Keras 2's `fit` does itself.
-SAFE_MEAN = GENERATION == 2 or RELEASE >= (3, 7)
-SCALES_BY_REPLICAS = GENERATION == 3 and RELEASE >= (3, 8)
-
-#: How a mask weighs what it keeps under a mean: total / valid, where `valid` is
-#: guarded by epsilon (early Keras 3), by a safe division (later), or not (Keras 2).
-if GENERATION == 2:
-    MASK_DIVISION = "plain"
-elif RELEASE < (3, 13):
-    MASK_DIVISION = "epsilon"
-else:
-    MASK_DIVISION = "safe"
-
 #: The argument of `add_weight` that keeps a weight in float32 under mixed precision.
 AUTOCAST = "autocast" if GENERATION == 3 else "experimental_autocast"
-
-#: Whether logits are recovered from a Softmax also where `ignore_class` is given:
-#: Keras 3 has masked the probabilities by then, and no longer sees the op.
-RECOVERS_BEHIND_IGNORE_CLASS = GENERATION == 2
-
-
-def epsilon():
-    """Keras's fuzz factor, 1e-7 unless the user set another."""
-    return keras.backend.epsilon()
-
-
-def floatx():
-    """Keras's default float type, "float32" unless the user set another."""
-    return keras.backend.floatx()
 
 
 def default_dtype():
@@ -93,7 +52,7 @@ def default_dtype():
 def check_backend(name):
     """Refuse to make a loss that Keras's backend could not run."""
     if BACKEND != "tensorflow":
-        raise RuntimeError(
+        raise BackendError(
             f"{name}: the losses of keras_losses_ref run on TensorFlow. Received: "
             f"Keras with the backend {BACKEND!r}. Set KERAS_BACKEND=tensorflow, or use "
             f"the loss of Keras itself: klr.to_keras({name!r})."
@@ -107,16 +66,6 @@ def is_symbolic(value):
     if GENERATION == 3:
         return keras.backend.is_keras_tensor(value)
     return hasattr(value, "_keras_history")
-
-
-def get_mask(tensor):
-    """The mask that Keras hung on `tensor`, or None."""
-    return getattr(tensor, "_keras_mask", None)
-
-
-def set_mask(tensor, mask):
-    """Hang `mask` on `tensor` where Keras's own `Loss.__call__` looks for it."""
-    tensor._keras_mask = mask
 
 
 def register(cls_or_function):
@@ -187,11 +136,6 @@ def state():
 def in_fit():
     """Whether Keras 3's `fit`, `evaluate` or `train_on_batch` is building its graph."""
     return "compile_loss" in tf.get_current_name_scope()
-
-
-def builtin(name):
-    """The host's own loss class or function of that name, or None."""
-    return getattr(keras.losses, name, None)
 
 
 def is_builtin(loss_type):

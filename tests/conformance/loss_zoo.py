@@ -8,6 +8,7 @@ literature, written as they should be.
 
 import contextlib
 import dataclasses
+import os
 import threading
 from typing import Any, Optional
 
@@ -482,6 +483,12 @@ class Negative(Squares):
 class NeverZero(Squares):
     def call(self, y_true, y_pred):
         return 0.1 + super().call(y_true, y_pred)
+
+
+@broken("backends_agree", declares={"backends": ["tensorflow"]})
+class AnotherInEachProcess(Squares):
+    def call(self, y_true, y_pred):
+        return (1 + os.getpid()) * super().call(y_true, y_pred)
 
 
 @broken("mean_does_not_depend_on_batch_size")

@@ -17,7 +17,7 @@ ENTRIES = [pytest.param(entry, id=entry.id) for entry in deviations.DEVIATIONS]
 
 #: Issues, pull requests and commits of Keras and TensorFlow, or a file at a tag.
 THREAD = re.compile(
-    r"https://github\.com/(keras-team/(keras|tf-keras)|tensorflow/tensorflow)/"
+    r"https://github\.com/(keras-team/(keras|tf-keras)|tensorflow/tensorflow|jax-ml/jax)/"
     r"((issues|pull)/\d+|commit/[0-9a-f]{40}|blob/(v\d+\.\d+\.\d+|master)/[\w/.]+)"
 )
 

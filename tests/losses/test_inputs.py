@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import keras_losses_ref as klr
+from keras_losses_ref.backend import BackendError
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.convert import LOSSES
 from keras_losses_ref.losses.kernels import dispatch
@@ -331,7 +332,7 @@ def test_another_backend_is_refused_when_a_loss_is_made(monkeypatch):
     monkeypatch.setattr(compat, "BACKEND", "jax")
     for use in (klr.Huber, lambda: klr.huber([0.0], [1.0]), lambda: klr.get("Huber")):
         with pytest.raises(
-            RuntimeError, match="'jax'.*KERAS_BACKEND=tensorflow.*to_keras"
+            BackendError, match="'jax'.*KERAS_BACKEND=tensorflow.*to_keras"
         ):
             use()
     assert klr.get("mse") is klr.mse

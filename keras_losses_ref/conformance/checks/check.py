@@ -6,6 +6,8 @@ from typing import Callable
 
 import numpy as np
 
+from keras_losses_ref.conformance.checks import backends
+
 #: What a violated check means. Errors and warnings fail the report; advice does not:
 #: it names what is worth a change, or what the hosting Keras does wrong itself.
 SEVERITIES = ("error", "warning", "advice")
@@ -135,6 +137,8 @@ class Check:
             self.name, "passed", "", self.severity, subject=subject.name
         )
         try:
+            if reason := backends.not_here(self.name):
+                raise CheckSkipped(reason)
             for need in self.needs:
                 subject.require(need)
             for root in self.rests_on:

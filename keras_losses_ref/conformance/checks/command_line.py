@@ -2,8 +2,8 @@
 
 import ast
 
+from keras_losses_ref import host
 from keras_losses_ref.conformance import checks
-from keras_losses_ref.losses import compat
 
 
 def loss(target, arguments):
@@ -11,7 +11,7 @@ def loss(target, arguments):
     found = checks.load_target(target)
     if not arguments:
         return found
-    if isinstance(found, compat.Loss) or not callable(found):
+    if isinstance(found, host.Loss) or not callable(found):
         raise ValueError(
             f"--with gives arguments to a class or a factory. Received: {target}, "
             f"which is {type(found).__name__} already. Remove --with."
@@ -23,7 +23,7 @@ def loss(target, arguments):
         raise ValueError(
             f"{target} cannot be built with {words}: {type(error).__name__}: {error}"
         ) from None
-    if not isinstance(built, compat.Loss) and not callable(built):
+    if not isinstance(built, host.Loss) and not callable(built):
         raise ValueError(
             f"--with gives arguments to a class or a factory. Received: {target}, "
             f"which returns a {type(built).__name__}. Name a function that returns a "

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 
+from keras_losses_ref import host
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
     CheckSkipped,
@@ -20,12 +21,15 @@ from keras_losses_ref.conformance.checks.check import (
     number,
 )
 from keras_losses_ref.conformance.checks.loss_under_test import FunctionLoss
-from keras_losses_ref.losses import compat
 
-keras = compat.keras
+keras = host.keras
+
+#: `jit_compile` for a model that is not compiled more than its backend needs: on JAX
+#: a step that is not compiled is not traced either.
+UNCOMPILED = "auto" if host.BACKEND == "jax" else False
 
 #: Keras 3 pickles and copies a loss through its config, Keras 2 does not.
-KERAS_3 = compat.GENERATION == 3
+KERAS_3 = host.GENERATION == 3
 
 
 @check(
@@ -94,7 +98,7 @@ def name_is_sane(subject):
         name = getattr(subject.implementation, "__name__", "")
     else:
         name = subject.loss.name
-        if name is None and compat.GENERATION == 2:
+        if name is None and host.GENERATION == 2:
             return
     if not isinstance(name, str) or not name:
         raise CheckFailed(f"the name is {name!r}, not a string with letters")
@@ -152,7 +156,7 @@ def constructor_takes_dtype(subject):
 
 def _with_dtype(subject, dtype):
     takes = "dtype" in subject.parameters
-    if not takes and compat.GENERATION == 2:
+    if not takes and host.GENERATION == 2:
         raise CheckSkipped("losses of Keras 2 take no dtype")
     if not takes and not subject.takes_anything:
         raise CheckFailed(
@@ -162,7 +166,7 @@ def _with_dtype(subject, dtype):
     try:
         return subject.cls(**subject.arguments(), dtype=dtype)
     except TypeError as error:
-        if compat.GENERATION == 2:
+        if host.GENERATION == 2:
             raise CheckSkipped("losses of Keras 2 take no dtype") from None
         raise CheckFailed(f"dtype={dtype!r} {describe(error)}") from None
 
@@ -233,7 +237,7 @@ def config_holds_dtype(subject):
 
 
 def _host_forgets_dtype():
-    class Plain(compat.Loss):
+    class Plain(host.Loss):
         pass
 
     return Plain(dtype="float64").get_config().get("dtype") is None
@@ -523,7 +527,7 @@ def name_finds_the_loss(subject):
         "keras",
         "tf_keras",
     )
-    if foreign and compat.GENERATION == 3:
+    if foreign and host.GENERATION == 3:
         raise CheckSkipped("Keras 3 looks up names among its own losses only")
     if foreign and name == getattr(found, "__name__", None):
         raise CheckSkipped("not registered", root="registered_for_loading")
@@ -557,7 +561,7 @@ def identity_model(subject, loss, **how):
     model = keras.Sequential(layers)
     model.set_weights([np.eye(y_pred.shape[-1])])
     how.setdefault("optimizer", keras.optimizers.SGD(0.1))
-    how.setdefault("jit_compile", False)
+    how.setdefault("jit_compile", UNCOMPILED)
     model.compile(loss=loss, **how)
     return model
 

@@ -16,6 +16,7 @@ import tempfile
 
 import numpy as np
 
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import construction, reductions, structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
@@ -59,7 +60,7 @@ class Child:
     def _start(self):
         subject = self.subject
         found = subject.implementation
-        shape, arrays = structures.packed(tuple(subject.sample))
+        shape, data = structures.packed(tuple(subject.sample))
         job = {
             "shape": shape,
             "random": subject.random,
@@ -70,7 +71,7 @@ class Child:
             "files": self._write_files(),
             "not_in_parts": self._not_in_parts(),
         }
-        np.savez(self._at("data.npz"), *arrays)
+        np.savez(self._at("data.npz"), *data)
         with open(self._at("job.json"), "w") as file:
             json.dump(job, file)
         with open(self._at("log.txt"), "w") as log:
@@ -309,14 +310,15 @@ def replicas_update_as_one_device(subject):
 
 def main(folder):
     """Answer what the parent asked in `folder`; nothing but exceptions can go wrong."""
-    import tensorflow as tf
+    from keras_losses_ref.host import tf
 
-    # Only possible before TensorFlow starts, which is why this is a process.
-    cpus = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(
-        cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2
-    )
-    tf.config.set_visible_devices([], "GPU")
+    if tf is not None:
+        # Only possible before TensorFlow starts, which is why this is a process.
+        cpus = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(
+            cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+        tf.config.set_visible_devices([], "GPU")
     with open(os.path.join(folder, "job.json")) as file:
         job = json.load(file)
     answers = {}
@@ -327,8 +329,8 @@ def main(folder):
         answers["import"] = {"error": describe(error)}
     else:
         data = np.load(os.path.join(folder, "data.npz"))
-        arrays = [data[f"arr_{number}"] for number in range(len(data.files))]
-        y_true, y_pred = structures.unpacked(job["shape"], arrays)
+        leaves = [data[f"arr_{number}"] for number in range(len(data.files))]
+        y_true, y_pred = structures.unpacked(job["shape"], leaves)
         for _ in _answer(folder, job, found, y_true, y_pred, answers):
             _write(folder, answers)  # what is known, in case the rest is a crash
     _write(folder, answers)
@@ -400,12 +402,13 @@ def _answer(folder, job, found, y_true, y_pred, answers):
 
 
 def _replicas(subject, loss, job):
-    import tensorflow as tf
-
     from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest, keras
+    from keras_losses_ref.host import tf
 
     if job["not_in_parts"]:
         return {"skip": job["not_in_parts"]}
+    if tf is None:
+        return {"skip": "MirroredStrategy is TensorFlow's"}
     if loss is None:
         return {"skip": "the loss could not be loaded"}
     # One strategy for all: a second one takes up the collective keys of the first.
@@ -442,7 +445,7 @@ def _update(subject, loss, strategy=None):
     from keras_losses_ref.conformance.checks.loss_under_test import tensors
 
     scope = contextlib.nullcontext() if strategy is None else strategy.scope()
-    y_true, y_pred = (x.numpy() for x in tensors(*subject.sample))
+    y_true, y_pred = map(arrays.to_numpy, tensors(*subject.sample))
     with scope:
         model = identity_model(subject, loss)
     before = model.get_weights()[0]

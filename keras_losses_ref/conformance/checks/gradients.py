@@ -1,8 +1,9 @@
 """Checks of the gradient, of the dtype, and of the ends of the domain."""
 
 import numpy as np
-import tensorflow as tf
 
+from keras_losses_ref import host
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import domains, structures
 from keras_losses_ref.conformance.checks.check import (
     CheckFailed,
@@ -12,18 +13,19 @@ from keras_losses_ref.conformance.checks.check import (
     expect_close,
     number,
 )
-from keras_losses_ref.conformance.checks.construction import identity_layer
+from keras_losses_ref.conformance.checks.construction import (
+    UNCOMPILED,
+    identity_layer,
+)
 from keras_losses_ref.conformance.checks.loss_under_test import (
     gradient_to_numpy,
     host_loss,
     keras,
     tensors,
-    to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import compat
 
-KERAS_3 = compat.GENERATION == 3
+KERAS_3 = host.GENERATION == 3
 
 
 @check(
@@ -175,19 +177,17 @@ def _steps(rows, bounds, dtype):
 
 def _total(subject, y_true, y_pred, dtype):
     """The sum of the loss, as a function of one row of predictions per sample."""
-    true, _ = tensors(y_true, y_pred, dtype)
     loss = subject.variant(reduction="sum", dtype=dtype)
     parts = structures.leaves(y_pred)
     widths = np.cumsum([int(np.prod(part.shape[1:])) for part in parts])[:-1]
 
     def total(rows):
         split = np.split(rows, widths, axis=1)
-        moved = [
-            tf.constant(x.reshape(part.shape), dtype) for x, part in zip(split, parts)
-        ]
-        with subject.seeded():
-            values = loss(true, structures.unflatten(y_pred, moved))
-        return float(tf.reduce_sum(tf.cast(values, "float64")))
+        moved = [x.reshape(part.shape) for x, part in zip(split, parts)]
+        with arrays.precision(dtype), subject.seeded():
+            inputs = tensors(y_true, structures.unflatten(y_pred, moved), dtype)
+            values = arrays.to_numpy(loss(*inputs))
+        return float(np.sum(values, dtype="float64"))
 
     return total
 
@@ -198,8 +198,8 @@ def _float64(subject):
         problem = None
         try:
             result = subject.call(*subject.sample, dtype="float64")
-            if result.dtype != tf.float64:
-                problem = f"the result is {result.dtype.name}"
+            if arrays.dtype_of(result) != "float64":
+                problem = f"the result is {arrays.dtype_of(result)}"
             elif not _is_double(subject):
                 problem = "the result has the precision of float32"
         except Exception as error:
@@ -263,7 +263,7 @@ def dtype_is_honoured(subject):
             raise CheckFailed(f"with dtype {dtype} it {describe(error)}") from None
         if result.dtype.name != dtype:
             raise CheckFailed(f"asked for {dtype}, the result is {result.dtype.name}")
-        if not np.isfinite(to_numpy(result)).all():
+        if not np.isfinite(arrays.to_numpy(result)).all():
             raise CheckFailed(f"with dtype {dtype} the loss is not finite")
 
 
@@ -382,15 +382,20 @@ def _stays_finite(subject, y_true, y_pred, weight=None, mask=None):
     loss = subject.variant(reduction="sum")
     how = {}
     if weight is not None:
-        how["sample_weight"] = tf.constant(subject.weights(weight, none), "float32")
-    with subject.seeded(), tf.GradientTape() as tape:
-        tape.watch(y_pred)
-        seen = y_pred
+        how["sample_weight"] = arrays.tensor(subject.weights(weight, none), "float32")
+    if mask is not None:
+        mask = arrays.tensor(subject.weights(mask, none).astype(bool))
+
+    def total_of(watched):
+        (seen,) = watched
         if mask is not None:
-            seen = tf.identity(y_pred)
-            compat.set_mask(seen, tf.constant(subject.weights(mask, none).astype(bool)))
-        total = tf.reduce_sum(loss(y_true, seen, **how))
-    return to_numpy(total), gradient_to_numpy(tape.gradient(total, y_pred))
+            seen = arrays.identity(seen)
+            host.set_mask(seen, mask)
+        return loss(y_true, seen, **how)
+
+    with subject.seeded():
+        total, (gradient,) = arrays.value_and_gradients(total_of, [y_pred])
+    return arrays.to_numpy(total), gradient_to_numpy(gradient)
 
 
 def _hidden(subject):
@@ -578,7 +583,7 @@ def mixed_precision_trains(subject):
     model.compile(
         optimizer=scaled(keras.optimizers.SGD(0.01)),
         loss=subject.given if subject.kind == "function" else subject.loss,
-        jit_compile=False,
+        jit_compile=UNCOMPILED,
     )
     steps = 12  # each step that overflows halves the scale
     before = dense.get_weights()[0]
@@ -598,7 +603,7 @@ def mixed_precision_trains(subject):
         )
     if subject.random:
         return ""
-    rounded = y_pred.numpy().astype("float16").astype("float32")
+    rounded = arrays.to_numpy(y_pred).astype("float16").astype("float32")
     want = subject.values(y_true, rounded, reduction=...)
     expect_close(
         history[0], want.mean(), "the loss of a float16 model", "of the same "

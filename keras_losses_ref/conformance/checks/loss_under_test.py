@@ -9,13 +9,13 @@ import random
 import sys
 
 import numpy as np
-import tensorflow as tf
 
+from keras_losses_ref import host
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import domains, structures
 from keras_losses_ref.conformance.checks.check import CHECKS, CheckSkipped, describe
-from keras_losses_ref.losses import compat
 
-keras = compat.keras
+keras = host.keras
 
 #: What a loss may declare about itself, in the class attribute (or the attribute of
 #: the function) `_klr_declares`, a dict with any of these keys.
@@ -25,6 +25,7 @@ DECLARABLE = {
     "random": "True where the loss draws random numbers: it is compared under one seed",
     "non_negative": "True where no value is below zero",
     "zero_at_perfect": "True where a perfect prediction has a loss of zero",
+    "backends": "the backends on which it is the same, such as ['tensorflow', 'jax']",
     "expected_failures": "{check: reason} for what it does not hold, on purpose",
 }
 
@@ -99,7 +100,7 @@ class LossUnderTest:
         if self.kind == "function":
             return self._wrapped(self.given, self._function_name())
         made = self.given()
-        if callable(made) and not isinstance(made, compat.Loss):
+        if callable(made) and not isinstance(made, host.Loss):
             made = self._wrapped(made, getattr(made, "__name__", None))
         return made
 
@@ -473,7 +474,7 @@ class LossUnderTest:
         forgets is a check of its own, and must not disturb all others.
         """
         loss = self.loss if loss is None else loss
-        if not isinstance(loss, compat.Loss):  # what a saved model gives for a function
+        if not isinstance(loss, host.Loss):  # what a saved model gives for a function
             loss = FunctionLoss(loss, name="loss")
         twin = object.__new__(type(loss))
         twin.__dict__.update(vars(loss))
@@ -490,30 +491,34 @@ class LossUnderTest:
         that is not made of integers.
         """
         dtype = variant.get("dtype") or "float32"
+        with arrays.precision(dtype):
+            return self._call(y_true, y_pred, weight, loss, dtype, variant)
+
+    def _call(self, y_true, y_pred, weight, loss, dtype, variant):
         y_true, y_pred = tensors(y_true, y_pred, dtype)
         loss = self.variant(loss=loss, **variant)
         how = {}
         if weight is not None:
             if isinstance(weight, np.ndarray) and weight.dtype.kind == "f":
-                weight = tf.constant(weight, dtype)
+                weight = arrays.tensor(weight, dtype)
             how["sample_weight"] = weight
         with self.seeded():
-            return tf.convert_to_tensor(loss(y_true, y_pred, **how))
+            return arrays.tensor(loss(y_true, y_pred, **how), dtype)
 
     def values(self, y_true, y_pred, weight=None, loss=None, **variant):
         """As `call`, as a NumPy array, bfloat16 widened."""
-        return to_numpy(self.call(y_true, y_pred, weight, loss, **variant))
+        return arrays.to_numpy(self.call(y_true, y_pred, weight, loss, **variant))
 
     def gradient(self, y_true, y_pred, loss=None, dtype="float32"):
         """The values, and the gradient of their sum in y_pred, or None.
 
         The gradient in a structure is one row for each sample.
         """
-        y_true, y_pred = tensors(y_true, y_pred, dtype)
         loss = self.variant(loss=loss, dtype=None if dtype == "float32" else dtype)
-        with self.seeded():
+        with arrays.precision(dtype), self.seeded():
+            y_true, y_pred = tensors(y_true, y_pred, dtype)
             values, gradient = values_and_gradient(loss, y_true, y_pred)
-        return to_numpy(values), gradient_to_numpy(gradient)
+        return arrays.to_numpy(values), gradient_to_numpy(gradient)
 
     def weights(self, per_sample, values):
         """One weight per sample in the shape of `values`: Keras does not broadcast."""
@@ -692,13 +697,13 @@ def _differ(values, others):
 
 def _kind(given):
     if inspect.isclass(given):
-        if not issubclass(given, compat.Loss):
+        if not issubclass(given, host.Loss):
             raise TypeError(
                 f"{given.__name__} is no loss: it does not derive from "
-                f"{compat.PACKAGE}.losses.Loss, the Loss of the Keras in use."
+                f"{host.PACKAGE}.losses.Loss, the Loss of the Keras in use."
             )
         return "class"
-    if isinstance(given, compat.Loss):
+    if isinstance(given, host.Loss):
         return "instance"
     if not callable(given):
         raise TypeError(
@@ -751,7 +756,7 @@ def _set_dtype(loss, dtype):
     if "_dtype_policy" in vars(loss):
         loss._dtype_policy = keras.dtype_policies.get(dtype)
         loss._dtype = loss._dtype_policy.compute_dtype
-    elif compat.GENERATION == 3 or "dtype" in vars(loss):
+    elif host.GENERATION == 3 or "dtype" in vars(loss):
         loss.dtype = dtype
 
 
@@ -759,22 +764,9 @@ def tensors(y_true, y_pred, dtype="float32"):
     """Both as tensors; integers stay what they are, tensors too."""
 
     def convert(x):
-        if tf.is_tensor(x):
-            return x
-        x = np.asarray(x)
-        if x.dtype.kind in "iubSUO":
-            return tf.constant(x)
-        return tf.cast(tf.constant(x), dtype)
+        return arrays.tensor(x, dtype)
 
     return structures.tree_map(convert, y_true), structures.tree_map(convert, y_pred)
-
-
-def to_numpy(tensor):
-    """A tensor as an array, bfloat16 widened."""
-    tensor = tf.convert_to_tensor(tensor)
-    if tensor.dtype == tf.bfloat16:
-        tensor = tf.cast(tensor, tf.float32)
-    return tensor.numpy()
 
 
 def values_and_gradient(loss, y_true, y_pred):
@@ -784,17 +776,17 @@ def values_and_gradient(loss, y_true, y_pred):
     one.
     """
     watched = structures.leaves(y_pred)
-    with tf.GradientTape() as tape:
-        tape.watch(watched)
-        values = tf.convert_to_tensor(loss(y_true, y_pred))
-        total = tf.reduce_sum(values)
-    found = tape.gradient(total, watched)
+
+    def of_leaves(watched):
+        return loss(y_true, structures.unflatten(y_pred, watched))
+
+    values, found = arrays.value_and_gradients(of_leaves, watched)
     if all(gradient is None for gradient in found):
         return values, None
     if not structures.is_structure(y_pred):
         return values, found[0]
     return values, [
-        tf.zeros_like(leaf) if gradient is None else gradient
+        leaf * 0 if gradient is None else gradient
         for gradient, leaf in zip(found, watched)
     ]
 
@@ -802,8 +794,8 @@ def values_and_gradient(loss, y_true, y_pred):
 def gradient_to_numpy(gradient):
     """As an array: one row for each sample, where it is the gradient in a structure."""
     if isinstance(gradient, (list, tuple)):
-        return structures.rows([to_numpy(part) for part in gradient])
-    return None if gradient is None else to_numpy(gradient)
+        return structures.rows([arrays.to_numpy(part) for part in gradient])
+    return None if gradient is None else arrays.to_numpy(gradient)
 
 
 @functools.cache

@@ -7,13 +7,13 @@ import logging
 import time
 import warnings
 
-import tensorflow as tf
-
+from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import (
     construction,
     execution,
     fresh_process,
     gradients,
+    portability,
     reductions,
 )
 from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
@@ -22,7 +22,10 @@ from keras_losses_ref.conformance.report import Report
 from keras_losses_ref.conformance.runtime import runtime_info
 
 # The plain before the dear, and last what a fresh process answers in the meantime.
-for _module in (construction, reductions, gradients, execution, fresh_process):
+for _module in (
+    *(construction, reductions, gradients, execution, portability),
+    fresh_process,
+):
     for _check in [*CHECKS.values()]:
         if _check.function.__module__ == _module.__name__:
             CHECKS[_check.name] = CHECKS.pop(_check.name)
@@ -102,19 +105,15 @@ def _undisturbed():
     The checks build models by the dozen, which TensorFlow and Keras have remarks on; a
     GPU would round what the identity model only passes on.
     """
-    loggers = [tf.get_logger(), logging.getLogger("absl")]
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
-    exact = tf.config.experimental
-    rounds = exact.tensor_float_32_execution_enabled()
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        exact.enable_tensor_float_32_execution(False)
-        with warnings.catch_warnings():
+        with arrays.exact_matrices(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        exact.enable_tensor_float_32_execution(rounds)
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
 

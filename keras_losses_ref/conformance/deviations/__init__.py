@@ -10,6 +10,7 @@ from keras_losses_ref.conformance.deviations import (
     crossentropy,
     derivatives,
     hinge,
+    jax,
     labels,
     reduction,
     regression,
@@ -33,13 +34,15 @@ DEVIATIONS = (
     *sequence.DEVIATIONS,
     *saving.DEVIATIONS,
     *derivatives.DEVIATIONS,
+    *jax.DEVIATIONS,
 )
 
 
-def for_version(version, losses=None):
-    """The entries that hold for Keras `version`, and for any of `losses`."""
+def for_version(version, losses=None, backend="tensorflow"):
+    """The entries that hold for Keras `version` on `backend`, for any of `losses`."""
     return [
         entry
         for entry in DEVIATIONS
-        if entry.covers(version) and (losses is None or set(entry.losses) & set(losses))
+        if entry.covers(version, backend)
+        and (losses is None or set(entry.losses) & set(losses))
     ]

@@ -5,7 +5,8 @@ import re
 import weakref
 from typing import Callable, Optional
 
-from keras_losses_ref.conformance.truth import with_second_derivative
+from keras_losses_ref.conformance.deviations import jax_formulas
+from keras_losses_ref.conformance.truth import host_rules, with_second_derivative
 
 #: {case: {deviation: its answer}}, for as long as a case lives.
 _answers = weakref.WeakKeyDictionary()
@@ -30,6 +31,11 @@ class Deviation:
     #: How much of an absolute error (case, aspect) explains on top of the tolerance:
     #: for formulas that cancel, whose rounding errors no other formula repeats.
     allowed: Callable = lambda case, aspect: 0.0
+    #: The one backend that it shows on; None where it shows on every one.
+    backend: Optional[str] = None
+    #: What Keras on JAX gives, where `outcome` follows TensorFlow's rounding or
+    #: derivatives; None where it does not depend on them.
+    on_jax: Optional[Callable] = None
 
     def applies(self, case):
         return case.loss in self.losses and bool(self.condition(case))
@@ -45,13 +51,25 @@ class Deviation:
         return answers[self]
 
     def _answer(self, case):
-        outcome = self.outcome(case)
+        deviating = self.outcome
+        if self.on_jax is not None and host_rules().backend == "jax":
+            deviating = self.on_jax
+        outcome = deviating(case)
         if not case.check_hessian or outcome.error or outcome.second is not None:
             return outcome
-        return with_second_derivative(outcome, case, self.outcome)
+        return with_second_derivative(outcome, case, deviating)
 
-    def covers(self, version):
-        """Whether a Keras of this version deviates so."""
+    def margin(self, case, aspect):
+        """`allowed`, and what the dtypes of JAX add to it there."""
+        margin = self.allowed(case, aspect)
+        if self.on_jax is None or host_rules().backend != "jax":
+            return margin
+        return max(margin, jax_formulas.float32_rounding(case, aspect))
+
+    def covers(self, version, backend="tensorflow"):
+        """Whether a Keras of this version deviates so on that backend."""
+        if self.backend not in (None, backend):
+            return False
         number = _number(version)
         return any(
             _number(first)[0] == number[0]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_losses_ref.conformance.deviations import jax_formulas
 from keras_losses_ref.conformance.deviations._common import (
     KERAS_2,
     class_axis_is_not_last,
@@ -90,6 +91,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/issues/15014",
         labels_change,
         with_rounded_labels,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "label-smoothing-counts-last-axis",
@@ -100,6 +102,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/issues/23451",
         lambda case: 0 < smoothing_of(case) <= 1 and class_axis_is_not_last(case),
         lambda case: smoothed(case, case.y_true.shape[-1]),
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "label-smoothing-unchecked",
@@ -109,6 +112,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/pull/23504",
         _smoothing_out_of_range,
         _unchecked_smoothing,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "focal-label-smoothing-unchecked",
@@ -118,6 +122,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/pull/23504",
         _smoothing_out_of_range,
         _unchecked_smoothing,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "focal-label-smoothing-counts-last-axis",
@@ -128,6 +133,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/issues/23451",
         lambda case: 0 < smoothing_of(case) <= 1 and class_axis_is_not_last(case),
         lambda case: smoothed(case, case.y_true.shape[-1]),
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "sparse-label-smoothing-unchecked",
@@ -143,8 +149,8 @@ DEVIATIONS = (
         "sparse-axis-refused",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", None),),
-        "`axis` is an argument of the sparse cross-entropy, but on TensorFlow any "
-        "other than the last is refused.",
+        "`axis` is an argument of the sparse cross-entropy, but any other than the "
+        "last is refused.",
         "https://github.com/keras-team/keras/pull/22140",
         lambda case: not case.expected_error and class_axis_is_not_last(case),
         lambda case: Outcome(error="ValueError"),

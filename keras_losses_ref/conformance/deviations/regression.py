@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_losses_ref.conformance.deviations import formulas
+from keras_losses_ref.conformance.deviations import formulas, jax_formulas
 from keras_losses_ref.conformance.deviations._common import (
     KERAS,
     KERAS_2,
@@ -16,7 +16,7 @@ from keras_losses_ref.conformance.deviations._common import (
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import altered, same_rank
 from keras_losses_ref.conformance.outcome import Outcome
-from keras_losses_ref.conformance.truth import right_answer, rounded
+from keras_losses_ref.conformance.truth import host_rules, right_answer, rounded
 
 
 def _squares_overflow(case):
@@ -130,7 +130,7 @@ def _no_norm(case):
 
 
 def _compiled_without_norm(case):
-    compiled = case.path in ("xla", "nested")
+    compiled = case.path in ("xla", "nested") or host_rules().backend == "jax"
     return compiled and accepted(case) and bool(np.any(_no_norm(case)))
 
 
@@ -151,6 +151,7 @@ DEVIATIONS = (
         LOSSES_3,
         _squares_overflow,
         _infinite_value,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "msle-float64-epsilon",
@@ -209,6 +210,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/pull/23573",
         lambda case: case.expected_error is not None and _delta(case) <= 0,
         formulas.huber,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "huber-overflow",
@@ -219,6 +221,7 @@ DEVIATIONS = (
         LOSSES_3,
         _huber_overflows,
         formulas.huber,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "huber-infinite-gradient",
@@ -229,6 +232,7 @@ DEVIATIONS = (
         LOSSES_3,
         _huber_infinite,
         formulas.huber,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "log-cosh-float32-log2",
@@ -239,6 +243,7 @@ DEVIATIONS = (
         LOSSES_3,
         lambda case: case.dtype == "float64" and accepted(case),
         _log_two_in_float32,
+        backend="tensorflow",
     ),
     Deviation(
         "cosine-norm-floor",
@@ -281,13 +286,14 @@ DEVIATIONS = (
         _cosine_leaves_range,
         formulas.cosine_similarity,
         _cosine_rounding,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "cosine-zero-vector-gradient",
         ("CosineSimilarity",),
         (("3.0.5", "3.15.1"),),
-        "Under XLA the gradient at a zero vector is NaN: the infinite slope of the "
-        "reciprocal square root times the 0 of the floor's gate.",
+        "Under XLA, and on JAX, the gradient at a zero vector is NaN: the infinite "
+        "slope of the reciprocal square root times the 0 of the floor's gate.",
         "https://github.com/keras-team/keras/issues/23075",
         _compiled_without_norm,
         _nan_without_norm,
@@ -296,8 +302,8 @@ DEVIATIONS = (
         "cosine-zero-vector-half-gradient",
         ("CosineSimilarity",),
         (("3.16.0", None),),
-        "The floor under the sum of squares, 1e-14, is 0 in float16: under XLA the "
-        "gradient at a zero vector is still NaN.",
+        "The floor under the sum of squares, 1e-14, is 0 in float16: under XLA, and "
+        "on JAX, the gradient at a zero vector is still NaN.",
         "https://github.com/keras-team/keras/pull/23093",
         lambda case: case.dtype == "float16" and _compiled_without_norm(case),
         _nan_without_norm,

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_losses_ref.conformance.cases import HANDWRITTEN
+from keras_losses_ref.conformance.deviations import jax_formulas
 from keras_losses_ref.conformance.deviations._common import KERAS, oracle_with
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.outcome import Outcome
@@ -42,6 +43,17 @@ def _in_floatx(case):
     return _forgotten(wide, case, "dtype")
 
 
+def _in_floatx_on_jax(case):
+    """The same, with what else JAX does to a loss in that dtype."""
+    if case.loss not in jax_formulas.FORMULAS:
+        return _in_floatx(case)
+    y_true, y_pred = rounded(case)
+    wide = dataclasses.replace(
+        case, y_true=y_true, y_pred=y_pred, dtype=host_rules().floatx
+    )
+    return _forgotten(jax_formulas.outcome(wide), case, "dtype")
+
+
 def _single(case, aspect):
     """The rounding of float32, where a float64 loss came back as one."""
     if case.dtype != "float64" or aspect not in ("value", "gradient"):
@@ -64,6 +76,7 @@ DEVIATIONS = (
         _reloaded_with("dtype"),
         _in_floatx,
         _single,
+        on_jax=_in_floatx_on_jax,
     ),
     Deviation(
         "huber-config-forgets-delta",

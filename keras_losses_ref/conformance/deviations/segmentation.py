@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_losses_ref.conformance.deviations import formulas
+from keras_losses_ref.conformance.deviations import formulas, jax_formulas
 from keras_losses_ref.conformance.deviations._common import (
     LOSSES_3,
     accepted,
@@ -59,6 +59,7 @@ DEVIATIONS = (
         LOSSES_3,
         _stretches,
         _as_written,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "tversky-mask-stretched",
@@ -68,6 +69,7 @@ DEVIATIONS = (
         LOSSES_3,
         _stretches,
         _as_written,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "overlap-half-range",
@@ -78,6 +80,7 @@ DEVIATIONS = (
         LOSSES_3,
         _mask_leaves_range,
         _as_written,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "tversky-alpha-beta-swapped",

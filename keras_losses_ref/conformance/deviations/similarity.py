@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_losses_ref.conformance.deviations import formulas
+from keras_losses_ref.conformance.deviations import formulas, jax_formulas
 from keras_losses_ref.conformance.deviations._common import LOSSES_3, accepted
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.truth import rounded
@@ -26,5 +26,6 @@ DEVIATIONS = (
         LOSSES_3,
         _has_close_neighbours,
         formulas.circle,
+        on_jax=jax_formulas.outcome,
     ),
 )

@@ -194,7 +194,8 @@ def _check_known(question):
 
 def _releases(old, new, build_options):
     """(package, [(release, requirements)]) from the old ones to the new ones."""
-    if not any(name_of(word) in upgrade.TENSORFLOWS for word in [*old, *new]):
+    backends = (*venvs.TENSORFLOWS, "jax")
+    if not any(name_of(word) in backends for word in [*old, *new]):
         tensorflow = _installed_tensorflow()
         old, new = [tensorflow, *old], [tensorflow, *new]
     changed_old = [word for word in old if word not in new]
@@ -254,7 +255,7 @@ def _listed(package, build_options):
 
 
 def _installed_tensorflow():
-    for name in upgrade.TENSORFLOWS:
+    for name in venvs.TENSORFLOWS:
         try:
             return f"{name}=={metadata.version(name)}"
         except metadata.PackageNotFoundError:
@@ -271,8 +272,10 @@ def _installed_tensorflow():
 def _shortest(change, children, built):
     """(code, what it prints in each environment) that shows a change, or ("", ())."""
     case = _case_of(change)
+    on_jax = built[1].variables.get("KERAS_BACKEND") == "jax"
+    code_of = _jax_code if on_jax else _code
     if case is None:
-        code = _of_a_name(change)
+        code = _of_a_name(change, on_jax)
         (prints,) = _printed([code], children, built)
         return (code, prints) if prints[0] != prints[1] else ("", ())
     best, prints = None, ()
@@ -280,7 +283,7 @@ def _shortest(change, children, built):
     for _ in range(_ROUNDS):
         candidates = {}
         for smaller in [case] if best is None else _smaller(best):
-            code = _code(smaller, change.aspect)
+            code = code_of(smaller, change.aspect)
             if code not in tried and code.count("\n") < 10:
                 candidates[code] = smaller
         tried.update(candidates)
@@ -292,10 +295,10 @@ def _shortest(change, children, built):
             break
         # Shortest first; each round begins with what the one before has found.
         code = min(shown, key=len)
-        if best is not None and len(code) >= len(_code(best, change.aspect)):
+        if best is not None and len(code) >= len(code_of(best, change.aspect)):
             break
         best, prints = candidates[code], said[code]
-    return (_code(best, change.aspect), prints) if best is not None else ("", ())
+    return (code_of(best, change.aspect), prints) if best is not None else ("", ())
 
 
 def _printed(codes, children, built):
@@ -340,8 +343,16 @@ def _case_of(change):
     return dataclasses.replace(case, config=config, path=path)
 
 
-def _of_a_name(change):
+def _of_a_name(change, on_jax=False):
     """Code that shows what is public about a loss."""
+    code = _of_a_public_name(change)
+    if on_jax:
+        code = code.replace("import tensorflow as tf", "import keras")
+        code = code.replace("tf.keras.", "keras.")
+    return code
+
+
+def _of_a_public_name(change):
     question = change.question
     if question.startswith("get("):
         line = f"print(tf.keras.losses.{question})"
@@ -412,14 +423,55 @@ def _rows(case, keep):
     )
 
 
-def _code(case, aspect):
-    """A case as a program that prints its answer."""
+def _arguments(case):
     arguments = {name: repr(value) for name, value in case.config.items()}
     if case.reduction != DEFAULT:
         arguments["reduction"] = repr(case.reduction)
     if case.dtype != "float32":
         arguments["dtype"] = repr(case.dtype)
-    given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    return ", ".join(f"{name}={value}" for name, value in arguments.items())
+
+
+def _jax_code(case, aspect):
+    """A case as a program for Keras on JAX, where KERAS_BACKEND says so."""
+    kind = "int32" if case.y_true.dtype.kind == "i" else case.dtype
+    lines = ["import jax, keras"]
+    if case.dtype == "float64":
+        lines.append('jax.config.update("jax_enable_x64", True)')
+    lines += [
+        f"y_true = jax.numpy.array({_literal(case.y_true)}, {kind!r})",
+        f"y_pred = jax.numpy.array({_literal(case.y_pred)}, {case.dtype!r})",
+        f"loss = keras.losses.{case.loss}({_arguments(case)})",
+    ]
+    text = "\n".join(lines[1:])
+    if "nan" in text or "inf" in text:
+        lines.insert(0, "from math import inf, nan")
+    if case.path == "reloaded":
+        lines.append("loss = keras.losses.deserialize(keras.losses.serialize(loss))")
+        if aspect == "config":
+            return "\n".join([*lines, "print(loss.get_config())"])
+    output = (
+        "y_pred" if case.activation is None else f"jax.nn.{case.activation}(y_pred)"
+    )
+    weight = ""
+    if case.sample_weight is not None:
+        weight = f", sample_weight={_literal(case.sample_weight)}"
+    if case.mask is not None:
+        lines.append(f"y_pred._keras_mask = jax.numpy.array({_literal(case.mask)})")
+    total = ".sum()" if aspect == "gradient" else ""
+    wanted = f"lambda y_pred: loss(y_true, {output}{weight}){total}"
+    if aspect == "gradient":
+        wanted = f"jax.grad({wanted})"
+    elif case.path not in ("xla", "nested"):
+        return "\n".join([*lines, f"print(loss(y_true, {output}{weight}))"])
+    if case.path in ("xla", "nested"):
+        wanted = f"jax.jit({wanted})"
+    return "\n".join([*lines, f"print({wanted}(y_pred))"])
+
+
+def _code(case, aspect):
+    """A case as a program that prints its answer."""
+    given = _arguments(case)
     kind = "int64" if case.y_true.dtype.kind == "i" else case.dtype
     lines = [
         "import tensorflow as tf",

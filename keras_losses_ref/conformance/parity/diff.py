@@ -20,6 +20,7 @@ from typing import Any, Optional
 import numpy as np
 
 from keras_losses_ref.conformance import files, tolerance
+from keras_losses_ref.conformance.runtime import BACKEND_NAMES, backend_of
 
 SEMANTIC, REMOVED, ADDED, ROUNDING = "semantic", "removed", "added", "rounding"
 #: Worst first.
@@ -34,7 +35,8 @@ _ARRAYS = ("value", "gradient", "second")
 HOST_RULES = "host-rules"
 _HOST_RULES = {
     "sentence": "Both follow the definition, which leaves reductions, masks, weights, "
-    "dtypes and the recovery of logits to the Keras in use, and that is another one.",
+    "dtypes and the recovery of logits to the Keras in use and its backend, and those "
+    "are others.",
     "thread": "https://github.com/keras-team/keras/blob/master/keras/src/losses/loss.py",
 }
 
@@ -135,7 +137,8 @@ def compare(old, new, accepted=(), intermediate=None):
     intermediate  a record of the new TensorFlow under the old Keras, if there is one
     """
     changes, same, alone = _changes(old, new)
-    if not _replaced(old, new, "Keras"):  # one Keras has one ledger and one definition
+    # One Keras on one backend has one ledger and one definition.
+    if not (_replaced(old, new, "Keras") or _of_two_backends(old, new)):
         changes = [dataclasses.replace(c, explained_by=None) for c in changes]
     changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
     changes = [_explained_by_the_config(change, old, new) for change in changes]
@@ -452,38 +455,54 @@ def _explained_by_the_config(change, old, new):
     return dataclasses.replace(change, explained_by=why)
 
 
-#: What tells whether a component of the environment was replaced.
-_COMPONENTS = {"Keras": ("keras_package", "keras"), "TensorFlow": ("tensorflow",)}
+def _of_two_backends(old, new):
+    """Whether Keras ran on one backend and on another."""
+    return len({backend_of(x.environment) for x in (old, new)}) == 2
+
+
+def _backend_name(old, new):
+    """What the backend is called as a component; "backend" where there are two."""
+    if _of_two_backends(old, new):
+        return "backend"
+    backend = backend_of(new.environment)
+    return BACKEND_NAMES.get(backend, backend)
 
 
 def _replaced(old, new, component):
-    return any(
-        old.environment.get(k) != new.environment.get(k) for k in _COMPONENTS[component]
-    )
+    """Whether a component of the environment was replaced."""
+    keys = ("keras_package", "keras")
+    if component != "Keras":
+        keys = ("backend", *(backend_of(x.environment) for x in (old, new)))
+    both = ({"backend": "tensorflow", **x.environment} for x in (old, new))
+    old, new = both
+    return any(old.get(key) != new.get(key) for key in keys)
 
 
 def _components(changes, old, new, intermediate):
     """For each change, the component of the environment it came with."""
-    replaced = [name for name in _COMPONENTS if _replaced(old, new, name)]
+    backend = _backend_name(old, new)
+    replaced = [name for name in ("Keras", backend) if _replaced(old, new, name)]
     if len(replaced) < 2:
         return ["".join(replaced)] * len(changes)
     if intermediate is not None:
-        with_tensorflow = {c.full_id for c in _changes(old, intermediate)[0]}
+        with_backend = {c.full_id for c in _changes(old, intermediate)[0]}
         with_keras = {c.full_id for c in _changes(intermediate, new)[0]}
         return [
             " and ".join(
                 name
                 for name, found in (
                     ("Keras", with_keras),
-                    ("TensorFlow", with_tensorflow),
+                    (backend, with_backend),
                 )
                 if change.full_id in found
             )
-            or "Keras with TensorFlow"  # neither of them alone
+            or f"Keras with {backend}"  # neither of them alone
             for change in changes
         ]
     ours = {(c.question, c.aspect, c.kind) for c in changes
             if c.implementation == "ours"}  # fmt: skip
+    if _of_two_backends(old, new):  # ours run on one of them alone
+        return ["Keras or backend"] * len(changes)
     return [_inferred(change, ours) for change in changes]
 
 

@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from keras_losses_ref.conformance import check, deviations, files, runners
+from keras_losses_ref.conformance import check, deviations, files, runners, runtime
 from keras_losses_ref.conformance.cases import HANDWRITTEN
 from keras_losses_ref.conformance.parity import record_file
 from keras_losses_ref.conformance.verdict import AGREE, ORACLE_SUSPECT, OURS_WRONG
@@ -50,10 +50,8 @@ def select(patterns=None, paths=None, device="CPU:0"):
 def where(found):
     """The versions of a record in a few words."""
     environment = found.environment
-    return (
-        f"TensorFlow {environment['tensorflow']}, {environment['keras_package']} "
-        f"{environment['keras']}"
-    )
+    package, version = environment["keras_package"], environment["keras"]
+    return f"{runtime.named(environment)}, {package} {version}"
 
 
 def record(cases, names, targets=(), models=(), progress=None):
@@ -154,7 +152,7 @@ def _answer(case, outcome):
 
 def _whose(verdict, implementation):
     """The definition's, a ledger entry's, or nobody's (None)."""
-    if verdict.skipped:
+    if verdict.skipped or getattr(verdict, implementation).unsupported:
         return None
     if implementation == "ours":
         wrong = (OURS_WRONG, ORACLE_SUSPECT)

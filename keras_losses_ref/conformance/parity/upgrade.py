@@ -17,17 +17,10 @@ import tempfile
 
 import keras_losses_ref
 from keras_losses_ref.conformance.parity import ParityError, diff, record_file, venvs
-from keras_losses_ref.conformance.parity.venvs import KERASES
+from keras_losses_ref.conformance.parity.venvs import KERASES, TENSORFLOWS
 
-#: The packages that bring `import tensorflow`.
-TENSORFLOWS = (
-    "tensorflow",
-    "tensorflow-cpu",
-    "tf-nightly",
-    "tf-nightly-cpu",
-    "tensorflow-macos",
-    "tensorflow-intel",
-)
+#: Variables that say which Keras an environment has, on which backend.
+_CHOOSES_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
 
 #: What TensorFlow says of itself before it can be told to be silent.
 _NOISE = re.compile(r"WARNING: All log|[IWE]\d{4} \d\d:|\d{4}-\d\d-\d\d ")
@@ -160,7 +153,7 @@ class RecordRunner:
     def run(self, environment, arguments, on_progress=lambda what, part: None):
         """The output of the environment's Python; `ParityError` with its last lines."""
         variables = {
-            **{k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"},
+            **{k: v for k, v in os.environ.items() if k not in _CHOOSES_KERAS},
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment.variables,

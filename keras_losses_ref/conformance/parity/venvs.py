@@ -6,6 +6,7 @@ NAME=VALUE, a variable of the environment:
     tensorflow-cpu==2.21.0 keras==3.15.1
     tensorflow-cpu==2.21.0 tf_keras==2.21.0     Keras 2 on it; sets TF_USE_LEGACY_KERAS
     tensorflow-cpu==2.21.0 keras-nightly        in the place of the keras it comes with
+    jax keras==3.15.1 KERAS_BACKEND=jax         Keras on JAX
     requirements.lock                           a project's own
 
 They are resolved to a lock, every package with its version, by uv where it is
@@ -33,6 +34,16 @@ _OVERLAYS = ("keras-nightly", "tf-keras")
 
 #: What a package replaces because it owns the same folder.
 REPLACES = {"keras-nightly": "keras"}
+
+#: The packages that bring `import tensorflow`.
+TENSORFLOWS = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf-nightly",
+    "tf-nightly-cpu",
+    "tensorflow-macos",
+    "tensorflow-intel",
+)
 
 #: The packages that a Keras can come in.
 KERASES = ("keras", "keras-nightly", "tf-keras")
@@ -123,6 +134,8 @@ def build(requirements, build_options, on_progress=lambda what: None, keras_of=N
         lock.update({n: line for n, line in keras_of.items() if n in KERASES})
     if "tf-keras" in map(name_of, requirements) or (keras_of and "tf-keras" in lock):
         variables.setdefault("TF_USE_LEGACY_KERAS", "1")
+    elif "jax" in lock and not any(name in lock for name in TENSORFLOWS):
+        variables.setdefault("KERAS_BACKEND", "jax")
     interpreter = build_options.interpreter
     key = json.dumps([sorted(lock.values()), interpreter, build_options.links])
     folder = os.path.join(
@@ -158,6 +171,9 @@ def _lock(requirements, build_options):
     """Every package that the requirements bring, by name."""
     over = [word for word in requirements if name_of(word) in _OVERLAYS]
     base = [word for word in requirements if word not in over]
+    named = {name_of(word) for word in requirements}
+    if "keras-nightly" in named and not named & {"keras", *TENSORFLOWS}:
+        base.append("keras")  # for what it requires, which TensorFlow would bring
     lock = _base(base, build_options) if base else {}
     for word in over:
         found = _resolve([word], build_options, "--no-deps")

@@ -2,13 +2,14 @@
 
 from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report.markdown import table
+from keras_losses_ref.conformance.runtime import BACKEND_NAMES
 
 _PAGE = """\
 # Where Keras deviates
 
 What released versions of Keras compute otherwise than documented. `keras-losses-ref
 check` demands that the Keras at hand does exactly what its entries say, and that an
-entry shows in every version it names.
+entry shows in every version it names, on the backend it names or on each of them.
 
 This page is `keras-losses-ref list --deviations --format md`.
 """
@@ -32,6 +33,7 @@ def _json(entries):
             "id": entry.id,
             "losses": list(entry.losses),
             "versions": [list(span) for span in entry.versions],
+            "backend": entry.backend,
             "sentence": entry.sentence,
             "thread": entry.thread,
         }
@@ -80,7 +82,8 @@ def _spans(entry):
             words.append(f"{first} and later {first.split('.')[0]}.x")
         else:
             words.append(first if first == last else f"{first} to {last}")
-    return ", ".join(words)
+    where = "" if entry.backend is None else f" on {BACKEND_NAMES[entry.backend]}"
+    return ", ".join(words) + where
 
 
 def _place(link):

@@ -6,6 +6,7 @@ import math
 import textwrap
 from xml.etree import ElementTree
 
+from keras_losses_ref.conformance import runtime
 from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.parity import diff
 
@@ -47,11 +48,15 @@ def title(comparison):
     """Which environments these are, in one line."""
     old, new = comparison.old, comparison.new
     parts = []
-    for name, key in (("TensorFlow", "tensorflow"), ("Keras", "keras")):
-        a, b = old.get(key), new.get(key)
-        if key == "keras":
-            a, b = (f"{_package(x)}{x.get('keras')}" for x in (old, new))
-        parts.append(f"{name} {a}" if a == b else f"{name} {a} -> {b}")
+    for name, both in (
+        ("", [runtime.named(x) for x in (old, new)]),
+        ("Keras ", [f"{_package(x)}{x.get('keras')}" for x in (old, new)]),
+    ):
+        a, b = both
+        kind = a.rpartition(" ")[0]
+        if kind and b.startswith(f"{kind} "):  # TensorFlow 2.20.0 -> 2.21.0
+            b = b.rpartition(" ")[2]
+        parts.append(f"{name}{a}" if both[0] == both[1] else f"{name}{a} -> {b}")
     return ", ".join(parts)
 
 

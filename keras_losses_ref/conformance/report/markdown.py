@@ -47,7 +47,7 @@ def render(report, everything=False):
         ]
     missing = skips(report)
     lines += folded(
-        f"Skipped or not compared with tf.keras: {sum(row[2] for row in missing)}",
+        f"Skipped or not compared with Keras: {sum(row[2] for row in missing)}",
         ["cases", "loss", "why"],
         [(number, loss, reason) for reason, loss, number, _ in missing],
     )

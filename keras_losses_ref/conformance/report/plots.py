@@ -16,6 +16,7 @@ from matplotlib.ticker import NullLocator
 
 from keras_losses_ref.conformance.cases import DTYPES
 from keras_losses_ref.conformance.tolerance import ulps
+from keras_losses_ref.conformance.truth import host_rules
 
 #: Stand-ins, and the variables of `base.html` that replace them.
 _COLOURS = {
@@ -112,7 +113,7 @@ def errors(report):
                     marker=marker,
                     facecolors=fill,
                     edgecolors=colour,
-                    label={"ours": "ours", "keras": "tf.keras"}[name],
+                    label={"ours": "ours", "keras": host_rules().keras_name}[name],
                 )
             axis.set_xscale("symlog", linthresh=1)
             axis.set_xlim(-0.3, 3 * farthest)
@@ -170,7 +171,7 @@ def curve(result, outcomes):
         axis = figure.subplots()
         styles = {
             "oracle": (ORACLE, "-", 5, 0.35, "oracle"),
-            "keras": (KERAS, "--", 1.8, 1, "tf.keras"),
+            "keras": (KERAS, "--", 1.8, 1, host_rules().keras_name),
             "ours": (OURS, "-", 1.4, 1, "ours"),
         }
         for name, (colour, dash, width, alpha, label) in styles.items():

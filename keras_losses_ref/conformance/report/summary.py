@@ -2,6 +2,7 @@
 
 import collections
 
+from keras_losses_ref.conformance import runtime
 from keras_losses_ref.conformance.deviations import DEVIATIONS
 from keras_losses_ref.conformance.verdict import UnseenDeviation, Verdict
 
@@ -55,7 +56,7 @@ def _not_compared(result):
     reason = result.keras.unsupported
     if not reason or reason.startswith("refused"):
         return None
-    return f"not compared with tf.keras: {reason}"
+    return f"not compared with Keras: {reason}"
 
 
 def known(report):
@@ -73,7 +74,7 @@ def where(report):
     package = env["keras_package"]
     package = "Keras" if package == "keras" else package
     devices = dict.fromkeys(name.split(":")[0] for name in env["device"].split(", "))
-    words = f"TensorFlow {env['tensorflow']}, {package} {env['keras']}, "
+    words = f"{runtime.named(env)}, {package} {env['keras']}, "
     words += " and ".join(devices)
     # What a loss of the user's own was asked with.
     return f"{words}, domain {env['domain']}" if env.get("domain") else words
@@ -103,6 +104,8 @@ def summary(report):
     )
     asked = len({result.id for result in report.all_results})
     head = "conforms" if report.ok else "DEVIATES"
+    if is_two_way(report):
+        words += f"; two-way: {OURS_NOT_ASKED}"
     line = f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
     missing = report.environment.get("not_checked")
     return f"{line}; ends not checked: {missing}" if missing else line
@@ -118,6 +121,16 @@ def guessed(report):
         f"guess: domain {env['domain']}, {how}. If that is not what the loss takes, "
         "name it: domain=... or --domain"
     )
+
+
+#: Why a report on another backend compares Keras with the definition alone.
+OURS_NOT_ASKED = "ours run on TensorFlow alone"
+
+
+def is_two_way(report):
+    """Whether ours could not be asked, so that Keras meets the definition alone."""
+    backend = report.environment.get("backend", "tensorflow")
+    return of_check(report) and backend != "tensorflow"
 
 
 def noun(report):

@@ -5,9 +5,11 @@ import math
 
 from keras_losses_ref.conformance.report import extras
 from keras_losses_ref.conformance.report.summary import (
+    OURS_NOT_ASKED,
     coverage,
     explained,
     guessed,
+    is_two_way,
     known,
     of_check,
     skips,
@@ -60,7 +62,9 @@ def _of_check(report, everything):
     heads = [name.replace("_", "\n") for name in names]
     covered = coverage(report)
     show(
-        "Ours, tf.keras and the definition",
+        f"Keras and the definition; {OURS_NOT_ASKED}"
+        if is_two_way(report)
+        else "Ours, tf.keras and the definition",
         ["loss", "cases", *heads, "worst\nulp"],
         [
             (
@@ -105,7 +109,7 @@ def _of_check(report, everything):
     missing = skips(report)
     if missing:
         show(
-            "Skipped, and not compared with tf.keras",
+            "Skipped, and not compared with Keras",
             ["loss", "cases", "why"],
             [(loss, number, reason) for reason, loss, number, _ in missing],
             right=["cases"],

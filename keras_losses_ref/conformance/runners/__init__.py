@@ -1,14 +1,16 @@
-"""An implementation's answers: ours and Keras's, on a backend.
+"""An implementation's answers: ours and Keras's, on the backend that Keras has.
 
 A runner is a module for one backend. It has
 
     evaluate(cases, implementation)   yields (case, outcome), "ours" or "keras"
+    unsupported(case, implementation) why it cannot be asked a case here, or None
     devices()                         the names of the devices that a case may name
     xla_keeps_nan()                   whether its compiler propagates NaN
-    runtime_info(devices)             the versions behind the answers
 
-There is one today, `tensorflow`. What asks a runner loads it with `load` when it runs,
-so that importing the kit does not import TensorFlow.
+Beside them `lifecycle` asks what a loss is as a whole, on whatever backend. What asks a
+runner loads it with `load` when it runs, so that importing the kit imports no backend.
+Another backend is one more module here, one in `arrays`, and its name in
+`backend.KNOWN`.
 """
 
 import importlib
@@ -17,6 +19,10 @@ import importlib
 IMPLEMENTATIONS = ("ours", "keras")
 
 
-def load(backend="tensorflow"):
-    """The runner of a backend, imported when it is first asked for."""
-    return importlib.import_module(f"{__name__}.{backend}")
+def load(name=None):
+    """The runner of Keras's backend, or the one of that name; imported when asked."""
+    if name is None:
+        from keras_losses_ref import backend
+
+        name = backend.known()
+    return importlib.import_module(f"{__name__}.{name}")

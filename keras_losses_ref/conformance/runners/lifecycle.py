@@ -1,8 +1,8 @@
-"""What TensorFlow's Keras answers about a loss as a whole, for a record.
+"""What Keras answers about a loss as a whole, for a record, on whatever backend.
 
 What is public, with which arguments, defaults and config; what a loss gives once it has
 been saved and loaded; and the losses of a small training. Of Keras's losses, of ours,
-and of the user's own.
+and of the user's own. Ours are asked on TensorFlow, where they run.
 """
 
 import contextlib
@@ -15,20 +15,22 @@ import tempfile
 import warnings
 
 import numpy as np
-import tensorflow as tf
 
-from keras_losses_ref import losses
-from keras_losses_ref.conformance import files
+from keras_losses_ref import host
+from keras_losses_ref.conformance import arrays, files
 from keras_losses_ref.conformance.cases import REDUCTIONS
 from keras_losses_ref.conformance.checks import construction
 from keras_losses_ref.conformance.checks.loss_under_test import (
     LossUnderTest,
     load_target,
     tensors,
-    to_numpy,
     values_and_gradient,
 )
-from keras_losses_ref.losses import compat
+
+if host.BACKEND == "tensorflow":
+    from keras_losses_ref import losses
+else:
+    losses = None
 
 __all__ = [
     "answers_of_builtin",
@@ -50,17 +52,24 @@ _BATCH = 32
 
 def public_names():
     """The public names of Keras's losses and ours."""
-    return {*dir(compat.keras.losses), *losses.__all__}
+    return {*dir(host.keras.losses), *_our_names()}
+
+
+def _our_names():
+    return [] if losses is None else losses.__all__
 
 
 def public_answers(implementation):
     """Every public name of losses, what it stands for, and what it can be asked by."""
+    module = _module(implementation)
+    if module is None:
+        return {}
     with _without_warnings():
-        return _public_answers(implementation, _module(implementation))
+        return _public_answers(implementation, module)
 
 
 def _module(implementation):
-    return losses if implementation == "ours" else compat.keras.losses
+    return losses if implementation == "ours" else host.keras.losses
 
 
 def _public_answers(implementation, module):
@@ -77,7 +86,7 @@ def _public_answers(implementation, module):
         if value.__name__ != name:
             answer = {"loss": value.__name__, "alias_of": value.__name__}
         answers[f"{implementation}:{name}"] = answer
-    for name in sorted({*public, *losses.__all__} - {"Loss"}):
+    for name in sorted({*public, *_our_names()} - {"Loss"}):
         try:
             found = module.get(name)
             got = getattr(found, "__name__", type(found).__name__)
@@ -108,7 +117,8 @@ def _public(value):
         [p.name, None if p.default is p.empty else repr(files.plain_config(p.default))]
         for p in parameters
     ]
-    if inspect.isclass(value) and value not in (compat.Loss, losses.Loss):
+    bases = (host.Loss, getattr(losses, "Loss", None))
+    if inspect.isclass(value) and value not in bases:
         try:
             loss = value()
             config = files.plain_config(loss.get_config())
@@ -176,7 +186,7 @@ def _ways(subject, loss, everywhere, given):
     if not given:
         yield "epochs", lambda: _epochs(subject, loss)
     if everywhere:
-        for path in ("graph", "xla"):
+        for path in ("graph", "xla") if losses else ("xla",):
             yield path, lambda path=path: _values(subject, loss, path)
         for dtype in ("float64", "float16", "bfloat16"):
             yield dtype, lambda dtype=dtype: _values(subject, loss, "eager", dtype)
@@ -184,23 +194,28 @@ def _ways(subject, loss, everywhere, given):
 
 def _values(subject, loss, path="eager", dtype="float32"):
     loss = subject.variant(loss=loss, dtype=None if dtype == "float32" else dtype)
-    ask = values_and_gradient
+
+    def ask(y_true, y_pred):
+        return values_and_gradient(loss, y_true, y_pred)
+
     if path != "eager":
-        ask = tf.function(ask, jit_compile=path == "xla", autograph=False)
-    values, gradient = ask(loss, *tensors(*subject.sample, dtype))
-    answer = {
-        "value": files.plain(to_numpy(values), values.dtype.name),
-        "dtype": values.dtype.name,
-    }
-    if gradient is not None:
-        answer["gradient"] = files.plain(to_numpy(gradient), gradient.dtype.name)
+        ask = arrays.compiled(ask, xla=path == "xla")
+    with arrays.precision(dtype):
+        values, gradient = ask(*tensors(*subject.sample, dtype))
+        answer = {"value": _plain(values), "dtype": arrays.dtype_of(values)}
+        if gradient is not None:
+            answer["gradient"] = _plain(gradient)
     return answer
 
 
+def _plain(tensor):
+    return files.plain(arrays.to_numpy(tensor), arrays.dtype_of(tensor))
+
+
 def _through_config(subject, loss):
-    serialized = compat.keras.losses.serialize(loss)
-    with compat.keras.utils.custom_object_scope(subject.custom_objects()):
-        return compat.keras.losses.deserialize(serialized)
+    serialized = host.keras.losses.serialize(loss)
+    with host.keras.utils.custom_object_scope(subject.custom_objects()):
+        return host.keras.losses.deserialize(serialized)
 
 
 def _through_file(subject, loss):
@@ -256,21 +271,14 @@ def _of_model(path, data):
         ) from None
     os.stat(path)  # a file that is not there is the user's, not a finding
     try:
-        model = compat.keras.models.load_model(path)
+        model = host.keras.models.load_model(path)
     except Exception as error:
         return {f"user:{name}": {"loss": name, "error": type(error).__name__}}
     answers, weights = {}, arrays.get("sample_weight")
     for number, start in enumerate(range(0, len(x), _BATCH)):
         part = slice(start, start + _BATCH)
-        weight = None if weights is None else tf.constant(weights[part])
-        with tf.GradientTape() as tape:
-            y_pred = model(tf.constant(x[part]), training=False)
-            loss = model.compute_loss(
-                x=None, y=tf.constant(y[part]), y_pred=y_pred, sample_weight=weight
-            )
-        variables = [v if isinstance(v, tf.Variable) else v.value
-                     for v in model.trainable_variables]  # fmt: skip
-        gradients = tape.gradient(loss, variables)
+        weight = None if weights is None else weights[part]
+        loss, gradients = arrays.model_gradients(model, x[part], y[part], weight)
         answers[f"user:{name}[batch {number}]"] = _many(name, "value", loss)
         for index, gradient in enumerate(gradients):
             if gradient is not None:
@@ -281,10 +289,9 @@ def _of_model(path, data):
 
 def _many(name, aspect, tensor):
     """An answer in which the rounding errors of a whole model have added up."""
-    tensor = tf.convert_to_tensor(tensor)
     return {
         "loss": name,
-        aspect: files.plain(to_numpy(tensor), tensor.dtype.name),
-        "dtype": tensor.dtype.name,
+        aspect: _plain(tensor),
+        "dtype": arrays.dtype_of(tensor),
         "kind": "training",
     }

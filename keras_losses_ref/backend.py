@@ -1,0 +1,57 @@
+"""Which backend Keras runs on, told without importing Keras or any backend."""
+
+import json
+import os
+import sys
+from importlib import metadata
+
+#: The backends that there is a runner for: see `conformance.runners`.
+KNOWN = ("tensorflow", "jax")
+
+
+class BackendError(ImportError):
+    """Keras runs on a backend that cannot be asked this; the message says so."""
+
+
+def known():
+    """The backend of Keras; `BackendError` for one that nothing here can ask."""
+    backend = asked()
+    if backend not in KNOWN:
+        raise BackendError(
+            "keras_losses_ref cannot check Keras on this backend yet. Received: "
+            f"KERAS_BACKEND={backend}. Expected one of: {', '.join(KNOWN)}."
+        )
+    return backend
+
+
+def asked():
+    """The backend that Keras has, or will have once it is imported; imports nothing.
+
+    As Keras 3 finds it: the environment, then its own file, then TensorFlow.
+    """
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+        return "tensorflow"
+    loaded = sys.modules.get("keras")
+    if loaded is not None and hasattr(loaded, "config"):  # Keras 3, and imported
+        return loaded.config.backend()
+    if _installed_generation() == 2:
+        return "tensorflow"
+    asked = os.environ.get("KERAS_BACKEND")
+    if asked:
+        return asked
+    folder = os.environ.get("KERAS_HOME") or os.path.join(
+        os.path.expanduser("~"), ".keras"
+    )
+    try:
+        with open(os.path.join(folder, "keras.json"), encoding="utf-8") as file:
+            return json.load(file).get("backend", "tensorflow")
+    except (OSError, ValueError):
+        return "tensorflow"
+
+
+def _installed_generation():
+    """2 where the `keras` that is installed is Keras 2, which has no backends."""
+    try:
+        return 2 if metadata.version("keras").startswith("2.") else 3
+    except metadata.PackageNotFoundError:
+        return 3

@@ -1,0 +1,183 @@
+"""What Keras does on JAX alone: its dtypes, its derivatives at ties, its CTC."""
+
+import numpy as np
+
+from keras_losses_ref.conformance.deviations import jax_formulas
+from keras_losses_ref.conformance.deviations._common import (
+    KERAS,
+    accepted,
+    from_probabilities,
+)
+from keras_losses_ref.conformance.deviations.deviation import Deviation
+from keras_losses_ref.conformance.deviations.formulas import same_rank
+from keras_losses_ref.conformance.truth import rounded
+
+_NN = f"{KERAS}/v3.15.1/keras/src/backend/jax/nn.py"
+_TIES = "https://github.com/jax-ml/jax/issues/37821"
+
+
+def _inputs(case):
+    return same_rank(*(np.asarray(a, np.float64) for a in rounded(case)))
+
+
+def _no_error(case):
+    """Whether an error is exactly 0, where |error| has a kink."""
+    if not accepted(case):
+        return False
+    y, x = _inputs(case)
+    return bool(np.any(y == x))
+
+
+def _margin_met(case):
+    """Whether a margin is met exactly, where a hinge has its kink."""
+    if not accepted(case):
+        return False
+    y, x = _inputs(case)
+    with np.errstate(all="ignore"):
+        if case.loss == "CategoricalHinge":
+            if not x.size:
+                return False
+            gap = np.max((1 - y) * x, -1) - np.sum(y * x, -1) + 1
+        else:
+            y = 2 * y - 1 if np.all((y == 0) | (y == 1)) else y
+            gap = 1 - y * x
+        # A product that is rounded may meet the margin where the exact one does not.
+        return bool(np.any(np.abs(gap) < 2.0**-7))
+
+
+def _at_a_bound(case):
+    """Whether a probability is exactly a bound of the clip."""
+    if not accepted(case):
+        return False
+    x = rounded(case)[1]
+    return bool(np.any((x == 1) | (np.abs(x - 1e-7) < 1e-9)))
+
+
+def _logits_clipped(case):
+    """Whether a sigmoid of logits may be beyond the bounds of the clip."""
+    return accepted(case) and bool(case.config.get("from_logits"))
+
+
+def _labels_do_not_sum_to_one(case):
+    if not accepted(case) or not case.config.get("from_logits"):
+        return False
+    total = rounded(case)[0].sum(case.config.get("axis", -1))
+    return bool(np.any(np.abs(total - 1) > 1e-6))
+
+
+DEVIATIONS = (
+    Deviation(
+        "categorical-logits-gradient-sums-labels",
+        ("CategoricalCrossentropy",),
+        (("3.0.0", None),),
+        "From logits the gradient is sum(y) softmax(x) - y, on TensorFlow softmax(x) - "
+        "y: another one where the labels of a row do not sum to 1.",
+        _NN,
+        _labels_do_not_sum_to_one,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "binary-focal-logits-clipped",
+        ("BinaryFocalCrossentropy",),
+        (("3.0.0", None),),
+        "From logits the sigmoid is clipped to [1e-7, 1 - 1e-7], where TensorFlow's "
+        "Keras finds the logits behind it: beyond 16 the loss and its gradient stop.",
+        _NN,
+        _logits_clipped,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "sparse-normalized-before-clip",
+        ("SparseCategoricalCrossentropy",),
+        (("3.0.0", None),),
+        "Probabilities are normalised and then clipped, on TensorFlow clipped and then "
+        "normalised: another gradient for the classes that the clip reaches.",
+        _NN,
+        lambda case: accepted(case) and from_probabilities(case),
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "sparse-labels-unchecked",
+        ("SparseCategoricalCrossentropy",),
+        (("3.0.0", None),),
+        "A label that is no class is taken, and costs nothing: its one-hot row is 0.",
+        _NN,
+        lambda case: case.expected_error == "no class",
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "absolute-error-slope-at-zero",
+        ("MeanAbsoluteError", "MeanAbsolutePercentageError"),
+        (("3.0.0", None),),
+        "The slope of |x| at 0 is 1: where a target is met exactly the gradient is "
+        "-1 / n, and not 0.",
+        "https://github.com/jax-ml/jax/issues/37820",
+        _no_error,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "hinge-tie-halves-gradient",
+        ("Hinge", "CategoricalHinge"),
+        (("3.0.0", None),),
+        "Of two equal numbers the larger is each by half: a margin that is met exactly "
+        "has half of the gradient.",
+        _TIES,
+        _margin_met,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "clip-tie-halves-gradient",
+        (
+            "BinaryCrossentropy",
+            "BinaryFocalCrossentropy",
+            "CategoricalCrossentropy",
+            "CategoricalFocalCrossentropy",
+            "KLDivergence",
+            "MeanSquaredLogarithmicError",
+        ),
+        (("3.0.0", None),),
+        "A probability that is exactly a bound of the clip, such as 1 in KLDivergence, "
+        "has half of the gradient.",
+        _TIES,
+        _at_a_bound,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "mean-in-float32",
+        jax_formulas.MEANS,
+        (("3.0.0", None),),
+        "A float64 loss takes its mean in float32, also with `jax_enable_x64`: Keras's "
+        "promotion knows no float64 on JAX.",
+        "https://github.com/keras-team/keras/pull/18534",
+        lambda case: case.dtype == "float64" and accepted(case),
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "ctc-never-is-finite",
+        ("CTC",),
+        (("3.0.2", None),),
+        "The logarithm of 0 is -100000: labels that no path can spell cost a multiple "
+        "of it, with a gradient that moves them nowhere.",
+        _NN,
+        accepted,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+)
