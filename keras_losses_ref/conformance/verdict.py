@@ -9,7 +9,12 @@ import numpy as np
 from keras_losses_ref.conformance.cases.case import Case, snake
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
-from keras_losses_ref.conformance.truth import host_rules, rounded
+from keras_losses_ref.conformance.truth import (
+    conditioning,
+    host_rules,
+    mixed_limit,
+    rounded,
+)
 
 AGREE = "agree"
 KNOWN_DEVIATION = "keras deviates, as the ledger says"
@@ -97,10 +102,16 @@ class Verdict:
         if self.difference is not None and np.isfinite(self.difference.size):
             lines.append(
                 f"    |diff| {self.difference.size:.3g} > {self.difference.allowed:.3g}"
-                f" allowed; {self.difference.ulp:.7g} ulp"
+                f" allowed; {self.difference.ulp:.7g} ulp{self._mixed()}"
             )
         lines.append(f"  verdict: {self.verdict}{self.reason and '; ' + self.reason}")
         return "\n".join(lines)
+
+    def _mixed(self):
+        if np.isnan(self.difference.mixed):
+            return ""
+        limit = mixed_limit(self.case.loss, self.case.config)
+        return f"; mixed error {self.difference.mixed:.3g}, at most {limit:g} allowed"
 
     def _inputs(self):
         case = self.case
@@ -179,9 +190,18 @@ def _first_line(message):
 
 
 def disagreement(
-    case: Case, got: Outcome, wanted: Outcome, aspect: str, extra: Any = 0.0
+    case: Case,
+    got: Outcome,
+    wanted: Outcome,
+    aspect: str,
+    extra: Any = 0.0,
+    mixed: bool = False,
 ) -> Optional[Difference]:
-    """A Difference between two outcomes on one aspect, or None where they agree."""
+    """A Difference between two outcomes on one aspect, or None where they agree.
+
+    With `mixed`, a value or gradient may also be right for inputs within a unit of the
+    given ones.
+    """
     if aspect == "error":
         if bool(got.error) == bool(wanted.error):
             return None
@@ -212,7 +232,13 @@ def disagreement(
             # stops the NaN that comes down to it, as a factor of 0 would not.
             dead = np.isnan(a) & (b == 0) | (a == 0) & np.isnan(b)
             ignore = ignore | (dead & bool(np.isnan(wanted.value)))
-    return difference(a, b, case.dtype, aspect, ignore, extra, case.loss, case.device)
+    more = {}
+    if mixed and aspect in ("value", "gradient"):
+        more["conditioning"] = lambda: getattr(conditioning(case), aspect)
+        more["mixed_limit"] = mixed_limit(case.loss, case.config)
+    return difference(
+        a, b, case.dtype, aspect, ignore, extra, case.loss, case.device, **more
+    )
 
 
 def _differing_arguments(got, wanted):
@@ -308,7 +334,7 @@ def _with_lost_nan(outcome, oracle, aspect):
 def _verdict(case, aspect, ours, keras, oracle, deviations):
     ours_differs = keras_differs = None
     if not ours.unsupported:
-        ours_differs = disagreement(case, ours, oracle, aspect)
+        ours_differs = disagreement(case, ours, oracle, aspect, mixed=True)
     if not keras.unsupported:
         keras_differs = disagreement(case, keras, oracle, aspect)
     ulp = float("nan")
