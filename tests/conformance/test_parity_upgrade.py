@@ -479,12 +479,12 @@ def test_the_page_of_versions(tmp_path, monkeypatch):
     rows = text.splitlines()
     start = next(i for i, row in enumerate(rows) if row.startswith("| Keras |"))
     assert rows[start : start + 5] == [
-        '| Keras | [3.4](old.json "Keras 3.4.1: conforms") '
-        '| [3.15](new.json "Keras 3.15.1: conforms") |',
+        '| Keras | [3.15](new.json "Keras 3.15.1: conforms") '
+        '| [3.4](old.json "Keras 3.4.1: conforms") |',
         "|---|:-:|:-:|",
         "| TensorFlow | 2.21 | 2.21 |",
-        '| `Dice` | ⬜ | [🔶1](#dice "Keras swaps") |',
-        '| `Huber` | [🟥](#huber "not in the ledger") | 🟩 |',
+        '| `Dice` | [🔶1](#dice "Keras swaps") | ⬜ |',
+        '| `Huber` | 🟩 | [🟥](#huber "not in the ledger") |',
     ]
     entry = "[`dice-swaps`](../deviations.md#dice-swaps)"
     assert f"### Dice\n\n- {entry}, Keras 3.15.1: Keras swaps\n" in text
