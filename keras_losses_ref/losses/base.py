@@ -19,14 +19,13 @@ jit_compile  whether the loss is compiled to kernels of its own: "auto", where t
 `loss(y_true, y_pred, sample_weight=None)`: a weight multiplies its sample's value;
 a mask on y_pred (from a Masking or Embedding layer) drops what it marks False.
 
-Precision: y_pred is rounded to the dtype as in Keras, then all arithmetic runs in a
-wider one: float32 for float16 and bfloat16, and float64 where the terms of a loss
-cancel or the errors of its functions add up (`in_float64`), as in sums over a batch.
-The result is rounded once. Integer labels are never rounded. Where autodiff would lose
-digits, the gradient is written out (`with_gradient`).
+Precision: y_pred is rounded to the dtype as in Keras. A float16 or bfloat16 loss then
+computes in float32 and rounds its result once, a float32 and a float64 loss compute in
+their own dtype. Integer labels are never rounded.
 """
 
 import functools
+import inspect
 
 import tensorflow as tf
 
@@ -42,7 +41,6 @@ from keras_losses_ref.losses.inputs import (
 )
 from keras_losses_ref.losses.kernels import dispatch
 from keras_losses_ref.losses.reduction import MEANS, reduce_weighted_values
-from keras_losses_ref.losses.validation import check_axis
 
 _undecorated = tf.autograph.experimental.do_not_convert
 
@@ -50,14 +48,19 @@ _undecorated = tf.autograph.experimental.do_not_convert
 class Loss(compat.Loss):
     """Base class of all losses; extends the installed Keras's `Loss`.
 
-    A subclass names its function in `function` and the constructor arguments that
-    the function takes in `arguments`, and stores each under its own name.
+    A subclass names its function in `function`. Its constructor takes the arguments of
+    the function and those that all losses share, and stores each under its own name.
     """
 
     #: The loss per sample, made by `loss_function`.
     function = None
-    #: The names of the constructor arguments passed on to it, and kept in the config.
+    #: The name of a loss that was given none; by default that of the function.
+    default_name = None
+    #: The arguments of the function that the constructor takes, stores and passes on.
     arguments = ()
+    #: The order of the constructor's arguments, where Keras has "reduction" and "name"
+    #: not behind all of those.
+    order = None
     #: Whether the loss as a whole may become a kernel (`dispatch.py`).
     fusible = True
 
@@ -65,9 +68,12 @@ class Loss(compat.Loss):
         super().__init_subclass__(**kwargs)
         if "function" in vars(cls):
             cls.function = staticmethod(cls.function)  # not a method of the instance
-        # Not `__module__ == ...`: a user's subclass keeps the order it was written in.
-        if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
-            cls.__init__ = compat.in_host_order(cls.__init__, cls.__name__)
+        # A user's subclass keeps the constructor that it was written with.
+        if cls.__module__.startswith(__package__) and "__init__" not in vars(cls):
+            if "arguments" not in vars(cls):
+                cls.arguments = tuple(inspect.signature(cls.function).parameters)[2:]
+            cls.__doc__ = cls.function.__doc__
+            cls.__init__ = compat.in_host_order(_constructor(cls), cls.__name__)
 
     def __init__(
         self,
@@ -75,14 +81,21 @@ class Loss(compat.Loss):
         reduction=compat.DEFAULT_REDUCTION,
         dtype=None,
         jit_compile="auto",
+        **arguments,
     ):
         compat.init_base(self, name, reduction, dtype)
+        for argument, value in arguments.items():
+            setattr(self, argument, self._checked(argument, value))
         if jit_compile not in ("auto", True, False):
             raise ValueError(
                 f"{type(self).__name__}: `jit_compile` must be 'auto', True or False. "
                 f"Received: jit_compile={jit_compile!r}."
             )
         self.jit_compile = jit_compile
+
+    def _checked(self, argument, value):
+        check = self.function.checks.get(argument)
+        return check(type(self).__name__, argument, value) if check else value
 
     @_undecorated
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -138,7 +151,6 @@ class Loss(compat.Loss):
         if length is None:
             return y_true, y_pred, bound, factor
         if bound.get("axis") is not None:
-            check_axis(function.__name__, bound["axis"], y_pred.shape.rank)
             bound = dict(bound, axis=-1)
         if function.flattenable == "sum":
             factor = y_pred.shape[-1] / length
@@ -185,8 +197,31 @@ class Loss(compat.Loss):
         return f"{type(self).__name__}({config})"
 
 
+def _constructor(cls):
+    """A constructor of the arguments of the function, and of those that all share."""
+    given = inspect.signature(cls.function).parameters
+    defaults = {name: given[name].default for name in cls.arguments}
+    defaults["reduction"] = compat.DEFAULT_REDUCTION
+    defaults["name"] = cls.default_name or cls.function.__name__
+    if cls.order is not None:
+        defaults = {name: defaults[name] for name in cls.order}
+    defaults.update(dtype=None, jit_compile="auto")
+
+    def __init__(self, *args, **kwargs):
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        Loss.__init__(**bound.arguments)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(n, kind, default=d) for n, d in defaults.items()]
+    me = inspect.Parameter("self", kind)
+    signature = __init__.__signature__ = inspect.Signature([me, *parameters])
+    return __init__
+
+
 def loss_function(
     kernel=None,
+    checks=None,
     labels="values",
     logits_of=None,
     broadcast=False,
@@ -212,6 +247,7 @@ def loss_function(
     trust_from_logits  whether from_logits=True is taken at its word even then
     ragged      whether rows of different lengths are taken, where the host takes them
     broadcast   whether an axis of 1 may stand against a longer one
+    checks      for arguments by their names, of `validation.py`: what they may be
     check       (name, y_true, y_pred, arguments) -> y_true, or raises
     flattenable  whether the loss averages over all elements of a batch equally, so that
                 they may be reshaped to any row length: "mean" or "sum" if that is what
@@ -221,6 +257,8 @@ def loss_function(
     `f.prepare` and `f.body` are its two halves: the second can be traced or compiled.
     `f.definition` and `f.kernel` are what the body chooses from.
     """
+
+    checks = checks or {}
 
     def decorate(definition):
         name = definition.__name__
@@ -246,6 +284,11 @@ def loss_function(
                     y_pred, bound["from_logits"], logits_of, name
                 )
                 bound = dict(bound, from_logits=from_logits)
+            shape = y_pred.shape
+            bound = dict(bound)
+            for argument in checks.keys() & bound.keys():
+                value = bound[argument]
+                bound[argument] = checks[argument](name, argument, value, shape, bound)
             if check is not None:
                 y_true = check(name, y_true, y_pred, bound)
             return y_true, y_pred, bound
@@ -279,6 +322,7 @@ def loss_function(
         function.labels, function.prepare, function.body = labels, prepare, body
         function.unrounded, function.flattenable = unrounded, flattenable
         function.definition, function.kernel = definition, kernel
+        function.checks = checks
         return compat.register(function)
 
     return decorate

@@ -4,11 +4,11 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
-from keras_losses_ref.losses.kernels import elementary
-from keras_losses_ref.losses.kernels.autodiff import in_float64, mean_of, sum_of
+from keras_losses_ref.losses.kernels import divergence as kernels
+from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
-@loss_function(broadcast=True, flattenable="sum")
+@loss_function(kernels.kl_divergence, broadcast=True, flattenable="sum")
 def kl_divergence(y_true, y_pred):
     """Kullback-Leibler divergence of the prediction from the truth.
 
@@ -25,43 +25,16 @@ def kl_divergence(y_true, y_pred):
     Example:   >>> float(kl_divergence([0.3, 0.7], [0.5, 0.5]))  # 0.082283
     """
     epsilon = tf.constant(compat.epsilon(), y_pred.dtype)
-    sharp = y_pred.dtype == tf.float64
-    (epsilon,) = in_float64(epsilon)
-
-    def terms(y_true, y_pred):
-        y = tf.clip_by_value(y_true, epsilon, 1.0)
-        p = tf.clip_by_value(y_pred, epsilon, 1.0)
-        log = elementary.log_ratio(y, p, y - p, sharp)
-
-        def slopes():
-            zero = tf.zeros_like(p)
-            true_kept = (y_true >= epsilon) & (y_true <= 1.0)
-            pred_kept = (y_pred >= epsilon) & (y_pred <= 1.0)
-            by_true = tf.where(true_kept, log + 1.0, zero)
-            return by_true, tf.where(pred_kept, -y / p, zero)
-
-        return y * log, slopes
-
-    return sum_of(terms, y_true, y_pred, wide=True)
+    y, p = (tf.clip_by_value(x, epsilon, 1.0) for x in (y_true, y_pred))
+    return sum_along(y * tf.math.log(y / p))
 
 
 @compat.register
 class KLDivergence(Loss):
-    __doc__ = kl_divergence.__doc__
-
     function = kl_divergence
 
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="kl_divergence",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
 
-
-@loss_function(broadcast=True, flattenable="mean")
+@loss_function(kernels.poisson, broadcast=True, flattenable="mean")
 def poisson(y_true, y_pred):
     """Poisson loss: minus the log-likelihood of counts, but for a constant.
 
@@ -77,40 +50,12 @@ def poisson(y_true, y_pred):
     Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
     """
     epsilon = tf.constant(compat.epsilon(), y_pred.dtype)
-    sharp = y_pred.dtype == tf.float64
-    (epsilon,) = in_float64(epsilon)
-
-    def terms(y_true, y_pred):
-        log = elementary.log(y_pred + epsilon, sharp)
-
-        def slopes():
-            rate = y_pred + epsilon
-            if not sharp:  # nine digits are left of the difference
-                return -log, (rate - y_true) / rate
-            # Two quotients: of (p - y) + epsilon, graphs make (p + epsilon) - y.
-            slope = (y_pred - y_true) / rate + epsilon / rate
-            # At a rate of 0 they would be infinities that cancel.
-            return -log, tf.where(tf.equal(rate, 0.0), 1.0 - y_true / rate, slope)
-
-        return y_pred - y_true * log, slopes
-
-    return mean_of(terms, y_true, y_pred, wide=True)
+    return mean_along(y_pred - y_true * tf.math.log(y_pred + epsilon))
 
 
 @compat.register
 class Poisson(Loss):
-    __doc__ = poisson.__doc__
-
     function = poisson
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="poisson",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
 
 
 kld = KLD = kullback_leibler_divergence = kl_divergence

@@ -1,47 +1,43 @@
 """Focal cross-entropies: what is already well predicted counts for little."""
 
-import math
-
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
 from keras_losses_ref.losses.crossentropy import (
-    binary_surprise,
-    clip_bounds,
-    clip_share,
-    exponentials,
-    largest_of,
-    shares,
-    sizes,
+    below_largest,
+    clip_probability,
+    cost_of_classes,
+)
+from keras_losses_ref.losses.inputs import constant, validate_class_indices_static_rank
+from keras_losses_ref.losses.kernels import focal as kernels
+from keras_losses_ref.losses.kernels.classes import (
+    move_axis_last,
+    over_valid_labels,
+    smooth_binary_labels,
     smooth_labels,
 )
-from keras_losses_ref.losses.inputs import (
-    constant,
-    move_axis_last,
-    nan_where_label_invalid,
-    validate_class_indices_static_rank,
-)
-from keras_losses_ref.losses.kernels import twofold
-from keras_losses_ref.losses.kernels.autodiff import (
-    in_float64,
-    mean_of,
-    rematerialize,
-    two_diff,
-    with_gradient,
-)
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
-from keras_losses_ref.losses.kernels.twofold import Twofold
 from keras_losses_ref.losses.validation import (
-    check_alpha,
     check_axis,
+    check_class_weights,
     check_label_smoothing,
     check_number,
 )
 
 
 @loss_function(
-    logits_of="Sigmoid", trust_from_logits=True, ragged=True, flattenable="mean"
+    kernels.binary_focal_crossentropy,
+    logits_of="Sigmoid",
+    trust_from_logits=True,
+    ragged=True,
+    checks={
+        "axis": check_axis,
+        "label_smoothing": check_label_smoothing,
+        "alpha": check_number,
+        "gamma": check_number,
+    },
+    flattenable="mean",
 )
 def binary_focal_crossentropy(
     y_true,
@@ -72,130 +68,46 @@ def binary_focal_crossentropy(
     Source:    Keras 3 `keras.losses.binary_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(binary_focal_crossentropy([0., 1.], [0.3, 0.61]))  # 0.053642
     """
-    name = "binary_focal_crossentropy"
-    check_axis(name, axis, y_pred.shape.rank)
-    smoothing = check_label_smoothing(name, label_smoothing)
-    if tf.is_tensor(smoothing) or smoothing:
-        y_true = y_true * (1.0 - smoothing) + 0.5 * smoothing
-    gamma = check_number(name, "gamma", gamma)
-    bounds = None if from_logits else clip_bounds(y_pred.dtype)
-    alpha = check_number(name, "alpha", alpha)
-    sharp = y_pred.dtype == tf.float64
-    alpha = tf.cast(alpha, tf.float64) if tf.is_tensor(alpha) else alpha
-
-    def terms(y, x):
-        cost, cost_slopes, chances = binary_surprise(y, x, bounds, sharp)
-        p, not_p, chain = chances
-        miss = y * not_p + (1.0 - y) * p
-        power, power_slope = powers(miss, gamma)
-        values = power * cost
-        weight = y * alpha + (1.0 - y) * (1.0 - alpha) if apply_class_balancing else 1.0
-
-        def product_rule(miss_slope, cost_slope, exact=None):
-            if gamma == 0:
-                return cost_slope
-            # power = power_slope miss / gamma: the factor stays out of what may cancel.
-            rest = miss_slope * cost + (miss / gamma) * cost_slope
-            if exact is not None:
-                rest = twofold.corrected(rest, exact)
-            return power_slope * rest
-
-        def slopes():
-            cost_by_true, cost_by_pred = cost_slopes()
-            by_true = weight * product_rule(not_p - p, cost_by_true)
-            if apply_class_balancing:
-                by_true += (2.0 * alpha - 1.0) * values
-            exact = exact_rest(y, x, gamma, bounds) if sharp and gamma else None
-            pulls = chain * (1.0 - 2.0 * y), cost_by_pred
-            return by_true, weight * product_rule(*pulls, exact)
-
-        return weight * values, slopes
-
-    if tf.is_tensor(gamma) or tf.is_tensor(alpha):  # they may want a gradient as well
-        return mean_along(terms(*in_float64(y_true, y_pred))[0], axis)
-    return mean_of(terms, y_true, y_pred, axis, wide=True)
-
-
-def exact_rest(y, x, gamma, bounds):
-    """What `product_rule` puts together for the gradient to x, in twofold numbers.
-
-    For labels between 0 and 1 it crosses zero, and there the two sides cancel.
-    """
-    y = Twofold(y)
-    if bounds is None:
-        e = twofold.exp(Twofold(-tf.abs(x)))
-        large, small = 1.0 / (1.0 + e), e / (1.0 + e)
-        p = twofold.where(x >= 0, large, small)
-        not_p = twofold.where(x >= 0, small, large)
-        cost = twofold.log(1.0 + e) + y * tf.nn.relu(-x) + (1.0 - y) * tf.nn.relu(x)
-        miss_slope, cost_slope = p * not_p, (1.0 - y) * p - y * not_p
+    y_true = smooth_binary_labels(y_true, label_smoothing)
+    alpha = constant(alpha, y_pred.dtype)
+    if from_logits:
+        miss = y_true * tf.sigmoid(-y_pred) + (1.0 - y_true) * tf.sigmoid(y_pred)
+        loss = tf.math.multiply_no_nan(tf.nn.softplus(-y_pred), y_true)
+        loss += tf.math.multiply_no_nan(tf.nn.softplus(y_pred), 1.0 - y_true)
     else:
-        p, not_p, (low, high) = Twofold(x), 1.0 - Twofold(x), bounds
-        q = Twofold(tf.clip_by_value(x, low, high))
-        cost = -(y * twofold.log(q) + (1.0 - y) * twofold.log(1.0 - q))
-        kept = (x >= low) & (x <= high)
-        miss_slope = 1.0
-        cost_slope = twofold.where(kept, (q - y) / (q * (1.0 - q)), tf.zeros_like(x))
-    miss = y * not_p + (1.0 - y) * p
-    return (1.0 - 2.0 * y) * miss_slope * cost + miss / gamma * cost_slope
+        miss = y_true * (1.0 - y_pred) + (1.0 - y_true) * y_pred
+        p = clip_probability(y_pred)
+        loss = -(y_true * tf.math.log(p) + (1.0 - y_true) * tf.math.log1p(-p))
+    if apply_class_balancing:
+        loss *= y_true * alpha + (1.0 - y_true) * (1.0 - alpha)
+    return mean_along(power(miss, gamma) * loss, axis)
 
 
-def powers(base, exponent):
-    """base ** exponent and its derivative, which is 0 where it would be infinite."""
-    if not tf.is_tensor(exponent):
-        if exponent == 0:
-            return tf.ones_like(base), tf.zeros_like(base)
-        if exponent == 1:
-            return base, tf.ones_like(base)
-        if exponent == 2:
-            return tf.square(base), 2.0 * base
+def power(base, exponent):
+    """base^exponent, whose derivative is 0 where it would be infinite."""
+    if not tf.is_tensor(exponent) and exponent in (0, 1, 2):
+        return (tf.ones_like(base), base, tf.square(base))[int(exponent)]
     exponent = constant(exponent, base.dtype)
-    endless = tf.equal(base, 0.0) & (exponent < 1.0)
-    safe = tf.where(endless, tf.ones_like(base), base)
-    slope = tf.where(
-        endless, tf.zeros_like(base), exponent * tf.pow(safe, exponent - 1.0)
-    )
-    return tf.pow(base, exponent), slope
+    endless = tf.equal(base, 0.0) & (exponent > 0.0) & (exponent < 1.0)
+    raised = tf.pow(tf.where(endless, tf.ones_like(base), base), exponent)
+    return tf.where(endless, tf.zeros_like(base), raised)
 
 
 @compat.register
 class BinaryFocalCrossentropy(Loss):
-    __doc__ = binary_focal_crossentropy.__doc__
-
     function = binary_focal_crossentropy
-    arguments = (
-        "apply_class_balancing",
-        "alpha",
-        "gamma",
-        "from_logits",
-        "label_smoothing",
-        "axis",
-    )
-
-    def __init__(
-        self,
-        apply_class_balancing=False,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="binary_focal_crossentropy",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
-        owner = "BinaryFocalCrossentropy"
-        self.apply_class_balancing = apply_class_balancing
-        self.alpha = check_number(owner, "alpha", alpha)
-        self.gamma = check_number(owner, "gamma", gamma)
-        self.from_logits = from_logits
-        self.label_smoothing = check_label_smoothing(owner, label_smoothing)
-        self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(ragged=True)
+@loss_function(
+    kernels.categorical_focal_crossentropy,
+    ragged=True,
+    checks={
+        "axis": check_axis,
+        "label_smoothing": check_label_smoothing,
+        "alpha": check_class_weights,
+        "gamma": check_number,
+    },
+)
 def categorical_focal_crossentropy(
     y_true,
     y_pred,
@@ -227,132 +139,30 @@ def categorical_focal_crossentropy(
     Example:   >>> float(categorical_focal_crossentropy([0., 1.], [0.39, 0.61]))
                # 0.018796
     """
-    name = "categorical_focal_crossentropy"
-    check_axis(name, axis, y_pred.shape.rank)
-    y_true = smooth_labels(y_true, label_smoothing, axis, name)
-    alpha = check_alpha(name, alpha, y_pred.shape[axis])
+    y_true = smooth_labels(y_true, label_smoothing, axis)
     y_true, y_pred = move_axis_last(y_true, axis), move_axis_last(y_pred, axis)
-    return focal_surprise(y_true, y_pred, alpha, gamma, from_logits, name)
+    return focal_cross_entropy(y_true, y_pred, alpha, gamma, from_logits)
 
 
-def focal_surprise(y, x, alpha, gamma, from_logits, name):
-    """sum(alpha (1 - q)^gamma y (-log q)), q the clipped share, along the last axis."""
-    dtype, bounds = x.dtype, clip_bounds(x.dtype)
-    sharp = dtype == tf.float64
-    gamma = check_number(name, "gamma", gamma)
-    trained = tf.is_tensor(gamma) or tf.is_tensor(alpha)
-    alpha = constant(alpha, tf.float64)
-
-    def elements(y, x, *rows):
-        """Each class's label, share, 1 - share, value, pull, and what turns a slope by
-        the share into one by x; `rows` has a number for each row."""
-        y, x = in_float64(y, x)
-        if from_logits:
-            top, log_size, rest = rows
-            below, e = exponentials(x, top, dtype)
-            share, not_share = e / (1.0 + rest), ((1.0 - e) + rest) / (1.0 + rest)
-            q, not_q, kept = clip_share(share, not_share, bounds)
-            low, high = (constant(-math.log(bound), x.dtype) for bound in bounds)
-            cost = tf.where(kept, log_size - below, tf.where(q < 0.5, low, high))
-        else:
-            exact, (q, not_q, cost, kept) = shares(x, bounds, sharp, *rows)
-            share, not_share, size = exact
-        power, slope = powers(not_q, gamma)
-        by_x = share if from_logits else 1.0 / size
-
-        def pull():
-            """The derivative by the share."""
-            # power = slope not_q / gamma: the factor stays out of what may cancel.
-            pull = slope * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
-            return tf.where(kept, -alpha * y * pull, tf.zeros_like(pull))
-
-        return y, share, not_share, alpha * power * cost, pull, by_x
-
-    def terms(y, x):
-        (wide_x,) = in_float64(x)
-        if from_logits:
-            (top,) = in_float64(largest_of(x))
-            _, e = exponentials(wide_x, top, dtype)
-            rows = (top, *sizes(wide_x, top, e, dtype))
-        else:
-            rows = () if sharp else (sum_along(wide_x, keepdims=True),)
-        parts = rematerialize(lambda y, x: elements(y, x, *rows), y, x)
-        wide_y, _, _, values, _, _ = parts(1)
-
-        def gradient(upstream):
-            upstream = upstream[..., tf.newaxis]
-            _, share, _, _, pull, _ = first = parts(2)
-            pulls = pull()
-            mean = sum_along(pulls * share, keepdims=True)
-            _, share, not_share, values, pull, by_x = again = parts(3)
-            pulls = pulls if again is first else pull()
-            by_share = pulls - mean
-            if sharp:  # of a share near 1 hardly anything would be left
-                most = share > 0.5
-                others = tf.where(most, tf.zeros_like(share), pulls * share)
-                others = sum_along(others, keepdims=True)
-                by_share = tf.where(most, pulls * not_share - others, by_share)
-                exact = exact_pulls(y, x, alpha, gamma, bounds, from_logits)
-                by_share = twofold.corrected(by_share, exact)
-            return upstream * values, upstream * by_x * by_share
-
-        return sum_along(wide_y * values), gradient
-
-    if trained:  # gamma or alpha may want a gradient as well
-        return terms(y, x)[0]
-    return with_gradient(terms, y, x, shares=True)
-
-
-def exact_pulls(y, x, alpha, gamma, bounds, from_logits):
-    """The slopes by the shares without their mean, in twofold numbers.
-
-    A label that is no class alone has them cross zero, where both sides cancel.
-    """
-    below = Twofold(*two_diff(x, largest_of(x)))
-    e = twofold.exp(below) if from_logits else Twofold(x)
-    size = twofold.total(e)
-    share, not_share = e / size, (size - e) / size
-    cost = twofold.log(size) - below if from_logits else -twofold.log(share)
-    power = 1.0
-    if gamma == 2:
-        power = 2.0 * not_share
-    elif gamma not in (0, 1):
-        power = gamma * twofold.exp((gamma - 1.0) * twofold.log(not_share))
-    pull = power * (cost + not_share / (gamma * share)) if gamma else 1.0 / share
-    _, _, kept = clip_share(share.high, not_share.high, bounds)
-    pulls = twofold.where(kept, -(alpha * Twofold(y)) * pull, tf.zeros_like(x))
-    return pulls - twofold.total(pulls * share)
+def focal_cross_entropy(y, x, alpha, gamma, from_logits):
+    """sum(alpha (1 - q)^gamma y (-log q)) along the last axis, q the clipped share."""
+    if from_logits:
+        x = tf.exp(below_largest(x)[0])
+    cost, not_q = cost_of_classes(x)
+    return sum_along(constant(alpha, x.dtype) * power(not_q, gamma) * y * cost)
 
 
 @compat.register
 class CategoricalFocalCrossentropy(Loss):
-    __doc__ = categorical_focal_crossentropy.__doc__
-
     function = categorical_focal_crossentropy
-    arguments = ("alpha", "gamma", "from_logits", "label_smoothing", "axis")
-
-    def __init__(
-        self,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="categorical_focal_crossentropy",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
-        owner = "CategoricalFocalCrossentropy"
-        self.alpha = check_alpha(owner, alpha, None)
-        self.gamma = check_number(owner, "gamma", gamma)
-        self.from_logits = from_logits
-        self.label_smoothing = check_label_smoothing(owner, label_smoothing)
-        self.axis = check_axis(owner, axis, None)
 
 
-@loss_function(labels="indices", check=validate_class_indices_static_rank)
+@loss_function(
+    kernels.sparse_categorical_focal_crossentropy,
+    labels="indices",
+    checks={"alpha": check_class_weights, "gamma": check_number},
+    check=validate_class_indices_static_rank,
+)
 def sparse_categorical_focal_crossentropy(
     y_true,
     y_pred,
@@ -382,44 +192,14 @@ def sparse_categorical_focal_crossentropy(
     Example:   >>> float(sparse_categorical_focal_crossentropy(1, [0.39, 0.61]))
                # 0.018796
     """
-    name = "sparse_categorical_focal_crossentropy"
-    y_pred = move_axis_last(y_pred, axis)
-    alpha = check_alpha(name, alpha, y_pred.shape[-1])
-    if ignore_class is not None:
-        valid = tf.not_equal(y_true, tf.cast(ignore_class, tf.int64))
-        y_pred = tf.where(valid[..., tf.newaxis], y_pred, tf.ones_like(y_pred))
-    hot = tf.one_hot(y_true, tf.shape(y_pred)[-1], dtype=y_pred.dtype)
-    values = focal_surprise(hot, y_pred, alpha, gamma, from_logits, name)
-    values = nan_where_label_invalid(values, y_true, y_pred)
-    if ignore_class is not None:
-        values = tf.where(valid, values, tf.zeros_like(values))
-        compat.set_mask(values, valid)
-    return values
+
+    def loss(labels, x):
+        hot = tf.one_hot(labels, tf.shape(x)[-1], dtype=x.dtype)
+        return focal_cross_entropy(hot, x, alpha, gamma, from_logits)
+
+    return over_valid_labels(loss, y_true, move_axis_last(y_pred, axis), ignore_class)
 
 
 @compat.register
 class SparseCategoricalFocalCrossentropy(Loss):
-    __doc__ = sparse_categorical_focal_crossentropy.__doc__
-
     function = sparse_categorical_focal_crossentropy
-    arguments = ("alpha", "gamma", "from_logits", "ignore_class", "axis")
-
-    def __init__(
-        self,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        ignore_class=None,
-        axis=-1,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="sparse_categorical_focal_crossentropy",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
-        owner = "SparseCategoricalFocalCrossentropy"
-        self.alpha = check_alpha(owner, alpha, None)
-        self.gamma = check_number(owner, "gamma", gamma)
-        self.from_logits = from_logits
-        self.ignore_class = ignore_class
-        self.axis = check_axis(owner, axis, None)

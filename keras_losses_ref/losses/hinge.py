@@ -4,11 +4,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
-from keras_losses_ref.losses.kernels.autodiff import (
-    broadcast_both,
-    two_diff,
-    with_gradient,
-)
+from keras_losses_ref.losses.kernels import hinge as kernels
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
@@ -33,24 +29,12 @@ def hinge(y_true, y_pred):
     Source:    Keras 3 `keras.losses.hinge`
     Example:   >>> float(hinge([-1., 1.], [0.6, 0.4]))  # 1.1
     """
-    margin = tf.maximum(1.0 - signed(y_true) * y_pred, 0.0)
-    return mean_along(margin)
+    return mean_along(tf.maximum(1.0 - signed(y_true) * y_pred, 0.0))
 
 
 @compat.register
 class Hinge(Loss):
-    __doc__ = hinge.__doc__
-
     function = hinge
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="hinge",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
 
 
 @loss_function(broadcast=True, flattenable="mean")
@@ -67,27 +51,15 @@ def squared_hinge(y_true, y_pred):
     Source:    Keras 3 `keras.losses.squared_hinge`
     Example:   >>> float(squared_hinge([-1., 1.], [0.6, 0.4]))  # 1.46
     """
-    margin = tf.maximum(1.0 - signed(y_true) * y_pred, 0.0)
-    return mean_along(tf.square(margin))
+    return mean_along(tf.square(tf.maximum(1.0 - signed(y_true) * y_pred, 0.0)))
 
 
 @compat.register
 class SquaredHinge(Loss):
-    __doc__ = squared_hinge.__doc__
-
     function = squared_hinge
 
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="squared_hinge",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
 
-
-@loss_function(broadcast=True)
+@loss_function(kernels.categorical_hinge, broadcast=True)
 def categorical_hinge(y_true, y_pred):
     """Categorical hinge: the true class must lead the best other one by 1.
 
@@ -103,39 +75,10 @@ def categorical_hinge(y_true, y_pred):
     Source:    Keras 3 `keras.losses.categorical_hinge`
     Example:   >>> float(categorical_hinge([0., 1.], [0.6, 0.4]))  # 1.2
     """
-
-    def terms(y, p):
-        wrong = (1.0 - y) * p
-        best = tf.reduce_max(wrong, axis=-1, keepdims=True)
-        # The margin may cancel to nearly nothing, of scores or against the 1.
-        lead, error = two_diff(best, sum_along(y * p, keepdims=True))
-        error = tf.where(tf.math.is_finite(error), error, tf.zeros_like(error))
-        margin = (lead + 1.0) + tf.stop_gradient(error)
-
-        def gradient(upstream):
-            missed = tf.where(margin < 0.0, tf.zeros_like(margin), upstream[..., None])
-            # XLA's maximum drops a NaN.
-            missed = tf.where(tf.math.is_nan(margin), margin, missed)
-            largest = tf.cast(tf.equal(wrong, best), p.dtype)
-            share = missed * largest / sum_along(largest, keepdims=True)
-            return -(share + missed) * p, share * (1.0 - y) - missed * y
-
-        return tf.squeeze(tf.maximum(margin, 0.0), -1), gradient
-
-    return with_gradient(terms, *broadcast_both(y_true, y_pred))
+    wrong = tf.reduce_max((1.0 - y_true) * y_pred, axis=-1)
+    return tf.maximum(wrong - sum_along(y_true * y_pred) + 1.0, 0.0)
 
 
 @compat.register
 class CategoricalHinge(Loss):
-    __doc__ = categorical_hinge.__doc__
-
     function = categorical_hinge
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="categorical_hinge",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)

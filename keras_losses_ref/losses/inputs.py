@@ -72,9 +72,9 @@ def by_row(function, y_true, y_pred):
             values = by_row(function, y_true.values, y_pred.values)
             return y_pred.with_values(values)
         return tf.map_fn(
-            lambda row: tf.cast(function(*row), tf.float64),
+            lambda row: function(*row),
             (y_true, y_pred),
-            fn_output_signature=tf.TensorSpec([], tf.float64),
+            fn_output_signature=tf.TensorSpec([], widened(y_pred.dtype)),
         )
 
 
@@ -142,15 +142,6 @@ def recover_logits(y_pred, from_logits, op_type, name):
     return logits, True
 
 
-def move_axis_last(tensor, axis):
-    """`tensor` with `axis` as its last one, for kernels that take classes last."""
-    rank = tensor.shape.rank
-    if axis in (-1, rank - 1 if rank is not None else None):
-        return tensor
-    order = [i for i in range(rank) if i != axis % rank] + [axis % rank]
-    return tf.transpose(tensor, order)
-
-
 def constant(value, dtype):
     """A hyperparameter in `dtype`; `tf.cast` would take a float through float32."""
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
@@ -158,7 +149,7 @@ def constant(value, dtype):
 
 def validate_class_indices(name, y_true, y_pred, arguments):
     """y_true as one class for each row of y_pred; eagerly, what is none is refused."""
-    axis = check_axis(name, arguments.get("axis", -1), y_pred.shape.rank)
+    axis = check_axis(name, "axis", arguments.get("axis", -1), y_pred.shape)
     y_true = drop_class_axis(name, y_true, y_pred, axis)
     if tf.executing_eagerly():
         ignored = arguments.get("ignore_class")
@@ -221,11 +212,3 @@ def drop_class_axis(name, y_true, y_pred, axis):
             + hint
         )
     return y_true
-
-
-def nan_where_label_invalid(values, labels, y_pred):
-    """`values` with NaN where the label is no class of y_pred, the gradient's too."""
-    classes = tf.cast(tf.shape(y_pred)[-1], labels.dtype)
-    known = (labels >= 0) & (labels < classes)
-    one, nan = (tf.constant(x, values.dtype) for x in (1.0, float("nan")))
-    return values * tf.where(known, one, nan)

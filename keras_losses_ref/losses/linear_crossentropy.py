@@ -29,9 +29,10 @@ from keras_losses_ref.losses.base import Loss
 from keras_losses_ref.losses.crossentropy import SparseCategoricalCrossentropy
 from keras_losses_ref.losses.inputs import (
     assert_labels_in_range,
-    nan_where_label_invalid,
     widened,
 )
+from keras_losses_ref.losses.kernels.classes import nan_where_label_invalid
+from keras_losses_ref.losses.kernels.sums import sum_along
 from keras_losses_ref.losses.reduction import reduce_weighted_values
 from keras_losses_ref.losses.validation import (
     check_label_smoothing,
@@ -167,7 +168,7 @@ class LinearSparseCategoricalCrossentropy(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.ignore_class = ignore_class
         self.label_smoothing = check_label_smoothing(
-            "LinearSparseCategoricalCrossentropy", label_smoothing
+            type(self).__name__, "label_smoothing", label_smoothing
         )
 
     @tf.autograph.experimental.do_not_convert
@@ -189,7 +190,7 @@ class LinearSparseCategoricalCrossentropy(Loss):
                     y_pred[0] if isinstance(y_pred, tuple) else y_pred
                 ),
                 reduction=compat.effective_reduction(self),
-                dtype=tf.float64,
+                dtype=parts.weight.dtype,
             )
             return tf.cast(chunked.total(weigh), dtype)
 
@@ -286,7 +287,9 @@ class ChunkedLoss:
                 f"softcap={parts.softcap!r}. To train them, use "
                 "sparse_categorical_crossentropy on the logits."
             )
-        smoothing = float(check_label_smoothing(name, label_smoothing))
+        smoothing = float(
+            check_label_smoothing(name, "label_smoothing", label_smoothing)
+        )
         hidden, weight, bias, softcap = parts
         labels = in_shape_of(name, tf.convert_to_tensor(y_true), hidden)
         classes = tf.shape(weight)[-1]
@@ -348,7 +351,7 @@ class ChunkedLoss:
         """
         if tf.executing_eagerly():
             return weigh(self.values())
-        probe = self.in_batch(tf.zeros_like(self.factor, tf.float64))
+        probe = self.in_batch(tf.zeros_like(self.factor))
         with tf.GradientTape() as tape:
             tape.watch(probe)
             result = weigh(probe)
@@ -357,19 +360,15 @@ class ChunkedLoss:
 
         @tf.custom_gradient
         def weighed(counts, *tensors):
-            counted = tf.cast(counts, self.factor.dtype) * self.factor
+            counted = counts * self.factor
             values, *grads = _no_tape(self.labels, tensors, counted, *self.options)
             values = tf.math.multiply_no_nan(values, self.factor)
-            values = tf.cast(values, counts.dtype)
 
             def gradient(upstream):
-                narrow = tf.cast(upstream, self.factor.dtype)
-                scaled_grads = [narrow * grad for grad in grads]
-                return no_second_derivative(
-                    [upstream * values, *scaled_grads], upstream, counts, *tensors
-                )
+                scaled = [upstream * grad for grad in (values, *grads)]
+                return no_second_derivative(scaled, upstream, counts, *tensors)
 
-            return tf.reduce_sum(counts * values), gradient
+            return sum_along(counts * values, None), gradient
 
         counts = tf.reshape(tape.gradient(result, probe), [-1])
         return weighed(counts, *self.tensors)

@@ -1,13 +1,14 @@
 """From one loss per sample to what the optimizer sees: weights, masks, reduction.
 
 The rules are the host's (`Loss.__call__`), so that a drop-in stays a drop-in; the
-arithmetic is ours: weights in float32 at least, whatever the dtype of the loss, and
-sums in float64. The result is in float64, if anything was added up.
+arithmetic is ours: in float32 at least, whatever the dtype of the loss, with sums in
+blocks (`kernels/sums.py`).
 """
 
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.kernels.sums import sum_along
 
 #: The reductions that, without weights and masks, are the mean of all values.
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -33,11 +34,11 @@ def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size
     rank = values.shape.rank
     if compat.GENERATION == 3 and (rank == 0 or (rank == 1 and values.shape[0] == 0)):
         return values  # Keras 3 leaves a scalar, and a batch known to be empty, alone
-    total = _exact_sum(values)
+    total = sum_along(values, None)
     if reduction not in MEANS:
         return total
     if reduction == "mean_with_sample_weight" and weights is not None:
-        count = _exact_sum(weights)
+        count = sum_along(weights, None)
     else:
         count = _count(values, total.dtype)
     divide = tf.math.divide_no_nan if compat.SAFE_MEAN else tf.math.divide
@@ -55,7 +56,7 @@ def _merge(sample_weight, mask, dtype, reduction):
     mask = tf.cast(mask, dtype)
     if reduction in ("sum_over_batch_size", "mean"):
         # Scaled so that the later division by the total count is by the valid count.
-        valid = _exact_sum(mask)
+        valid = sum_along(mask, None)
         total = _count(mask, valid.dtype)
         if compat.MASK_DIVISION == "safe":
             scale = tf.math.divide_no_nan(total, valid)
@@ -75,11 +76,6 @@ def _count(values, dtype):
     if values.shape.is_fully_defined():
         return tf.constant(values.shape.num_elements(), dtype)
     return tf.cast(tf.size(values, out_type=tf.int64), dtype)
-
-
-def _exact_sum(values):
-    """In float64: XLA adds one by one, and float32 stops counting at 2^24."""
-    return tf.reduce_sum(tf.cast(values, tf.float64))
 
 
 def _align(values, weights):

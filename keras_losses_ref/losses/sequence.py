@@ -140,7 +140,11 @@ def extended_labels(labels, length, time):
 
 
 def log_softmax(y_pred):
-    """In float64: thousands of steps add up."""
+    """In float64: hundreds of steps add up, and the fast form scales probabilities.
+
+    Those of a step are divided by the largest, and one that is 1e-308 of it may yet be
+    on the only path that spells the labels. float32 ends at 1e-38.
+    """
     return tf.maximum(tf.nn.log_softmax(tf.cast(y_pred, tf.float64)), _LOG_ZERO)
 
 
@@ -388,17 +392,6 @@ def result(values, posterior, labels, known, p, y_pred):
 
 @compat.register
 class CTC(Loss):
-    __doc__ = ctc.__doc__
-
     function = ctc
     #: Not the loss as a whole becomes a kernel, but the scan inside.
     fusible = False
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="ctc",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)

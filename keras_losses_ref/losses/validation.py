@@ -1,4 +1,9 @@
-"""What an argument of a loss may be, and the error that says so."""
+"""What an argument of a loss may be, and the error that says so.
+
+Each check takes (the loss's name, the argument's name, its value, the shape of y_pred
+or None, the other arguments), and returns the value as it is kept. What is a tensor is
+known only when the graph runs, and passes.
+"""
 
 import numbers
 
@@ -6,85 +11,100 @@ import numpy as np
 import tensorflow as tf
 
 
-def check_axis(name, axis, rank):
-    """An `axis` that is an integer and exists."""
-    if isinstance(axis, bool) or not isinstance(axis, int):
+def check_axis(owner, argument, value, shape=None, arguments=None):
+    """An integer that is an axis of y_pred."""
+    if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(
-            f"{name}: `axis` must be an int. Received: axis={axis!r} of type "
-            f"{type(axis).__name__}."
+            f"{owner}: `{argument}` must be an int. Received: {argument}={value!r} of "
+            f"type {type(value).__name__}."
         )
-    if rank is not None and not -rank <= axis < rank:
+    rank = None if shape is None else shape.rank
+    if rank is not None and not -rank <= value < rank:
         raise ValueError(
-            f"{name}: `axis` is out of range. Received: axis={axis} for a y_pred of "
-            f"rank {rank}. Expected {-rank} <= axis < {rank}."
+            f"{owner}: `{argument}` is out of range. Received: {argument}={value} for "
+            f"a y_pred of rank {rank}. Expected {-rank} <= {argument} < {rank}."
         )
-    return axis
+    return value
 
 
-def check_label_smoothing(name, label_smoothing):
-    """A `label_smoothing` between 0 and 1."""
-    if tf.is_tensor(label_smoothing):
-        return label_smoothing  # known only when the graph runs
-    if isinstance(label_smoothing, bool) or not 0 <= label_smoothing <= 1:
-        raise ValueError(
-            f"{name}: `label_smoothing` must be a number in [0, 1]. Received: "
-            f"label_smoothing={label_smoothing!r}."
-        )
-    return label_smoothing
-
-
-def check_axes(name, axis, rank):
-    """An `axis` that is an integer, several, or None for all; lists become tuples."""
-    if axis is None:
+def check_axes(owner, argument, value, shape=None, arguments=None):
+    """An axis, several, or None for all; lists become tuples."""
+    if value is None:
         return None
-    if isinstance(axis, (list, tuple)):
-        return tuple(check_axis(name, one, rank) for one in axis)
-    return check_axis(name, axis, rank)
+    if isinstance(value, (list, tuple)):
+        return tuple(check_axis(owner, argument, one, shape) for one in value)
+    return check_axis(owner, argument, value, shape)
 
 
-def check_number(name, argument, value):
-    """A real number as a Python number, so that a config can hold it; tensors pass."""
+def check_label_smoothing(owner, argument, value, shape=None, arguments=None):
+    """A number between 0 and 1."""
+    if tf.is_tensor(value):
+        return value
+    if isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(
+            f"{owner}: `{argument}` must be a number in [0, 1]. Received: "
+            f"{argument}={value!r}."
+        )
+    return value
+
+
+def check_number(owner, argument, value, shape=None, arguments=None):
+    """A real number as a Python number, so that a config can hold it."""
     if tf.is_tensor(value):
         return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(
-            f"{name}: `{argument}` must be a number. Received: {argument}={value!r} of "
-            f"type {type(value).__name__}."
+            f"{owner}: `{argument}` must be a number. Received: {argument}={value!r} "
+            f"of type {type(value).__name__}."
         )
     return value if isinstance(value, (int, float)) else float(value)
 
 
-def check_positive(name, argument, value):
+def check_positive(owner, argument, value, shape=None, arguments=None):
     """A number above 0, as a float: Keras's Huber refuses an int."""
-    value = check_number(name, argument, value)
+    value = check_number(owner, argument, value)
     if tf.is_tensor(value):
         return value
     if not value > 0:
         raise ValueError(
-            f"{name}: `{argument}` must be greater than 0. Received: "
+            f"{owner}: `{argument}` must be greater than 0. Received: "
             f"{argument}={value!r}."
         )
     return float(value)
 
 
-def check_alpha(name, alpha, classes):
-    """An `alpha` that is a number, or a list with one number for each class."""
-    if tf.is_tensor(alpha):
-        shape = alpha.shape
-    elif isinstance(alpha, (list, tuple, np.ndarray)) and np.ndim(alpha):
-        alpha = np.asarray(alpha).tolist()
-        shape = tf.TensorShape(np.shape(alpha))
+def check_open_fraction(owner, argument, value, shape=None, arguments=None):
+    """A number strictly between 0 and 1."""
+    value = check_number(owner, argument, value)
+    if not tf.is_tensor(value) and not 0 < value < 1:
+        raise ValueError(
+            f"{owner}: `{argument}` must be in the interval (0, 1). Received: "
+            f"{argument}={value!r}. For {argument} = 0 use the sparse categorical "
+            "cross-entropy."
+        )
+    return value
+
+
+def check_class_weights(owner, argument, value, shape=None, arguments=None):
+    """A number, or a list with one number for each class."""
+    if tf.is_tensor(value):
+        given = value.shape
+    elif isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
+        value = np.asarray(value).tolist()
+        given = tf.TensorShape(np.shape(value))
     else:
-        return check_number(name, "alpha", alpha)
-    if shape.rank not in (None, 0, 1) or (
-        shape.rank == 1 and not shape.is_compatible_with([classes])
+        return check_number(owner, argument, value)
+    known = shape is not None and shape.rank is not None
+    classes = shape[arguments["axis"]] if known else None
+    if given.rank not in (None, 0, 1) or (
+        given.rank == 1 and not given.is_compatible_with([classes])
     ):
         raise ValueError(
-            f"{name}: `alpha` must be a number, or one number for each class. "
-            f"Received: alpha={alpha!r}"
+            f"{owner}: `{argument}` must be a number, or one number for each class. "
+            f"Received: {argument}={value!r}"
             + (f" for {classes} classes." if classes is not None else ".")
         )
-    return alpha
+    return value
 
 
 def check_labels(name, labels, classes, ignore_class):
@@ -108,14 +128,3 @@ def check_labels(name, labels, classes, ignore_class):
         + (f", or ignore_class={ignore_class}" if ignore_class is not None else "")
         + ". Give y_pred a class for each label, or set ignore_class.",
     )
-
-
-def check_q(name, q):
-    """A `q` strictly between 0 and 1."""
-    q = check_number(name, "q", q)
-    if not tf.is_tensor(q) and not 0 < q < 1:
-        raise ValueError(
-            f"{name}: `q` must be in the interval (0, 1). Received: q={q!r}. For q = 0 "
-            "use the sparse categorical cross-entropy."
-        )
-    return q

@@ -1,4 +1,4 @@
-"""Custom gradients, and what a kernel computes again rather than keeps."""
+"""Gradients in closed form, and what a kernel computes again rather than keeps."""
 
 import functools
 
@@ -14,69 +14,57 @@ except ImportError:
     _barrier = None
 
 
-def in_float64(*tensors):
-    """`tensors` for a body that works in float64 whatever the dtype.
-
-    Constants such as Keras's epsilon are rounded to the dtype of the loss first: they
-    are part of the definition.
-    """
-    return [tf.cast(tensor, tf.float64) for tensor in tensors]
-
-
-def with_gradient(terms, *tensors, wide=False, shares=False):
-    """`terms(*tensors)` with its gradient written out, not left to autodiff.
+def with_gradient(terms, *tensors, recompute=True):
+    """`terms(*tensors)` with its gradient in closed form, not left to autodiff.
 
     `terms` returns (values, gradient), and `gradient(upstream)` returns the gradients
     to the tensors, of their shapes. It is made of differentiable operations, so that
     second derivatives and forward mode come out of it as well.
 
-    wide    whether `terms` works in float64 whatever the dtype
-    shares  whether in a kernel too the gradient takes parts from the values; else it
-            starts from the tensors again, if their rows are long
+    With `recompute`, in a kernel whose rows are long, the gradient starts from the
+    tensors again: `terms` runs twice. Else it takes parts from the values.
     """
-    inside = in_float64 if wide else lambda *tensors: tensors
 
     def both(*tensors):
-        values, gradient = terms(*inside(*tensors))
+        values, gradient = terms(*tensors)
+        again = recompute and should_rematerialize(tensors[-1])
 
-        def narrow(upstream):
-            slopes = gradient
-            if should_rematerialize(tensors[-1]) and not shares:
-                _, slopes = terms(*inside(*optimization_barrier(*tensors)))
-            slopes = slopes(upstream)
-            return [tf.cast(s, t.dtype) for s, t in zip(slopes, tensors)]
+        def backward(upstream):
+            if again:
+                return terms(*optimization_barrier(*tensors))[1](upstream)
+            return gradient(upstream)
 
-        return values, narrow
+        return values, backward
 
     return tf.custom_gradient(both)(*tensors)
 
 
-def mean_of(terms, y_true, y_pred, axis=-1, wide=False):
-    """The mean along `axis` of elementwise terms, the gradient written out.
+def mean_of(terms, y_true, y_pred, axis=-1):
+    """The mean along `axis` of elementwise terms, with its gradient in closed form.
 
-    `terms(y_true, y_pred)` returns (values, slopes), and `slopes()` the derivatives of
-    each value by its own y_true and y_pred.
+    `terms(y_true, y_pred)` returns (values, gradients), and `gradients()` the
+    derivatives of each value by its own y_true and y_pred.
     """
-    return sum_of(terms, y_true, y_pred, axis, wide, tf.shape(y_pred)[axis])
+    return sum_of(terms, y_true, y_pred, axis, tf.shape(y_pred)[axis])
 
 
-def sum_of(terms, y_true, y_pred, axis=-1, wide=False, count=None):
+def sum_of(terms, y_true, y_pred, axis=-1, count=None):
     """The sum along `axis` of elementwise terms; their mean if there is a count."""
 
     def reduced(y_true, y_pred):
-        values, slopes = terms(y_true, y_pred)
+        values, gradients = terms(y_true, y_pred)
 
         def gradient(upstream):
             if count is not None:
                 upstream /= tf.cast(count, upstream.dtype)
             upstream = tf.expand_dims(upstream, axis)
-            by_true, by_pred = slopes()
-            return upstream * by_true, upstream * by_pred
+            d_true, d_pred = gradients()
+            return upstream * d_true, upstream * d_pred
 
         along = sum_along if count is None else mean_along
         return along(values, axis), gradient
 
-    return with_gradient(reduced, *broadcast_both(y_true, y_pred), wide=wide)
+    return with_gradient(reduced, *broadcast_both(y_true, y_pred))
 
 
 def broadcast_both(y_true, y_pred):
@@ -88,26 +76,12 @@ def broadcast_both(y_true, y_pred):
     return tf.broadcast_to(y_true, shape), tf.broadcast_to(y_pred, shape)
 
 
-def two_diff(a, b):
-    """(a - b, what it was rounded by), by Knuth's TwoSum; NaN by where infinite."""
-    rounded = a - b
-    back = rounded - a
-    return rounded, (a - (rounded - back)) - (b + back)
-
-
-def power_of_two(x):
-    """The largest power of two up to a float64 x > 0, as a constant; 1 for x = 0."""
-    exponent = tf.bitwise.right_shift(tf.bitcast(x, tf.int64), 52)
-    power = tf.bitcast(tf.bitwise.left_shift(exponent, 52), tf.float64)
-    return tf.stop_gradient(tf.where(power > 0, power, tf.ones_like(x)))
-
-
 @tf.custom_gradient
 def optimization_barrier(*tensors):
     """`tensors`, in a kernel with nothing known of what was computed from them.
 
-    Where a whole step is compiled, XLA would keep what a loss and its gradient have in
-    common: of one element to compute it again takes less time than to write and read.
+    XLA would write out what a loss and its gradient have in common, and read it again:
+    to compute it once more takes no longer, and no memory.
     """
     same = _barrier(*tensors) if _barrier and in_kernel() else list(tensors)
     return same, lambda *upstream: upstream
@@ -123,7 +97,7 @@ def should_rematerialize(tensor):
 
 
 def rematerialize(function, *tensors):
-    """(turn) -> `function(*tensors)`: in a kernel computed anew for each turn, from 1.
+    """(turn) -> `function(*tensors)`: in a kernel computed again for each turn, from 1.
 
     Elsewhere it is computed once.
     """

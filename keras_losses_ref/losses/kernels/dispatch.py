@@ -144,6 +144,11 @@ def in_kernel():
     return getattr(_tracing, "kernel", False)
 
 
+def in_xla_on_cpu():
+    """Whether XLA compiles for a CPU what is built now: a kernel, or a whole step."""
+    return (in_kernel() or _in_compiled_step()) and _only_cpus()
+
+
 def _signature(tensors):
     """The dtypes and shapes, or None if there can be no kernel for such tensors."""
     signature = []

@@ -5,43 +5,54 @@ import tensorflow as tf
 
 from keras_losses_ref.losses.kernels import dispatch
 
+#: Numbers that are added up at a time.
+BLOCK = 1024
+
 
 def mean_along(values, axis=-1):
     """The mean along `axis`."""
-    if not dispatch.in_kernel():
+    if not dispatch.in_xla_on_cpu():
         return tf.reduce_mean(values, axis=axis)
-    count = tf.cast(tf.shape(values)[axis], values.dtype)
-    return sum_along(values, axis) / count
+    return sum_along(values, axis) / tf.cast(tf.shape(values)[axis], values.dtype)
 
 
 def sum_along(values, axis=-1, keepdims=False):
     """The sum along `axis`, or several, or all if None.
 
-    In a kernel in float64, and so that XLA has less to add one number after the other:
-    short rows are products with ones, and so are blocks of long ones, or where these
-    are no whole blocks, first their halves, thirds or fifths are added to each other.
-    What goes into a longer product would be written to memory.
+    TensorFlow's own kernels add in a tree. XLA's for CPUs adds one number after the
+    other, which is slow, and loses digits of long sums. There a block of a row is a
+    product with ones, which runs over whole vectors.
     """
-    rank, count = values.shape.rank, values.shape[-1] if values.shape.rank else None
-    axes = range(rank or 0) if axis is None else np.atleast_1d(axis)
-    axes = sorted(int(a) % rank for a in axes) if rank else []
-    if not dispatch.in_kernel() or count is None or rank - 1 not in axes:
-        return tf.reduce_sum(values, axis=axis, keepdims=keepdims)
-    sums = tf.cast(values, tf.float64)
-    blocks = (count,) if count <= 1024 else (128, 64, 32)
-    block = next((n for n in blocks if count % n == 0), None)
-    if block:
-        shape = tf.concat([tf.shape(sums)[:-1], [count // block]], 0)
-        blocks, ones = tf.reshape(sums, [-1, block]), tf.ones([block], sums.dtype)
-        sums = tf.reshape(tf.linalg.matvec(blocks, ones), shape)
-    else:
-        parts = next(n for n in (5, 4, 3, 2, 1) if count % n == 0)
-        sums = tf.add_n(tf.split(sums, parts, axis=-1))
-    sums = tf.reduce_sum(sums, axis=axes, keepdims=keepdims)
-    return tf.cast(sums, values.dtype)
+    rank = values.shape.rank
+    if rank is None or not dispatch.in_xla_on_cpu():
+        return tf.reduce_sum(values, axis, keepdims)
+    axes = range(rank) if axis is None else np.atleast_1d(axis)
+    axes = sorted(int(a) % rank for a in axes)
+    if not axes or axes != list(range(rank - len(axes), rank)):  # no whole rows
+        return tf.reduce_sum(values, axis, keepdims)
+    shape = tf.shape(values)[: rank - len(axes)]
+    static = values.shape[: rank - len(axes)]
+    length = values.shape[rank - len(axes) :].num_elements()
+    if length == 0:
+        return tf.reduce_sum(values, axis, keepdims)
+    if length is None:
+        length = tf.reduce_prod(tf.shape(values)[rank - len(axes) :])
+    sums = tf.reshape(_row_sums(tf.reshape(values, [-1, length]), length), shape)
+    sums = tf.ensure_shape(sums, static)
+    for _ in axes if keepdims else ():
+        sums = sums[..., tf.newaxis]
+    return sums
 
 
-def sum_float64(values, axis=None, keepdims=False):
-    """The sum along `axis`, added up in float64 and given in the dtype of `values`."""
-    exact = sum_along(tf.cast(values, tf.float64), axis, keepdims)
-    return tf.cast(exact, values.dtype)
+def _row_sums(rows, length):
+    """The sum of each row, of which each stage leaves a 1024th."""
+    for _ in range(3):
+        if isinstance(length, int) and length <= BLOCK:
+            break
+        count = -(-length // BLOCK)
+        rows = tf.pad(rows, [[0, 0], [0, count * BLOCK - length]])
+        sums = tf.linalg.matvec(
+            tf.reshape(rows, [-1, BLOCK]), tf.ones([BLOCK], rows.dtype)
+        )
+        rows, length = tf.reshape(sums, [-1, count]), count
+    return tf.linalg.matvec(rows, tf.ones([length], rows.dtype))
