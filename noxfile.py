@@ -89,7 +89,7 @@ def jax(session):
         ".[jax,cli]", "pytest>=7.4", "pytest-xdist>=3.7", *JAX_HOSTS["keras3.15"]
     )
     environment = {"KERAS_BACKEND": "jax"}
-    session.run("python", "-m", "pytest", "tests/jax", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/backends", *session.posargs)
     session.run("keras-losses-ref", "check", *JAX_PATHS, env=environment)
 
 

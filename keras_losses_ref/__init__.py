@@ -99,6 +99,9 @@ class _RegisterWithKeras(importlib.abc.MetaPathFinder):
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             run(module)
+            host = sys.modules.get(f"{__name__}.host")
+            if host is not None and not host.READY:
+                return  # it imports Keras at this moment, and the losses in the end
             if _on_tensorflow(module):
                 _import_losses()
 

@@ -12,6 +12,10 @@ from typing import Any
 
 from keras_losses_ref import backend
 
+#: Whether all of this is known: Keras is imported on the way, and with it the losses
+#: would be, which ask for it.
+READY = False
+
 #: The backend of Keras: one of `backend.KNOWN`.
 BACKEND = backend.known()
 
@@ -102,3 +106,9 @@ def set_mask(tensor: Any, mask: Any) -> None:
 def builtin(name: str) -> Any:
     """The host's own loss class or function of that name, or None."""
     return getattr(keras.losses, name, None)
+
+
+READY = True
+if BACKEND == "tensorflow":
+    # As soon as Keras is there, its loader must know them.
+    importlib.import_module("keras_losses_ref.losses")

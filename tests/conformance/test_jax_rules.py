@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from keras_losses_ref import host  # noqa: F401 (before pytest makes warnings errors)
 from keras_losses_ref.conformance import cases, deviations, truth
 from keras_losses_ref.conformance.deviations import jax_formulas
 from keras_losses_ref.conformance.deviations.jax_autodiff import Number
