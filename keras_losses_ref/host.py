@@ -17,8 +17,8 @@ from keras_losses_ref import backend
 #: would be, which ask for it.
 READY = False
 
-#: The backend of Keras: one of `backend.KNOWN`.
-BACKEND = backend.known()
+#: The backend of Keras, whether there is a runner for it or not.
+BACKEND = backend.asked()
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
