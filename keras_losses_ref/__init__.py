@@ -64,6 +64,7 @@ def __dir__():
 
 def _import(name):
     """A module of this package that needs TensorFlow, or the Keras of a backend."""
+    importlib.import_module(f"{__name__}.backend").known()  # or it is refused here
     try:
         return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:

@@ -23,6 +23,7 @@ from keras_losses_ref.conformance.parity.diff import (
     REMOVED,
     ROUNDING,
 )
+from keras_losses_ref.conformance.runtime import backend_of, named
 
 #: The folder of what changed, in that of the versions.
 _CHANGES = "changes"
