@@ -22,6 +22,12 @@ ORACLE = sorted((PACKAGE / "oracle").glob("*.py"))
 #: What compat.py may reach for in Keras: no arithmetic among it.
 COMPAT_MAY_USE = {
     "keras.losses.deserialize",
+    "keras.losses.serialize",
+    "keras.Operation",
+    "keras.backend.is_keras_tensor",
+    "keras.layers.Layer",
+    "keras.utils.get_registered_name",
+    "keras.utils.get_registered_object",
     "keras.utils.register_keras_serializable",
     "keras.layers.Dense",  # for its weights and arguments: `call` is our own
 }
