@@ -24,6 +24,7 @@ from keras_losses_ref.conformance.parity.diff import (
     REMOVED,
     ROUNDING,
 )
+from keras_losses_ref.conformance.runtime import backend_of, named
 
 #: The folder of what changed, in that of the versions.
 _CHANGES = "changes"
@@ -112,8 +113,8 @@ _WORDS = 72
 _HEAD = f"""\
 # Losses by version
 
-Each column is one run of `keras-losses-ref check`: a Keras on a TensorFlow, the newest
-first. {_AGREES} agrees with the definition, {_KNOWN} deviates as the
+Each column is one run of `keras-losses-ref check`: a Keras on a TensorFlow or
+on JAX, the newest first. {_AGREES} agrees with the definition, {_KNOWN} deviates as the
 [ledger](../deviations.md) says,
 {_UNKNOWN} deviates and the ledger does not say so, {_ABSENT} this Keras has no such
 loss. The number is that of the entries. Point at a {_KNOWN} for what Keras does, or
@@ -143,7 +144,7 @@ def page(folder):
         _HEAD,
         _row("Keras", [_column(name, found) for name, found in newest_first]),
         "|---" + "|:-:" * len(documents) + "|",
-        _row("TensorFlow", [_tensorflow(found) for _, found in newest_first]),
+        _row("on TensorFlow", [_runs_on(found) for _, found in newest_first]),
     ]
     for loss in losses:
         cells = [_cell(loss, found) for _, found in newest_first]
@@ -182,8 +183,9 @@ def _column(name, found):
     return f'[{short}]({name} "Keras {_keras(environment)}: {found["verdict"]}")'
 
 
-def _tensorflow(found):
-    return ".".join(found["environment"]["tensorflow"].split(".")[:2])
+def _runs_on(found):
+    """The backend of a column in few characters."""
+    return ".".join(_backend(found["environment"]).split(".")[:2])
 
 
 def _cell(loss, found):
@@ -193,7 +195,7 @@ def _cell(loss, found):
     if not known["ledger"] and not _is_unexplained(known):
         return _AGREES
     mark = _UNKNOWN if _is_unexplained(known) else _KNOWN
-    words = [_short(_SENTENCES.get(entry, entry)) for entry in sorted(known["ledger"])]
+    words = [_title(_SENTENCES.get(entry, entry)) for entry in sorted(known["ledger"])]
     words = ["not in the ledger"] * _is_unexplained(known) + words
     number = len(known["ledger"]) or ""
     return f'[{mark}{number}](#{loss.lower()} "{" • ".join(words)}")'
@@ -207,7 +209,7 @@ def _is_unexplained(known):
 _SENTENCES = {entry.id: entry.sentence for entry in DEVIATIONS}
 
 
-def _short(sentence):
+def _title(sentence):
     """A sentence as the title of a link in a table may hold it, not too long."""
     text = sentence.replace('"', "'").replace("|", "\\|").replace("`", "")
     if len(text) <= _WORDS:
@@ -261,7 +263,7 @@ def _of_steps(steps):
     yield from ("| Keras | TensorFlow | what changed | names |", "|---|---|---|---|")
     for name, found in steps:
         old, new = found["old"], found["new"]
-        both = [(x["tensorflow"], _keras(x)) for x in (old, new)]
+        both = [(_backend(x), _keras(x)) for x in (old, new)]
         tensorflow, keras = (a if a == b else f"{a} → {b}" for a, b in zip(*both))
         names = [f"+ `{name}`" for name in found["names"][ADDED]]
         names += [f"- `{name}`" for name in found["names"][REMOVED]]
@@ -296,10 +298,15 @@ def _some(names, most=4):
     return ", ".join(names[:most]) + more
 
 
+def _short(environment):
+    backend = backend_of(environment)
+    return f"{'tf' if backend == 'tensorflow' else backend}{environment[backend]}"
+
+
 def _name_of_step(found):
     """ "tf2.15.1-keras2.15.0..tf2.16.2-keras3.4.1"."""
     return "..".join(
-        f"tf{x['tensorflow']}-{x['keras_package']}{x['keras']}"
+        f"{_short(x)}-{x['keras_package']}{x['keras']}"
         for x in (found["old"], found["new"])
     )
 
@@ -314,15 +321,24 @@ def _row(head, cells):
     return f"| {' | '.join([head, *cells])} |"
 
 
+def _backend(environment):
+    """A TensorFlow's version, or another backend's with its name."""
+    if backend_of(environment) == "tensorflow":
+        return environment["tensorflow"]
+    return named(environment)
+
+
 def _order(environment):
     """By Keras's version, which tells its generation as well, then by TensorFlow's."""
 
     def numbers(version):
         return [int(part) for part in version.split(".")[:3] if part.isdigit()]
 
+    backend = backend_of(environment)
     return (
+        backend != "tensorflow",
         numbers(environment["keras"]),
-        numbers(environment["tensorflow"]),
+        numbers(environment[backend]),
     )
 
 

@@ -482,7 +482,7 @@ def test_the_page_of_versions(tmp_path, monkeypatch):
         '| Keras | [3.15](new.json "Keras 3.15.1: conforms") '
         '| [3.4](old.json "Keras 3.4.1: conforms") |',
         "|---|:-:|:-:|",
-        "| TensorFlow | 2.21 | 2.21 |",
+        "| on TensorFlow | 2.21 | 2.21 |",
         '| `Dice` | [🔶1](#dice "Keras swaps") | ⬜ |',
         '| `Huber` | 🟩 | [🟥](#huber "not in the ledger") |',
     ]
