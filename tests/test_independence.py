@@ -179,6 +179,8 @@ KIT_MAY_IMPORT = {
     "files": set(),
     "inputs": set(),
     "runtime": set(),
+    "chatter": set(),
+    "unusable": {"chatter", "parity"},
     "arrays": set(),
     "cases": {"inputs"},
     "tolerance": set(),
@@ -198,6 +200,7 @@ KIT_MAY_IMPORT = {
     },
     "parity": {
         "cases",
+        "chatter",
         "check",
         "deviations",
         "files",
