@@ -676,7 +676,8 @@ def arguments_do_not_jump(subject):
             value, (float, np.floating)
         ):
             continue
-        for tiny in (1e-6, -1e-6):
+        # Below 0 most arguments mean nothing.
+        for tiny in (1e-6, -1e-6) if value else (1e-6,):
             other = float(value) + tiny * max(abs(float(value)), float(value == 0))
             try:
                 loss = subject.cls(**{**arguments, name: other})
