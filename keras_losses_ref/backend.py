@@ -13,7 +13,7 @@ class BackendError(ImportError):
     """Keras runs on a backend that cannot be asked this; the message says so."""
 
 
-def known():
+def known() -> str:
     """The backend of Keras; `BackendError` for one that nothing here can ask."""
     backend = asked()
     if backend not in KNOWN:
@@ -24,7 +24,7 @@ def known():
     return backend
 
 
-def asked():
+def asked() -> str:
     """The backend that Keras has, or will have once it is imported; imports nothing.
 
     As Keras 3 finds it: the environment, then its own file, then TensorFlow.

@@ -466,7 +466,8 @@ def _atlas(arguments):
         )
     if arguments.output:
         accuracy_report.write(cells, arguments.output, arguments.seed)
-    _write(accuracy_report.summary(accuracy_report.document(cells)["cells"]), None)
+    rows = accuracy_report.document(cells)["cells"]
+    _write(accuracy_report.summary(rows), None)
     broken = accuracy_report.violations(cells)
     for line in broken:
         print(line, file=sys.stderr)

@@ -8,6 +8,7 @@ what a loss of ours must do to be a drop-in on TensorFlow is in `losses.compat`.
 
 import importlib
 import re
+from typing import Any
 
 from keras_losses_ref import backend
 
@@ -78,26 +79,26 @@ RECOVERS_LOGITS = BACKEND == "tensorflow"
 RECOVERS_BEHIND_IGNORE_CLASS = GENERATION == 2
 
 
-def epsilon():
+def epsilon() -> float:
     """Keras's fuzz factor, 1e-7 unless the user set another."""
     return keras.backend.epsilon()
 
 
-def floatx():
+def floatx() -> str:
     """Keras's default float type, "float32" unless the user set another."""
     return keras.backend.floatx()
 
 
-def get_mask(tensor):
+def get_mask(tensor: Any) -> Any:
     """The mask that Keras hung on `tensor`, or None."""
     return getattr(tensor, "_keras_mask", None)
 
 
-def set_mask(tensor, mask):
+def set_mask(tensor: Any, mask: Any) -> None:
     """Hang `mask` on `tensor` where Keras's own `Loss.__call__` looks for it."""
     tensor._keras_mask = mask
 
 
-def builtin(name):
+def builtin(name: str) -> Any:
     """The host's own loss class or function of that name, or None."""
     return getattr(keras.losses, name, None)

@@ -35,7 +35,7 @@ _STYLE = {
 
 
 def largest_errors(docs):
-    """(loss, ours, Keras's), in ulp of float32, the worst of Keras first."""
+    """(loss, ours, Keras's): largest mixed errors in float32, Keras's best first."""
     found = accuracy_report.load(os.path.join(docs, "atlas"))
     worst = {}
     for row in found["cells"]:
@@ -66,8 +66,9 @@ def draw(rows):
         axes.grid(axis="x", color="#d0d7de", alpha=0.6, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel(
-            "largest error of value and gradient in float32, in units in the last "
-            "place\n(10$^7$: no digit is right; the right edge: NaN or infinity)"
+            "largest mixed error of value and gradient in float32; 1: exact for inputs "
+            "within\na unit in the last place (10$^7$: no digit is right; the right "
+            "edge: NaN or infinity)"
         )
         axes.legend(loc="lower right", frameon=False)
         figure.tight_layout()

@@ -2,6 +2,8 @@
 
 import importlib
 import platform
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ import keras_losses_ref
 BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
-def runtime_info(devices=("CPU:0",)):
+def runtime_info(devices: Iterable[str] = ("CPU:0",)) -> dict[str, str]:
     """What a report must name for its numbers to mean anything.
 
     Of the backends, the version of the one that Keras runs on.
@@ -30,12 +32,12 @@ def runtime_info(devices=("CPU:0",)):
     }
 
 
-def backend_of(environment):
+def backend_of(environment: Mapping[str, Any]) -> str:
     """The backend of an environment; older records, of TensorFlow, do not name it."""
     return environment.get("backend", "tensorflow")
 
 
-def named(environment):
+def named(environment: Mapping[str, Any]) -> str:
     """The backend of an environment and its version, such as TensorFlow 2.21.0."""
     backend = backend_of(environment)
     return f"{BACKEND_NAMES.get(backend, backend)} {environment.get(backend)}"

@@ -8,14 +8,16 @@ TensorFlow when it is imported, and nothing runs a loss of ours or of Keras's.
 import dataclasses
 import math
 import weakref
+from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref import oracle
 from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.inputs import DOMAINS, LOSSES
 from keras_losses_ref.conformance.outcome import Outcome, refusal
-from keras_losses_ref.conformance.tolerance import round_to, spacing
+from keras_losses_ref.conformance.tolerance import MIXED, round_to, spacing
 
 #: What our CTC, like Keras's, charges where no path can spell the labels; by definition
 #: it would be infinite, which no training survives.
@@ -134,7 +136,9 @@ def _parts(case, y_true, y_pred):
     return _Parts(values, upstream, result, gradient)
 
 
-def with_second_derivative(outcome, case, answer):
+def with_second_derivative(
+    outcome: Outcome, case: Case, answer: Callable[[Case], Outcome]
+) -> Outcome:
     """`outcome` with the second derivative, by differences of the gradient.
 
     `answer(case)` gives exact gradients. Three step widths, as Richardson combines
@@ -154,12 +158,12 @@ def with_second_derivative(outcome, case, answer):
     return dataclasses.replace(outcome, second=(64 * one - 20 * two + four) / 45)
 
 
-def direction(shape):
+def direction(shape: tuple[int, ...]) -> NDArray[Any]:
     """Along which the second derivative is taken: no two components alike."""
     return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
 
 
-def expected_config(case):
+def expected_config(case: Case) -> dict[str, Any]:
     """The arguments that a saved config must hold: those of the case.
 
     The dtype is none of them where it is the default, or in Keras 2, whose losses
@@ -172,7 +176,7 @@ def expected_config(case):
     return {name: plain(value) for name, value in arguments.items()}
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A config's value as JSON would hold it."""
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
@@ -181,7 +185,7 @@ def plain(value):
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def rounded(case):
+def rounded(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
     """(y_true, y_pred) as float64 or int64, once rounded to the dtype of the case."""
     y_pred = flushed(round_to(case.y_pred, case.dtype), case.dtype)
     if case.y_true.dtype.kind == "f" and case.loss not in TAKES_INDICES:
@@ -189,7 +193,7 @@ def rounded(case):
     return case.y_true, y_pred
 
 
-def flushed(array, dtype):
+def flushed(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Subnormal numbers as 0, which is how TensorFlow's kernels read them.
 
     But for float16, whose arithmetic runs in float32.
@@ -198,7 +202,7 @@ def flushed(array, dtype):
     return np.where(np.abs(array) < smallest, 0.0, array)
 
 
-def recovers_logits(case):
+def recovers_logits(case: Case) -> bool:
     """Whether Keras, and so the definition, looks behind the activation here."""
     rules = host_rules()
     ignoring = case.config.get("ignore_class") is not None
@@ -207,7 +211,9 @@ def recovers_logits(case):
     return rules.recovers_logits and traced and not hidden
 
 
-def activate(name, x):
+def activate(
+    name: str, x: NDArray[Any]
+) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
     """The activation of logits x in NumPy, and the pullback of its gradient."""
     if name == "sigmoid":
         p = 1 / (1 + np.exp(-x))
@@ -218,7 +224,9 @@ def activate(name, x):
     return p, lambda g: p * (g - (g * p).sum(-1, keepdims=True))
 
 
-def merged_mask(case, values, y_true, y_pred):
+def merged_mask(
+    case: Case, values: NDArray[Any], y_true: NDArray[Any], y_pred: NDArray[Any]
+) -> Optional[NDArray[Any]]:
     """The mask on y_pred and the one that the loss itself makes, as one."""
     masks = [] if case.mask is None else [np.asarray(case.mask, bool)]
     ignore = case.config.get("ignore_class")
@@ -245,9 +253,19 @@ class Conditioning:
     gradient: np.ndarray
 
 
-#: Derivatives are taken by differences over these many units to either side; where the
-#: two disagree by more than a quarter, it is at a kink or a jump, or there is nothing
-#: but the oracle's own rounding: no derivative is counted there.
+def mixed_limit(loss: str, config: dict[str, Any]) -> float:
+    """The mixed error that an answer of ours may have: see `tolerance`."""
+    if loss == "CTC":
+        return MIXED["CTC"]
+    logits = bool(config.get("from_logits"))
+    rows = [row for row in LOSSES if row.loss == loss]
+    asked = [row for row in rows if bool(row.config.get("from_logits")) == logits]
+    return MIXED["deep" if any(row.deep for row in asked or rows) else "plain"]
+
+
+#: Derivatives are taken by differences over these many units. Where two widths disagree
+#: by more than a quarter, to both sides together and to each side alone, it is a jump,
+#: or there is nothing but the oracle's own rounding: no derivative is counted there.
 _STEPS = {"float64": (4.0, 1.0), "float32": (0.5, 0.125)}
 
 #: Of values that all inputs share, more inputs than this move together, in so many
@@ -259,8 +277,11 @@ _MOST_ALONE, _DIRECTIONS = 64, 32
 def conditioning(case: Case) -> Conditioning:
     """The conditioning of a case's value and gradient, over y_pred and y_true.
 
-    Labels that are whole numbers are exact and do not move.
+    Labels that are whole numbers are exact and do not move. Nothing moves an answer
+    that is refused.
     """
+    if right_answer(case).error is not None:
+        return Conditioning(np.zeros(()), np.zeros(()))
     y_true, y_pred = rounded(case)
     dtype = "float64" if case.dtype == "float64" else "float32"
     inputs = {"y_true": y_true, "y_pred": y_pred}
@@ -275,13 +296,8 @@ def conditioning(case: Case) -> Conditioning:
             directions, joined = _directions(case, where, totals[0].shape)
             found = [np.zeros_like(total) for total in totals]
             for direction in directions:
-                steps = [
-                    _difference(case, inputs, name, direction * unit, width)
-                    for width in _STEPS[dtype]
-                ]
-                found = [
-                    joined(f, _slope(*both)) for f, both in zip(found, zip(*steps))
-                ]
+                slopes = _slopes(case, base, inputs, name, direction * unit, dtype)
+                found = [joined(f, slope) for f, slope in zip(found, slopes)]
             totals = [total + more for total, more in zip(totals, found)]
         value = np.abs(base.upstream) * totals[0]
         if np.shape(base.result) != value.shape:
@@ -289,23 +305,31 @@ def conditioning(case: Case) -> Conditioning:
     return Conditioning(np.nan_to_num(value), np.nan_to_num(totals[1]))
 
 
-def _difference(case, inputs, name, unit, width):
-    """(of the values, of the gradient): what `unit` moves, over `width` units."""
-    up, down = (
-        _parts(case, **{**inputs, name: inputs[name] + sign * width * unit})
-        for sign in (1, -1)
-    )
-    return (
-        (up.values - down.values) / (2 * width),
-        (up.gradient - down.gradient) / (2 * width),
-    )
+def _slopes(case, base, inputs, name, unit, dtype):
+    """How far values and gradient move with an input that moves by `unit`."""
+    sides = []
+    for width in _STEPS[dtype]:
+        up, down = (
+            _parts(case, **{**inputs, name: inputs[name] + sign * width * unit})
+            for sign in (1, -1)
+        )
+        sides.append((width, up, down))
+    for part in ("values", "gradient"):
+        here = getattr(base, part)
+        up, down = (
+            [(getattr(side[at], part) - here) / side[0] for side in sides]
+            for at in (1, 2)
+        )
+        both = [(right - left) / 2 for right, left in zip(up, down)]
+        together, alone = _smooth(*both), np.fmax(_smooth(*up), _smooth(*down))
+        yield np.where(np.isnan(together), np.nan_to_num(alone), together)
 
 
-def _slope(wide, narrow):
-    """The size of a derivative, by differences of two widths; 0 where they disagree."""
+def _smooth(wide, narrow):
+    """The size of a slope, by differences of two widths; NaN where they disagree."""
     wide, narrow = np.abs(wide), np.abs(narrow)
-    smooth = np.abs(wide - narrow) <= 0.25 * np.maximum(wide, narrow)
-    return np.where(smooth, wide, 0.0)
+    agree = np.abs(wide - narrow) <= 0.25 * np.maximum(wide, narrow)
+    return np.where(agree, wide, np.nan)
 
 
 def _directions(case, moves, shape):

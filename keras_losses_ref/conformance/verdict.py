@@ -1,14 +1,20 @@
 """Outcomes side by side: who agrees with whom, by which tolerance, and who is right."""
 
 import dataclasses
-from typing import Any, Optional
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance.cases.case import snake
+from keras_losses_ref.conformance.cases.case import Case, snake
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
-from keras_losses_ref.conformance.truth import host_rules, rounded
+from keras_losses_ref.conformance.truth import (
+    conditioning,
+    host_rules,
+    mixed_limit,
+    rounded,
+)
 
 AGREE = "agree"
 KNOWN_DEVIATION = "keras deviates, as the ledger says"
@@ -33,7 +39,7 @@ class Verdict:
 
     COUNTS = COUNTS
 
-    case: Any
+    case: Case
     aspect: str
     verdict: str
     ours: Outcome
@@ -46,22 +52,22 @@ class Verdict:
     reason: str = ""
 
     @property
-    def id(self):
+    def id(self) -> str:
         return self.case.id
 
     @property
-    def loss(self):
+    def loss(self) -> str:
         return self.case.loss
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         return self.verdict in (UNEXPLAINED, OURS_WRONG, ORACLE_SUSPECT)
 
     @property
-    def skipped(self):
+    def skipped(self) -> bool:
         return self.verdict == SKIPPED
 
-    def at(self, outcome):
+    def at(self, outcome: Outcome) -> str:
         """What `outcome` says on this aspect, at the worst index, in a few words."""
         if outcome.unsupported:
             return "not asked" if outcome is self.ours else "absent"
@@ -77,7 +83,7 @@ class Verdict:
             return f"{array[index]:.9g}"
         return np.array2string(array, precision=9, threshold=6, separator=", ")
 
-    def text(self):
+    def text(self) -> str:
         """The failure as DESIGN has it, without the lines that all share."""
         case, lines = self.case, []
         head = "FAIL" if self.failed else "    "
@@ -96,10 +102,16 @@ class Verdict:
         if self.difference is not None and np.isfinite(self.difference.size):
             lines.append(
                 f"    |diff| {self.difference.size:.3g} > {self.difference.allowed:.3g}"
-                f" allowed; {self.difference.ulp:.7g} ulp"
+                f" allowed; {self.difference.ulp:.7g} ulp{self._mixed()}"
             )
         lines.append(f"  verdict: {self.verdict}{self.reason and '; ' + self.reason}")
         return "\n".join(lines)
+
+    def _mixed(self):
+        if np.isnan(self.difference.mixed):
+            return ""
+        limit = mixed_limit(self.case.loss, self.case.config)
+        return f"; mixed error {self.difference.mixed:.3g}, at most {limit:g} allowed"
 
     def _inputs(self):
         case = self.case
@@ -145,18 +157,18 @@ class UnseenDeviation:
     failed, skipped = True, False
 
     @property
-    def id(self):
+    def id(self) -> str:
         return f"{snake(self.loss)}/ledger/{self.deviation}"
 
     @property
-    def reason(self):
+    def reason(self) -> str:
         return (
             f"the ledger says that Keras {self.version} on {self.backend} deviates "
             f"here, and it does not: end the entry's versions before {self.version}, "
             "or name the backend that it holds on"
         )
 
-    def text(self):
+    def text(self) -> str:
         """The failure, without the lines that all share."""
         return "\n".join(
             [
@@ -177,8 +189,19 @@ def _first_line(message):
     return message.strip().split("\n")[0][:200]
 
 
-def disagreement(case, got, wanted, aspect, extra=0.0):
-    """A Difference between two outcomes on one aspect, or None where they agree."""
+def disagreement(
+    case: Case,
+    got: Outcome,
+    wanted: Outcome,
+    aspect: str,
+    extra: Any = 0.0,
+    mixed: bool = False,
+) -> Optional[Difference]:
+    """A Difference between two outcomes on one aspect, or None where they agree.
+
+    With `mixed`, a value or gradient may also be right for inputs within a unit of the
+    given ones.
+    """
     if aspect == "error":
         if bool(got.error) == bool(wanted.error):
             return None
@@ -209,7 +232,13 @@ def disagreement(case, got, wanted, aspect, extra=0.0):
             # stops the NaN that comes down to it, as a factor of 0 would not.
             dead = np.isnan(a) & (b == 0) | (a == 0) & np.isnan(b)
             ignore = ignore | (dead & bool(np.isnan(wanted.value)))
-    return difference(a, b, case.dtype, aspect, ignore, extra, case.loss, case.device)
+    more = {}
+    if mixed and aspect in ("value", "gradient"):
+        more["conditioning"] = lambda: getattr(conditioning(case), aspect)
+        more["mixed_limit"] = mixed_limit(case.loss, case.config)
+    return difference(
+        a, b, case.dtype, aspect, ignore, extra, case.loss, case.device, **more
+    )
 
 
 def _differing_arguments(got, wanted):
@@ -224,7 +253,7 @@ def _differing_arguments(got, wanted):
     return "the config " + ", ".join(words)
 
 
-def aspects(case):
+def aspects(case: Case) -> list[str]:
     """What is compared of a case that nobody refuses."""
     names = ["shape", "dtype", "value", "gradient"]
     names += ["config"] if case.path == "reloaded" else []
@@ -232,7 +261,14 @@ def aspects(case):
     return names
 
 
-def judge(case, ours, keras, oracle, deviations=(), keeps_nan=lambda: True):
+def judge(
+    case: Case,
+    ours: Outcome,
+    keras: Outcome,
+    oracle: Outcome,
+    deviations: Iterable[Any] = (),
+    keeps_nan: Callable[[], bool] = lambda: True,
+) -> Iterator[Verdict]:
     """Yield a Verdict for each aspect of a case.
 
     Where ours cannot be asked but Keras can, as on another backend than TensorFlow, the
@@ -298,7 +334,7 @@ def _with_lost_nan(outcome, oracle, aspect):
 def _verdict(case, aspect, ours, keras, oracle, deviations):
     ours_differs = keras_differs = None
     if not ours.unsupported:
-        ours_differs = disagreement(case, ours, oracle, aspect)
+        ours_differs = disagreement(case, ours, oracle, aspect, mixed=True)
     if not keras.unsupported:
         keras_differs = disagreement(case, keras, oracle, aspect)
     ulp = float("nan")

@@ -216,3 +216,50 @@ def test_a_failure_reads_as_the_house_has_it():
     assert "ours 0.25   tf.keras 0.5   oracle 0.5" in lines[4]
     assert "|diff| 0.25 > " in lines[5]
     assert lines[6] == "  verdict: ours is wrong; tf.keras agrees with the oracle"
+
+
+# --- the mixed error ------------------------------------------------------------------
+
+#: (p - y)^2 where nearly all digits of p cancel: its gradient is 2^-22, and moves by
+#: 2^-22 where p moves by an ulp.
+CANCELS = dataclasses.replace(
+    CASE, y_true=np.ones((1, 1)), y_pred=np.full((1, 1), 1 + 2.0**-23)
+)
+
+
+def gradient_of(times):
+    """The exact gradient of `CANCELS`, so many times."""
+    return Outcome(np.float64(2.0**-46), np.full((1, 1), times * 2.0**-22), "float32")
+
+
+def test_ours_may_be_right_for_inputs_within_a_unit(monkeypatch):
+    narrow = (0.0, 0.0)
+    monkeypatch.setitem(tolerance.TOLERANCE["CPU"], "gradient", narrow)
+    exact, near, far = gradient_of(1), gradient_of(5), gradient_of(20)
+    assert verdicts(near, exact, exact, case=CANCELS)["gradient"].verdict == (
+        verdict.AGREE
+    )
+    wrong = verdicts(far, exact, exact, case=CANCELS)["gradient"]
+    assert wrong.verdict == verdict.OURS_WRONG
+    assert wrong.difference.mixed == pytest.approx(19, rel=0.01)
+    assert "; mixed error 19, at most 8 allowed" in wrong.text()
+    lost = Outcome(exact.value, np.full((1, 1), np.nan), "float32")
+    assert verdicts(lost, exact, exact, case=CANCELS)["gradient"].failed
+
+
+def test_keras_and_what_deviates_are_judged_strictly(monkeypatch):
+    monkeypatch.setitem(tolerance.TOLERANCE["CPU"], "gradient", (0.0, 0.0))
+    exact, near = gradient_of(1), gradient_of(5)
+    found = verdicts(exact, near, exact, case=CANCELS)["gradient"]
+    assert found.verdict == verdict.UNEXPLAINED
+    says = dataclasses.replace(entry(1.0), outcome=lambda case: exact)
+    found = verdicts(exact, near, exact, [says], case=CANCELS)["gradient"]
+    assert found.verdict == verdict.UNEXPLAINED
+
+
+def test_the_mixed_error_is_asked_only_where_the_tolerance_does_not_do(monkeypatch):
+    monkeypatch.setattr(verdict, "conditioning", None)
+    exact = gradient_of(1)
+    assert verdicts(exact, exact, exact, case=CANCELS)["gradient"].verdict == (
+        verdict.AGREE
+    )

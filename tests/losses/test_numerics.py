@@ -18,7 +18,6 @@ EXTREME = ("float16", "bfloat16", "float32", "float64")
 
 @each_subject
 def test_no_cell_breaks_a_rule(subject):
-    """In float64 the last digits are a matter of luck; nothing is wider there."""
     dtypes = ("float16", "bfloat16", "float32")
     cells = accuracy.measure([subject], dtypes=dtypes, paths=["eager"], seed=1)
     assert [cell for cell in cells if cell.violations] == []
@@ -42,13 +41,14 @@ def test_the_same_seed_gives_the_same_errors():
 
 
 def test_a_worse_loss_breaks_the_rules():
-    errors = np.array([0.25, 6.0])
+    errors = np.array([0.25, 12.0])
     subject = accuracy.SPECS[0]
     cell = accuracy.Cell(
         subject, "float32", "eager", "", "value", errors, errors / 2, 0
     )
-    assert cell.violations == ["worse than Keras", "above 4 ulp"]
-    cell = accuracy.Cell(subject, "float64", "eager", "", "value", errors, errors, 0)
+    assert cell.violations == ["worse than Keras", "above 8 in more than 0.1 %"]
+    seldom = np.append(np.zeros(2000), 12.0)
+    cell = accuracy.Cell(subject, "float32", "eager", "", "value", seldom, seldom, 0)
     assert cell.violations == []
 
 

@@ -1,11 +1,15 @@
 """JAX's part of `arrays`."""
 
+from collections.abc import Sequence
+from typing import Any, Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 
-def tensor(x, dtype="float32"):
+def tensor(x: Any, dtype: str = "float32") -> Any:
     if is_tensor(x):
         return x
     x = np.asarray(x)
@@ -16,36 +20,38 @@ def tensor(x, dtype="float32"):
         return jnp.asarray(x.astype(jnp.dtype(dtype)))
 
 
-def is_tensor(x):
+def is_tensor(x: Any) -> bool:
     return isinstance(x, jax.Array)
 
 
-def identity(x):
+def identity(x: Any) -> Any:
     return jnp.array(x, copy=True)
 
 
-def dtype_of(x):
+def dtype_of(x: Any) -> str:
     return np.dtype(x.dtype).name
 
 
-def to_numpy(x):
+def to_numpy(x: Any) -> NDArray[Any]:
     x = jnp.asarray(x)
     if x.dtype == jnp.bfloat16:
         x = x.astype(jnp.float32)
     return np.asarray(x)
 
 
-def value_and_gradients(function, watched):
+def value_and_gradients(
+    function: Callable[..., Any], watched: Sequence[Any]
+) -> tuple[Any, list[Any]]:
     value, pullback = jax.vjp(lambda watched: jnp.asarray(function(watched)), watched)
     return value, list(pullback(jnp.ones_like(value))[0])
 
 
-def compiled(function, xla=True):
+def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
     """What JAX traces it compiles, so that there is no other way."""
     return jax.jit(function)
 
 
-def precision(dtype):
+def precision(dtype: str) -> Any:
     """JAX has float64 only where it is switched on, which changes other dtypes too."""
     wide = dtype == "float64" or jax.config.jax_enable_x64
     enable = getattr(jax, "enable_x64", None)
@@ -54,11 +60,13 @@ def precision(dtype):
     return enable(wide)
 
 
-def exact_matrices():
+def exact_matrices() -> Any:
     return jax.default_matmul_precision("float32")
 
 
-def model_gradients(model, x, y, sample_weight=None):
+def model_gradients(
+    model: Any, x: Any, y: Any, sample_weight: Any = None
+) -> tuple[Any, Any]:
     rest = [v.value for v in model.non_trainable_variables]
 
     def loss_of(trainable):

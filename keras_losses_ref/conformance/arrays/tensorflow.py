@@ -1,12 +1,15 @@
 """TensorFlow's part of `arrays`."""
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 
-def tensor(x, dtype="float32"):
+def tensor(x: Any, dtype: str = "float32") -> Any:
     if tf.is_tensor(x):
         return x
     x = np.asarray(x)
@@ -19,18 +22,20 @@ is_tensor = tf.is_tensor
 identity = tf.identity
 
 
-def dtype_of(x):
+def dtype_of(x: Any) -> str:
     return tf.as_dtype(x.dtype).name
 
 
-def to_numpy(x):
+def to_numpy(x: Any) -> NDArray[Any]:
     x = tf.convert_to_tensor(x)
     if x.dtype == tf.bfloat16:
         x = tf.cast(x, tf.float32)
     return x.numpy()
 
 
-def value_and_gradients(function, watched):
+def value_and_gradients(
+    function: Callable[..., Any], watched: Sequence[Any]
+) -> tuple[Any, list[Any]]:
     with tf.GradientTape() as tape:
         tape.watch(watched)
         value = tf.convert_to_tensor(function(watched))
@@ -38,16 +43,16 @@ def value_and_gradients(function, watched):
     return value, tape.gradient(total, watched)
 
 
-def compiled(function, xla=True):
+def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
     return tf.function(function, jit_compile=xla, autograph=False)
 
 
-def precision(dtype):
+def precision(dtype: str) -> Any:
     return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def exact_matrices():
+def exact_matrices() -> Any:
     exact = tf.config.experimental
     rounds = exact.tensor_float_32_execution_enabled()
     try:
@@ -57,7 +62,9 @@ def exact_matrices():
         exact.enable_tensor_float_32_execution(rounds)
 
 
-def model_gradients(model, x, y, sample_weight=None):
+def model_gradients(
+    model: Any, x: Any, y: Any, sample_weight: Any = None
+) -> tuple[Any, Any]:
     x, y = tf.constant(x), tf.constant(y)
     weight = None if sample_weight is None else tf.constant(sample_weight)
     with tf.GradientTape() as tape:

@@ -1,5 +1,7 @@
 """Which checks say nothing on a backend, and why."""
 
+from typing import Optional
+
 from keras_losses_ref import host
 
 _GRAPH = "JAX has no graph but a compiled one; see `xla_equals_eager`"
@@ -21,6 +23,6 @@ SKIPPED = {
 }
 
 
-def not_here(check):
+def not_here(check: str) -> Optional[str]:
     """Why a check says nothing on the backend in use, or None."""
     return SKIPPED.get(host.BACKEND, {}).get(check)

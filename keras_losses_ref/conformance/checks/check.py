@@ -2,11 +2,14 @@
 
 import dataclasses
 import traceback
-from typing import Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 import numpy as np
 
 from keras_losses_ref.conformance.checks import backends
+
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 
 #: What a violated check means. Errors and warnings fail the report; advice does not:
 #: it names what is worth a change, or what the hosting Keras does wrong itself.
@@ -32,7 +35,7 @@ class CheckResult:
     law: str = ""
     seconds: float = 0.0
     root: str = ""
-    hides: list = dataclasses.field(default_factory=list)
+    hides: list[str] = dataclasses.field(default_factory=list)
     broken: bool = False
 
     COUNTS = {
@@ -42,34 +45,34 @@ class CheckResult:
     # What a report asks of any result; see `conformance.report`.
 
     @property
-    def id(self):
+    def id(self) -> str:
         return f"{self.subject}/{self.check}"
 
     @property
-    def loss(self):
+    def loss(self) -> str:
         return self.subject
 
     @property
-    def aspect(self):
+    def aspect(self) -> str:
         return self.check
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         return self.status
 
     @property
-    def reason(self):
+    def reason(self) -> str:
         return self.message
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         return self.status == "failed"
 
     @property
-    def skipped(self):
+    def skipped(self) -> bool:
         return self.status == "skipped"
 
-    def text(self):
+    def text(self) -> str:
         """The result as a person reads it; a passed check is one line."""
         head = {"failed": "FAIL", "passed": "ok", "skipped": "skip"}
         lines = [f"{head.get(self.status, self.status)} {self.subject}/{self.check}"]
@@ -93,7 +96,9 @@ class CheckResult:
 class CheckFailed(Exception):
     """A check does not hold; `severity` and `fix` replace those of the check."""
 
-    def __init__(self, message, severity=None, fix=None):
+    def __init__(
+        self, message: str, severity: Optional[str] = None, fix: Optional[str] = None
+    ) -> None:
         super().__init__(message)
         self.severity = severity
         self.fix = fix
@@ -105,7 +110,7 @@ class CheckSkipped(Exception):
     `root` is the check that says what is wrong, where that is the reason.
     """
 
-    def __init__(self, message, root=""):
+    def __init__(self, message: str, root: str = "") -> None:
         super().__init__(f"{message}; see `{root}`" if root else message)
         self.root = root
 
@@ -117,16 +122,16 @@ class Check:
     name: str
     severity: str
     fix: str
-    needs: tuple
-    rests_on: tuple
-    function: Callable
+    needs: tuple[str, ...]
+    rests_on: tuple[str, ...]
+    function: Callable[..., Any]
 
     @property
-    def summary(self):
+    def summary(self) -> str:
         """The check in one line: the first of the docstring."""
         return self.function.__doc__.strip().splitlines()[0]
 
-    def run(self, subject):
+    def run(self, subject: "LossUnderTest") -> CheckResult:
         """Apply the check to `subject`, once; never raises."""
         if self.name not in subject.results:
             subject.results[self.name] = self._run(subject)
@@ -166,7 +171,15 @@ class Check:
 CHECKS = {}
 
 
-def check(severity, fix, needs=("runs",), rests_on=()):
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def check(
+    severity: str,
+    fix: str,
+    needs: tuple[str, ...] = ("runs",),
+    rests_on: tuple[str, ...] = (),
+) -> Callable[[F], F]:
     """Make a function a check under its own name.
 
     severity    of a failure: one of `SEVERITIES`
@@ -195,7 +208,7 @@ def check(severity, fix, needs=("runs",), rests_on=()):
     return add
 
 
-def describe(error):
+def describe(error: BaseException) -> str:
     """An exception in one line, with the last line of the loss's own code."""
     text = str(error).strip()
     # TensorFlow wraps the message of an error inside a graph in its own traceback.
@@ -223,12 +236,21 @@ def describe(error):
     return f"raises {type(error).__name__}: {text[:300]}{where}"
 
 
-def number(value):
+def number(value: Any) -> str:
     """A number for a message: short, and different where the values differ."""
     return f"{float(value):.7g}"
 
 
-def expect_close(got, want, got_is, want_is, rtol=1e-5, atol=None, why="", **how):
+def expect_close(
+    got: Any,
+    want: Any,
+    got_is: str,
+    want_is: str,
+    rtol: float = 1e-5,
+    atol: Optional[float] = None,
+    why: str = "",
+    **how: Any,
+) -> None:
     """Raise a `CheckFailed` that shows the two numbers that disagree most."""
     got, want = np.asarray(got), np.asarray(want)
     why = f"; {why}" if why else ""

@@ -1,12 +1,14 @@
 """What the command line gives `check_loss`, out of words: a loss, a domain, reasons."""
 
 import ast
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
 
 from keras_losses_ref import host
 from keras_losses_ref.conformance import checks
 
 
-def loss(target, arguments):
+def loss(target: str, arguments: Mapping[str, Any]) -> Any:
     """The loss that "package.module:name" names, built with `arguments` if any."""
     found = checks.load_target(target)
     if not arguments:
@@ -32,7 +34,7 @@ def loss(target, arguments):
     return built
 
 
-def domain(name):
+def domain(name: Optional[str]) -> Any:
     """A domain by its name, or the function or `Domain` that "module:name" names."""
     if name is None or ":" not in name:
         return name
@@ -45,7 +47,9 @@ def domain(name):
     return found
 
 
-def assignments(words, option, default=None):
+def assignments(
+    words: Iterable[str], option: str, default: Any = None
+) -> dict[str, Any]:
     """{name: value} of words like gamma=2; a value that is no literal is a string."""
     found = {}
     for word in words:
@@ -56,7 +60,7 @@ def assignments(words, option, default=None):
     return found
 
 
-def reasons(words):
+def reasons(words: Iterable[str]) -> dict[str, str]:
     """{check: reason} of words like check=reason."""
     found = {}
     for word in words:
@@ -70,7 +74,7 @@ def reasons(words):
     return found
 
 
-def names(words):
+def names(words: Iterable[str]) -> Optional[list[str]]:
     """The checks of words like a,b; None without any."""
     return [name for word in words for name in word.split(",") if name] or None
 

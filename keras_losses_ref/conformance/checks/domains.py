@@ -1,9 +1,10 @@
 """What y_true and y_pred look like: samples, extremes and perfect predictions."""
 
 import dataclasses
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref.conformance import inputs
 from keras_losses_ref.conformance.checks import structures
@@ -11,6 +12,10 @@ from keras_losses_ref.conformance.checks import structures
 #: The number of samples in a batch, the length of a vector, the number of classes:
 #: all different, so that a loss that confuses two axes cannot get away with it.
 SAMPLES, LENGTH, CLASSES = 8, 3, 5
+
+
+#: (rng, n) -> (y_true, y_pred), as arrays or structures of arrays.
+Sample = Callable[[np.random.Generator, int], tuple[Any, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,29 +41,29 @@ class Domain:
     """
 
     name: str
-    sample: Callable
-    perfect: Optional[Callable] = None
-    edges: Optional[Callable] = None
+    sample: Sample
+    perfect: Optional[Callable[[Any], Any]] = None
+    edges: Optional[Callable[..., list[tuple[str, Any, Any]]]] = None
     predicts: str = "reals"
     elementwise: bool = False
     labels: str = "values"
     low: Optional[float] = None
     high: Optional[float] = None
-    ignored: Optional[Callable] = None
+    ignored: Optional[Callable[..., Any]] = None
     pairs: bool = False
     ranked: bool = False
 
 
-def sigmoid(x):
+def sigmoid(x: NDArray[Any]) -> NDArray[Any]:
     return 1.0 / (1.0 + np.exp(-x))
 
 
-def softmax(x):
+def softmax(x: NDArray[Any]) -> NDArray[Any]:
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
 
 
-def one_hot(labels, classes=CLASSES):
+def one_hot(labels: NDArray[Any], classes: int = CLASSES) -> NDArray[Any]:
     return np.eye(classes)[labels]
 
 
@@ -432,18 +437,18 @@ DOMAINS = {
 TRIED = tuple(DOMAINS)[: tuple(DOMAINS).index("boxes")]
 
 
-def hint(name, from_logits):
+def hint(name: str, from_logits: bool) -> Optional[Domain]:
     """The domain that the name of a loss suggests, or None."""
     suggested = inputs.hint(name, from_logits)
     return None if suggested is None else DOMAINS[suggested]
 
 
-def custom(sample):
+def custom(sample: Sample) -> Domain:
     """A domain made of a user's `(rng, n) -> (y_true, y_pred)`."""
     return Domain(getattr(sample, "__name__", "custom"), sample)
 
 
-def draw(domain, seed, n):
+def draw(domain: Domain, seed: int, n: int) -> tuple[Any, Any]:
     """n samples of `domain` as NumPy arrays, or an error that says what it gives."""
     drawn = domain.sample(np.random.default_rng(seed), n)
     if not isinstance(drawn, (tuple, list)) or len(drawn) != 2:
@@ -461,7 +466,7 @@ def draw(domain, seed, n):
     return drawn
 
 
-def bounds(domain):
+def bounds(domain: Domain) -> tuple[float, float]:
     """(low, high) of y_pred: as declared, or [0, 1] or [0, inf) where samples agree."""
     if domain.low is not None or domain.high is not None:
         low = -np.inf if domain.low is None else domain.low
@@ -475,7 +480,9 @@ def bounds(domain):
     return 0.0, 1.0 if largest <= 1 else np.inf
 
 
-def edges(domain, seed, n):
+def edges(
+    domain: Domain, seed: int, n: int
+) -> tuple[list[tuple[str, Any, Any]], list[str]]:
     """([(what, y_true, y_pred)], [what could not be derived]): the ends of a domain."""
     rng = np.random.default_rng(seed)
     if domain.edges is not None:

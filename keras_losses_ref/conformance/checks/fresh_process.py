@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import Any, Optional
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from keras_losses_ref.conformance.checks.check import (
     describe,
     expect_close,
 )
+from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 
 #: Seconds after which a child counts as hung.
 TIMEOUT = 300
@@ -45,7 +47,7 @@ _RAISED = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit|Iteration)\b(: |$)"
 class Child:
     """The child process of one subject."""
 
-    def __init__(self, subject):
+    def __init__(self, subject: LossUnderTest) -> None:
         self.subject = subject
         self.folder = tempfile.mkdtemp(prefix="klr-checks-")
         self.process = None
@@ -124,7 +126,7 @@ class Child:
                     np.save(self._at(f"{number}.npy"), want)
         return files
 
-    def answer(self, key):
+    def answer(self, key: str) -> Any:
         """What the child found under `key`."""
         if self.answers is None:
             try:
@@ -159,7 +161,7 @@ class Child:
         said = f", and said last: {lines[-1][:200]}" if lines else ""
         return f"ended early with exit code {code}{said}"
 
-    def close(self, keep=False):
+    def close(self, keep: bool = False) -> None:
         """End the process, if it still runs, and remove its folder."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
@@ -172,7 +174,7 @@ def _picklable(subject, loss):
     return subject.given if subject.kind == "function" else loss
 
 
-def child_of(subject):
+def child_of(subject: LossUnderTest) -> Child:
     """The subject's child, started on first use."""
     if "child" not in vars(subject):
         if not subject.importable():
@@ -186,7 +188,7 @@ def child_of(subject):
     return subject.child
 
 
-def close(subject):
+def close(subject: LossUnderTest) -> None:
     """End what `child_of` started."""
     child = vars(subject).pop("child", None)
     if child is not None:
@@ -231,7 +233,7 @@ def _loads(subject, suffix):
     "Do not depend on hash(), the order of a set, random numbers at import time, or "
     "what other modules have set.",
 )
-def fresh_process_gives_same_values(subject):
+def fresh_process_gives_same_values(subject: LossUnderTest) -> None:
     """The loss built in a fresh process gives the same values."""
     if subject.kind not in ("class", "function"):
         raise CheckSkipped(
@@ -252,7 +254,7 @@ def fresh_process_gives_same_values(subject):
     "arguments: nothing else reaches another process.",
     rests_on=("fresh_process_gives_same_values",),
 )
-def fresh_process_loads_keras_file(subject):
+def fresh_process_loads_keras_file(subject: LossUnderTest) -> Optional[str]:
     """A fresh process that imports the module loads the .keras file, same values."""
     return _loads(subject, ".keras")
 
@@ -263,7 +265,7 @@ def fresh_process_loads_keras_file(subject):
     "arguments: nothing else reaches another process.",
     rests_on=("fresh_process_gives_same_values",),
 )
-def fresh_process_loads_h5_file(subject):
+def fresh_process_loads_h5_file(subject: LossUnderTest) -> Optional[str]:
     """A fresh process that imports the module loads the .h5 file, same values."""
     return _loads(subject, ".h5")
 
@@ -274,7 +276,7 @@ def fresh_process_loads_h5_file(subject):
     "gives.",
     rests_on=("fresh_process_gives_same_values",),
 )
-def fresh_process_loads_pickle(subject):
+def fresh_process_loads_pickle(subject: LossUnderTest) -> Optional[str]:
     """A fresh process that imports the module loads the pickle, same values."""
     return _loads(subject, ".pickle")
 
@@ -289,7 +291,7 @@ def fresh_process_loads_pickle(subject):
         "fit_reports_the_same_loss",
     ),
 )
-def replicas_update_as_one_device(subject):
+def replicas_update_as_one_device(subject: LossUnderTest) -> None:
     """Under MirroredStrategy, two replicas update the weights as one device does."""
     answer = child_of(subject).answer("replicas")
     if answer.get("skip"):
@@ -308,7 +310,7 @@ def replicas_update_as_one_device(subject):
 # The child
 
 
-def main(folder):
+def main(folder: str) -> None:
     """Answer what the parent asked in `folder`; nothing but exceptions can go wrong."""
     from keras_losses_ref.host import tf
 

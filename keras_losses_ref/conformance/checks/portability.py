@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from typing import Optional
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from keras_losses_ref.conformance.checks.check import (
     CheckSkipped,
     check,
 )
+from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 from keras_losses_ref.conformance.tolerance import difference
 
 #: Seconds after which a child counts as hung.
@@ -36,7 +38,7 @@ _START = (
     "at ties and bounds, which backends differentiate in ways of their own; or "
     "withdraw the claim.",
 )
-def backends_agree(subject):
+def backends_agree(subject: LossUnderTest) -> Optional[str]:
     """On each backend that the loss claims, value and gradient are the same."""
     claimed = subject.declares.get("backends")
     if not claimed:
@@ -129,7 +131,7 @@ def _config(subject):
         ) from None
 
 
-def main(folder):
+def main(folder: str) -> None:
     """Ask the loss in `folder` on the backend of this process; the child's part."""
     from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 

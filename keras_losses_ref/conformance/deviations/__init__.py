@@ -6,6 +6,9 @@ what such a Keras gives, and the host must give exactly that. An entry that no l
 shows in a version it claims fails the run, as does a difference without an entry.
 """
 
+from collections.abc import Iterable
+from typing import Optional
+
 from keras_losses_ref.conformance.deviations import (
     crossentropy,
     derivatives,
@@ -38,7 +41,9 @@ DEVIATIONS = (
 )
 
 
-def for_version(version, losses=None, backend="tensorflow"):
+def for_version(
+    version: str, losses: Optional[Iterable[str]] = None, backend: str = "tensorflow"
+) -> list[Deviation]:
     """The entries that hold for Keras `version` on `backend`, for any of `losses`."""
     return [
         entry

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.deviations import formulas, jax_formulas
 from keras_losses_ref.conformance.deviations._common import (
     KERAS,
@@ -79,11 +80,11 @@ def _epsilons_in_log(case, folded):
     return low, high, low, inside_other
 
 
-def binary_with_epsilon_in_log(case, folded=False):
+def binary_with_epsilon_in_log(case: Case, folded: bool = False) -> Outcome:
     return _binary_with(case, *_epsilons_in_log(case, folded))
 
 
-def focal_with_epsilon_in_log(case, folded=False):
+def focal_with_epsilon_in_log(case: Case, folded: bool = False) -> Outcome:
     _, _, inside, inside_other = _epsilons_in_log(case, folded)
     return formulas.binary_focal(case, inside, inside_other)
 

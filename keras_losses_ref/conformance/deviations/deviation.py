@@ -3,13 +3,17 @@
 import dataclasses
 import re
 import weakref
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
+from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.deviations import jax_formulas
+from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.truth import host_rules, with_second_derivative
 
 #: {case: {deviation: its answer}}, for as long as a case lives.
-_answers = weakref.WeakKeyDictionary()
+_answers: "weakref.WeakKeyDictionary[Case, dict[Deviation, Outcome]]" = (
+    weakref.WeakKeyDictionary()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,22 +29,22 @@ class Deviation:
     #: The upstream thread or source that shows it.
     thread: str
     #: Whether a case of one of the losses meets the condition.
-    condition: Callable
+    condition: Callable[[Case], Any]
     #: What a deviating Keras gives for such a case.
-    outcome: Callable
+    outcome: Callable[[Case], Outcome]
     #: How much of an absolute error (case, aspect) explains on top of the tolerance:
     #: for formulas that cancel, whose rounding errors no other formula repeats.
-    allowed: Callable = lambda case, aspect: 0.0
+    allowed: Callable[[Case, str], Any] = lambda case, aspect: 0.0
     #: The one backend that it shows on; None where it shows on every one.
     backend: Optional[str] = None
     #: What Keras on JAX gives, where `outcome` follows TensorFlow's rounding or
     #: derivatives; None where it does not depend on them.
     on_jax: Optional[Callable] = None
 
-    def applies(self, case):
+    def applies(self, case: Case) -> bool:
         return case.loss in self.losses and bool(self.condition(case))
 
-    def answer(self, case):
+    def answer(self, case: Case) -> Outcome:
         """`outcome`, with the second derivative where the case asks for it.
 
         Computed once for each case, however many aspects of it are judged.
@@ -59,14 +63,14 @@ class Deviation:
             return outcome
         return with_second_derivative(outcome, case, deviating)
 
-    def margin(self, case, aspect):
+    def margin(self, case: Case, aspect: str) -> Any:
         """`allowed`, and what the dtypes of JAX add to it there."""
         margin = self.allowed(case, aspect)
         if self.on_jax is None or host_rules().backend != "jax":
             return margin
         return max(margin, jax_formulas.float32_rounding(case, aspect))
 
-    def covers(self, version, backend="tensorflow"):
+    def covers(self, version: str, backend: str = "tensorflow") -> bool:
         """Whether a Keras of this version deviates so on that backend."""
         if self.backend not in (None, backend):
             return False

@@ -5,7 +5,10 @@ smaller gives half of the gradient to each; |x| has slope 1 at 0; a quotient squ
 divisor. Numbers of two dtypes meet in the wider one.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref.conformance.deviations import rounded_autodiff
 
@@ -24,7 +27,7 @@ class Number(rounded_autodiff.Number):
             return other
         return Number(other, self.dtype)
 
-    def cast(self, dtype):
+    def cast(self, dtype: str) -> "Number":
         if dtype == self.dtype:
             return self
         return Number(self.value, dtype, ((self, lambda g: g),))
@@ -64,42 +67,42 @@ class Number(rounded_autodiff.Number):
         slope = step(n * step(np.power(x, step(n - 1.0))))
         return self._new(np.power(x, n), (self, lambda g: g * slope))
 
-    def square(self):
+    def square(self) -> "Number":
         x, step = self.value, self._step
         return self._new(x * x, (self, lambda g: g * step(2.0 * x)))
 
-    def abs(self):
+    def abs(self) -> "Number":
         x = self.value
         return self._new(np.abs(x), (self, lambda g: np.where(x >= 0, g, -g)))
 
-    def log(self):
+    def log(self) -> "Number":
         x = self.value
         return self._new(np.log(x), (self, lambda g: g / x))
 
-    def rsqrt(self):
+    def rsqrt(self) -> "Number":
         x, step = self.value, self._step
         y = step(1.0 / np.sqrt(x))
         return self._new(y, (self, lambda g: g * step(-0.5 * step(y / x))))
 
-    def sigmoid(self):
+    def sigmoid(self) -> "Number":
         x, step = self.value, self._step
         e = np.exp(-np.abs(x))
         y = step(np.where(x >= 0, 1, e) / (1 + e))
         return self._new(y, (self, lambda g: g * step(y * step(1 - y))))
 
-    def softmax(self, axis):
+    def softmax(self, axis: Any) -> "Number":
         e = np.exp(self.value - np.max(self.value, axis, keepdims=True))
         y = self._step(e / np.sum(e, axis, keepdims=True))
         return self._new(
             y, (self, lambda g: y * g - y * np.sum(y * g, axis, keepdims=True))
         )
 
-    def log_softmax(self, axis):
+    def log_softmax(self, axis: Any) -> "Number":
         """The largest is subtracted first, and is a constant to the gradient."""
         shifted = self - np.max(self.value, axis, keepdims=True)
         return shifted - shifted.exp().sum(axis, keepdims=True).log()
 
-    def logaddexp(self, other):
+    def logaddexp(self, other: Any) -> "Number":
         a, b = self._met(other)
         x, y, step = a.value, b.value, a._step
         top = step(np.logaddexp(x, y))
@@ -110,16 +113,16 @@ class Number(rounded_autodiff.Number):
 
         return a._new(top, (a, lambda g: g * share(x)), (b, lambda g: g * share(y)))
 
-    def softplus(self):
+    def softplus(self) -> "Number":
         return self.logaddexp(np.zeros_like(self.value))
 
-    def log_sigmoid(self):
+    def log_sigmoid(self) -> "Number":
         return -(-self).softplus()
 
-    def minimum(self, bound):
+    def minimum(self, bound: Any) -> "Number":
         return self._chosen(np.minimum, bound)
 
-    def maximum(self, bound):
+    def maximum(self, bound: Any) -> "Number":
         return self._chosen(np.maximum, bound)
 
     def _chosen(self, choose, bound):
@@ -135,10 +138,10 @@ class Number(rounded_autodiff.Number):
             found, (a, lambda g: g * share(x, y)), (b, lambda g: g * share(y, x))
         )
 
-    def clip(self, low, high):
+    def clip(self, low: Any, high: Any) -> "Number":
         return self.maximum(low).minimum(high)
 
-    def max(self, axis):
+    def max(self, axis: Any) -> "Number":
         """The gradient goes to all that are largest, in equal parts."""
         x = self.value
         top = np.max(x, axis, keepdims=True)
@@ -147,16 +150,16 @@ class Number(rounded_autodiff.Number):
             np.squeeze(top, axis), (self, lambda g: np.expand_dims(g, axis) * share)
         )
 
-    def mean(self, axis):
+    def mean(self, axis: Any) -> "Number":
         """In float32, whatever comes: Keras's `mean` on JAX knows nothing wider."""
         narrow = self.cast("float32")
         return rounded_autodiff.Number.mean(narrow, axis).cast(self.dtype)
 
-    def reshape(self, shape):
+    def reshape(self, shape: Any) -> "Number":
         was = self.value.shape
         return self._new(self.value.reshape(shape), (self, lambda g: g.reshape(was)))
 
-    def part(self, index):
+    def part(self, index: Any) -> "Number":
         """self[index]."""
         shape = self.value.shape
 
@@ -167,7 +170,7 @@ class Number(rounded_autodiff.Number):
 
         return self._new(self.value[index], (self, back))
 
-    def beside(self, other):
+    def beside(self, other: Any) -> "Number":
         """The two, one after the other along the last axis."""
         count = self.value.shape[-1]
         return self._new(
@@ -177,7 +180,7 @@ class Number(rounded_autodiff.Number):
         )
 
 
-def where(condition, a, b):
+def where(condition: NDArray[Any], a: Number, b: Any) -> Number:
     a, b = (a, a._wrap(b)) if isinstance(a, Number) else (b._wrap(a), b)
     return a._new(
         np.where(condition, a.value, b.value),
@@ -186,7 +189,7 @@ def where(condition, a, b):
     )
 
 
-def logsumexp(x, axis):
+def logsumexp(x: Number, axis: Any) -> Number:
     """The largest is subtracted first, and is a constant to the gradient."""
     top = np.max(x.value, axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)

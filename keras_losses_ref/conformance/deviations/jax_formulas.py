@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.deviations.formulas import (
     epsilon,
     reduced,
@@ -19,6 +20,7 @@ from keras_losses_ref.conformance.deviations.jax_autodiff import (
     where,
 )
 from keras_losses_ref.conformance.deviations.rounded_autodiff import gradient
+from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.truth import (
     activate,
     host_rules,
@@ -48,7 +50,7 @@ MEANS = (
 )
 
 
-def outcome(case):
+def outcome(case: Case) -> Outcome:
     """What Keras on JAX gives for a case that it does not refuse."""
     with np.errstate(all="ignore"):
         y, raw = (np.asarray(a, np.float64) for a in rounded(case))
@@ -70,7 +72,7 @@ def outcome(case):
     return found
 
 
-def float32_rounding(case, aspect):
+def float32_rounding(case: Case, aspect: str) -> float:
     """What float32 leaves of a float64 loss whose mean is taken in it."""
     in_float32 = case.loss in MEANS or case.loss == "CTC"
     if case.dtype != "float64" or not in_float32:

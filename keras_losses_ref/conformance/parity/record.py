@@ -8,11 +8,13 @@ of a small training. Nothing here judges: `compare` of two records does.
 
 import fnmatch
 import re
+from collections.abc import Iterable, Sequence
+from typing import Callable, Optional
 
 import numpy as np
 
 from keras_losses_ref.conformance import check, deviations, files, runners, runtime
-from keras_losses_ref.conformance.cases import HANDWRITTEN
+from keras_losses_ref.conformance.cases import HANDWRITTEN, Case
 from keras_losses_ref.conformance.parity import record_file
 from keras_losses_ref.conformance.verdict import AGREE, ORACLE_SUSPECT, OURS_WRONG
 
@@ -20,7 +22,11 @@ from keras_losses_ref.conformance.verdict import AGREE, ORACLE_SUSPECT, OURS_WRO
 _ARRAYS = ("value", "gradient", "second")
 
 
-def select(patterns=None, paths=None, device="CPU:0"):
+def select(
+    patterns: Optional[Sequence[str]] = None,
+    paths: Optional[Sequence[str]] = None,
+    device: str = "CPU:0",
+) -> tuple[list[Case], list[str]]:
     """(cases, names of losses): what to ask, all of it unless `patterns` are given.
 
     A pattern with a slash is over the ids of the corpus; one without is over what is
@@ -47,14 +53,20 @@ def select(patterns=None, paths=None, device="CPU:0"):
     return cases, names
 
 
-def where(found):
+def where(found: record_file.Record) -> str:
     """The versions of a record in a few words."""
     environment = found.environment
     package, version = environment["keras_package"], environment["keras"]
     return f"{runtime.named(environment)}, {package} {version}"
 
 
-def record(cases, names, targets=(), models=(), progress=None):
+def record(
+    cases: Sequence[Case],
+    names: Iterable[str],
+    targets: Iterable[str] = (),
+    models: Iterable[tuple[str, str]] = (),
+    progress: Optional[Callable[[int, str], object]] = None,
+) -> record_file.Record:
     """The answers of this environment as a `record_file.Record`.
 
     cases     of the corpus

@@ -25,6 +25,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 from keras_losses_ref.conformance.parity import ParityError
 
@@ -57,20 +59,20 @@ class BuildOptions:
 
     python: str = ""
     #: More requirement files and folders of packages, for every environment.
-    requirements: tuple = ()
-    find_links: tuple = ()
+    requirements: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
     cache: str = ""
     installer: str = ""
 
     @property
-    def uv(self):
+    def uv(self) -> Optional[str]:
         """The command of uv, or None."""
         if self.installer == "pip":
             return None
         return shutil.which("uv")
 
     @property
-    def folder(self):
+    def folder(self) -> str:
         """Where the environments are."""
         if self.cache:
             return os.path.abspath(self.cache)
@@ -78,7 +80,7 @@ class BuildOptions:
         return os.path.join(base, "keras-losses-ref", "environments")
 
     @property
-    def interpreter(self):
+    def interpreter(self) -> str:
         """The Python to build with: a path, or for uv a version too."""
         if not self.python:
             return sys.executable
@@ -92,7 +94,7 @@ class BuildOptions:
         return found or self.python
 
     @property
-    def links(self):
+    def links(self) -> list[str]:
         """The options that name folders of packages."""
         return [word for link in self.find_links for word in ("--find-links", link)]
 
@@ -103,10 +105,10 @@ class Environment:
 
     python: str
     #: {"keras": "keras==3.15.1"}: every package by its normalised name.
-    lock: dict
-    variables: dict
+    lock: dict[str, str]
+    variables: dict[str, str]
 
-    def version(self, *names):
+    def version(self, *names: str) -> Optional[str]:
         """The version of the first of `names` that is installed, or None."""
         for name in names:
             if name in self.lock:
@@ -114,13 +116,18 @@ class Environment:
         return None
 
 
-def name_of(requirement):
+def name_of(requirement: str) -> str:
     """The normalised name of the package that a requirement names."""
     found = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", requirement)
     return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
 
 
-def build(requirements, build_options, on_progress=lambda what: None, keras_of=None):
+def build(
+    requirements: Sequence[str],
+    build_options: BuildOptions,
+    on_progress: Callable[[str], object] = lambda what: None,
+    keras_of: Optional[Environment] = None,
+) -> Environment:
     """The environment of these requirements, from the cache or built now.
 
     on_progress  called with what is being done
@@ -263,7 +270,7 @@ def _python_in(folder):
     return os.path.join(folder, "bin", "python")
 
 
-def run_command(command, **how):
+def run_command(command: Sequence[str], **how: Any) -> str:
     """The output of a command; of one that fails, its last lines in the error."""
     result = subprocess.run(command, capture_output=True, text=True, **how)
     if result.returncode:

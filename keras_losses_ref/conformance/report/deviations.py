@@ -1,5 +1,8 @@
 """The ledger of deviations as a table, for a terminal, a page or a program."""
 
+from collections.abc import Iterable
+
+from keras_losses_ref.conformance.deviations import Deviation
 from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report.markdown import table
 from keras_losses_ref.conformance.runtime import BACKEND_NAMES
@@ -15,7 +18,7 @@ This page is `keras-losses-ref list --deviations --format md`.
 """
 
 
-def render(entries, style="text"):
+def render(entries: Iterable[Deviation], style: str = "text") -> str:
     return STYLES[style](entries)
 
 

@@ -1,5 +1,8 @@
 """For a comment on a pull request: what failed, then the tables, folded."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 from keras_losses_ref.conformance.report.summary import (
     coverage,
     explained,
@@ -9,6 +12,9 @@ from keras_losses_ref.conformance.report.summary import (
     summary,
 )
 
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
+
 #: How many failures a comment shows in full, and how many characters of them: GitHub
 #: takes 65,536 in all.
 _FAILURES, _CHARACTERS = 20, 30_000
@@ -16,7 +22,7 @@ _FAILURES, _CHARACTERS = 20, 30_000
 _ROWS = 60
 
 
-def render(report, everything=False):
+def render(report: "Report[Any]", everything: bool = False) -> str:
     mark = "conforms" if report.ok else "**deviates**"
     lines = [f"### keras-losses-ref: {mark}", "", summary(report), ""]
     shown = report.all_results if everything else report.failures
@@ -60,7 +66,9 @@ def render(report, everything=False):
     return "\n".join(lines) + "\n"
 
 
-def folded(title, columns, rows):
+def folded(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> list[str]:
     """A table that a click opens, or nothing if it is empty."""
     if not rows:
         return []
@@ -70,7 +78,7 @@ def folded(title, columns, rows):
     return [*lines, *table(columns, rows), "", "</details>"]
 
 
-def table(columns, rows):
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """A table's lines; columns of numbers are aligned right."""
     numeric = [
         all(isinstance(row[i], int) for row in rows if i < len(row))

@@ -8,15 +8,21 @@ import dataclasses
 import io
 import math
 import re
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 
 from keras_losses_ref.conformance.cases import DTYPES
 from keras_losses_ref.conformance.tolerance import ulps
 from keras_losses_ref.conformance.truth import host_rules
+from keras_losses_ref.conformance.verdict import Verdict
+
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
 
 #: Stand-ins, and the variables of `base.html` that replace them.
 _COLOURS = {
@@ -54,7 +60,7 @@ _FARTHEST = 1e8
 _POINTS = 61
 
 
-def svg(figure, label):
+def svg(figure: Any, label: str) -> str:
     """A figure as inline SVG, described by `label` for those who cannot see it."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
@@ -70,7 +76,7 @@ def svg(figure, label):
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
-def errors(report):
+def errors(report: "Report[Any]") -> Optional[str]:
     """The largest error in ulp of each loss and dtype, ours and Keras's, as SVG."""
     worst = {}
     for result in report.results:
@@ -141,7 +147,9 @@ def _ulp(outcome, result):
     return float(found.max()) if found.size else None
 
 
-def curve(result, outcomes):
+def curve(
+    result: Verdict, outcomes: Optional[Callable[..., Any]]
+) -> tuple[Optional[str], Optional[str]]:
     """(SVG, caption) of what the three say around a failing value or gradient.
 
     `outcomes(cases)` asks all three. The SVG is None where there is nothing to draw,
@@ -194,7 +202,7 @@ def curve(result, outcomes):
     return picture, caption + "."
 
 
-def around(x):
+def around(x: float) -> NDArray[Any]:
     """The points of a curve: half of x to either side, or half of 1 about 0."""
     reach = 0.5 * abs(x) if x else 0.5
     return np.linspace(x - reach, x + reach, _POINTS)

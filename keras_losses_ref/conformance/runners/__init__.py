@@ -14,12 +14,13 @@ Another backend is one more module here, one in `arrays`, and its name in
 """
 
 import importlib
+from typing import Any, Optional
 
 #: Who is asked, besides the truth.
 IMPLEMENTATIONS = ("ours", "keras")
 
 
-def load(name=None):
+def load(name: Optional[str] = None) -> Any:
     """The runner of Keras's backend, or the one of that name; imported when asked."""
     if name is None:
         from keras_losses_ref import host

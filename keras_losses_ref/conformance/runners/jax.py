@@ -20,6 +20,8 @@ import dataclasses
 import inspect
 import itertools
 import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ import numpy as np
 
 from keras_losses_ref import host
 from keras_losses_ref.conformance.arrays.jax import identity, precision, tensor
-from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES
+from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES, Case
 from keras_losses_ref.conformance.outcome import Outcome, refusal
 from keras_losses_ref.conformance.truth import (
     TAKES_INDICES,
@@ -44,7 +46,9 @@ _TOGETHER = 16
 _FORGET_AFTER = 500
 
 
-def evaluate(cases, implementation):
+def evaluate(
+    cases: Iterable[Case], implementation: str
+) -> Iterator[tuple[Case, Outcome]]:
     """Yield (case, outcome) for each of `cases`, in their order.
 
     Neighbours that share loss, dtype, device and a compiled path are traced as one.
@@ -77,7 +81,7 @@ class Unsupported(Exception):
     """This host has no such loss, argument, reduction or path."""
 
 
-def unsupported(case, implementation):
+def unsupported(case: Case, implementation: str) -> Optional[str]:
     """Why the implementation cannot be asked this here, or None where it can."""
     if implementation == "ours":
         return f"ours run on TensorFlow, and Keras runs on {host.BACKEND} here"
@@ -97,7 +101,7 @@ def unsupported(case, implementation):
     return None
 
 
-def make(case, implementation="keras"):
+def make(case: Case, implementation: str = "keras") -> Any:
     """The loss instance that a case asks."""
     reason = unsupported(case, implementation)
     if reason is not None:
@@ -111,7 +115,7 @@ def make(case, implementation="keras"):
     return loss
 
 
-def arrays(case):
+def arrays(case: Case) -> list[Any]:
     """[y_true, y_pred, sample_weight, mask] as a user would hold them; None if not."""
     y_true = case.y_true
     if y_true.dtype.kind == "f" and case.loss not in TAKES_INDICES:
@@ -262,7 +266,7 @@ def _fit(loss, case):
     )
 
 
-def xla_keeps_nan():
+def xla_keeps_nan() -> bool:
     """Whether the compiler propagates NaN: JAX tells it to."""
     return True
 
@@ -279,6 +283,6 @@ def _by_name():
     return found
 
 
-def devices():
+def devices() -> list[str]:
     """The devices that JAX finds: "CPU:0", then "GPU:0" and so on, if any."""
     return [*_by_name()]

@@ -13,6 +13,7 @@ import pickle
 import re
 import tempfile
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ _BATCH = 32
 # --- names, arguments, configs --------------------------------------------------------
 
 
-def public_names():
+def public_names() -> set[str]:
     """The public names of Keras's losses and ours."""
     return {*dir(host.keras.losses), *_our_names()}
 
@@ -59,7 +60,7 @@ def _our_names():
     return [] if losses is None else losses.__all__
 
 
-def public_answers(implementation):
+def public_answers(implementation: str) -> dict[str, Any]:
     """Every public name of losses, what it stands for, and what it can be asked by."""
     module = _module(implementation)
     if module is None:
@@ -133,7 +134,7 @@ def _public(value):
 # --- saved, loaded, trained -----------------------------------------------------------
 
 
-def answers_of_builtin(implementation, name):
+def answers_of_builtin(implementation: str, name: str) -> dict[str, Any]:
     """A loss of Keras's or ours under each argument: as it is, loaded, in training."""
     cls = getattr(_module(implementation), name, None)
     if cls is None:
@@ -142,7 +143,7 @@ def answers_of_builtin(implementation, name):
         return _answers(implementation, name, LossUnderTest(cls), everywhere=False)
 
 
-def answers_of_loss(name, loss):
+def answers_of_loss(name: str, loss: Any) -> dict[str, Any]:
     """The same of a loss of the user's, on every path and in every dtype as well."""
     with _without_warnings():
         public = {f"user:{name}": {"loss": name, **_public(loss)}}
@@ -252,7 +253,7 @@ def _epochs(subject, loss):
     }
 
 
-def answers_of_model(path, data):
+def answers_of_model(path: str, data: str) -> dict[str, Any]:
     """The loss of the user's own model and its gradient, batch by batch."""
     with _without_warnings():
         return _of_model(path, data)

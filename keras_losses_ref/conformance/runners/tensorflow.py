@@ -16,12 +16,14 @@ import functools
 import inspect
 import itertools
 import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref import losses
-from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES
+from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES, Case
 from keras_losses_ref.conformance.outcome import Outcome, refusal
 from keras_losses_ref.conformance.truth import (
     TAKES_INDICES,
@@ -33,7 +35,9 @@ from keras_losses_ref.conformance.truth import (
 from keras_losses_ref.losses import compat
 
 
-def evaluate(cases, implementation):
+def evaluate(
+    cases: Iterable[Case], implementation: str
+) -> Iterator[tuple[Case, Outcome]]:
     """Yield (case, outcome) for each of `cases`, in their order.
 
     Neighbours that share loss, dtype, device and a compiled path are traced as one:
@@ -61,7 +65,7 @@ class Unsupported(Exception):
     """This host has no such loss, argument or reduction."""
 
 
-def unsupported(case, implementation):
+def unsupported(case: Case, implementation: str) -> Optional[str]:
     """Why the implementation has no such loss, or None where it has."""
     cls = _class_of(case, implementation)
     if cls is None:
@@ -80,7 +84,7 @@ def _class_of(case, implementation):
     return getattr(module, case.loss, None)
 
 
-def make(case, implementation):
+def make(case: Case, implementation: str) -> Any:
     """The loss instance that a case asks, ours or the host's."""
     reason = unsupported(case, implementation)
     if reason is not None:
@@ -98,7 +102,7 @@ def make(case, implementation):
     return loss
 
 
-def tensors(case):
+def tensors(case: Case) -> list[Any]:
     """[y_true, y_pred, sample_weight, mask] as a user would hold them; None if not."""
     y_true = tf.constant(case.y_true)
     if y_true.dtype.is_floating and case.loss not in TAKES_INDICES:
@@ -260,7 +264,7 @@ def _fit(loss, case):
 
 
 @functools.cache
-def xla_keeps_nan():
+def xla_keeps_nan() -> bool:
     """Whether XLA here propagates NaN; until TensorFlow 2.17 or so it assumes none.
 
     Where it does not, a case whose truth is NaN has no answer to compare on that path.
@@ -276,7 +280,7 @@ def xla_keeps_nan():
     return bool(np.all(np.isnan(clipped)) and np.isnan(masked))
 
 
-def devices():
+def devices() -> list[str]:
     """The devices that TensorFlow finds: "CPU:0", then "GPU:0" and so on, if any."""
     found = tf.config.list_logical_devices()
     names = [device.name.replace("/device:", "") for device in found]
