@@ -118,8 +118,8 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
         size = 1.0 + rest
 
         def elements(turn):
-            """The label, where most of the row is, the share, 1 - share, the value for a
-            label of 1, and () -> its derivative by the share."""
+            """(label, where most of the row is, share, 1 - share, value by label,
+            () -> its derivative by the share)."""
             y, e, log_e = again(turn)
             share, not_share = e / size, ((1.0 - e) + rest) / size
             cost, kept = clipped_cost(e, log_e, rest, log_sum)
