@@ -1,6 +1,7 @@
 """The command line: argparse and nothing else. TensorFlow loads when a command runs."""
 
 import argparse
+import contextlib
 import difflib
 import logging
 import os
@@ -22,28 +23,51 @@ _EPILOG = (
 )
 
 
+_BISECT_EXAMPLE = (
+    "bisect 'mean_squared_error/no_weight_all_masked[float16,sum_over_batch_size,eager]"
+    "' keras==3.4.1 keras==3.15.1"
+)
+
+
 class UsageError(Exception):
     """What the user must change; printed in one line, exit code 2."""
 
 
 def run():
     """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    from keras_losses_ref.conformance.chatter import filtered
+
+    sys.exit(_run(sys.argv[1:], filtered))
 
 
 def main(argv: list[str]) -> int:
     """The command line without the process: returns the exit code."""
+    return _run(argv, contextlib.nullcontext)
+
+
+def _run(argv, stderr):
+    """The exit code of a command that runs within the context `stderr()`."""
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said why
         return stop.code
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Errors pass: a filter knows the notices among them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # A check beside a training, or one beside its own child, must share the GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with stderr() if arguments.needs_host else contextlib.nullcontext():
+        return _command(arguments)
+
+
+def _command(arguments):
+    from keras_losses_ref.conformance.unusable import Unusable, import_host
+
     try:
+        if arguments.needs_host:
+            import_host()
         return arguments.command(arguments)
-    except UsageError as error:
+    except (UsageError, Unusable) as error:
         return _fail(error)
     except BackendError as error:
         return _fail(error)
@@ -141,7 +165,7 @@ def _parser():
     size.add_argument(
         "--fast",
         action="store_true",
-        help="every case eagerly, a part of them compiled; so it is without --full",
+        help="all cases in eager mode and a subset compiled (default)",
     )
     size.add_argument(
         "--full", action="store_true", help="every dtype on every path, not a part"
@@ -155,7 +179,12 @@ def _parser():
     check.add_argument("--format", default="text", choices=_FORMATS)
     check.add_argument("--output", metavar="FILE", help="write there, not to stdout")
     check.add_argument("--all", action="store_true", help="also the results that agree")
-    check.set_defaults(command=_check)
+    check.add_argument(
+        "--verbose",
+        action="store_true",
+        help="also what each entry of the ledger says, and what ran, loss by loss",
+    )
+    check.set_defaults(command=_check, needs_host=True)
 
     plot = commands.add_parser(
         "plot", help="the curve of each loss and of its gradient, as a picture"
@@ -163,7 +192,7 @@ def _parser():
     plot.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
     plot.add_argument("--format", default="svg", choices=("svg", "png"))
     plot.add_argument("--output", default=".", metavar="FOLDER", help="written there")
-    plot.set_defaults(command=_plot)
+    plot.set_defaults(command=_plot, needs_host=True)
 
     atlas = commands.add_parser(
         "atlas",
@@ -176,7 +205,7 @@ def _parser():
     atlas.add_argument(
         "--output", metavar="FOLDER", help="write a page and pictures there as well"
     )
-    atlas.set_defaults(command=_atlas)
+    atlas.set_defaults(command=_atlas, needs_host=True)
 
     bench = commands.add_parser(
         "bench",
@@ -195,7 +224,7 @@ def _parser():
     bench.add_argument("--memory", action="store_true", help="memory instead of time")
     bench.add_argument("--format", default="text", choices=("text", "json", "md"))
     bench.add_argument("--output", metavar="FILE", help="write there, not to stdout")
-    bench.set_defaults(command=_bench)
+    bench.set_defaults(command=_bench, needs_host=True)
 
     list_ = commands.add_parser("list", help="losses, cases, or the ledger")
     list_.add_argument("--cases", action="store_true", help="every case and its why")
@@ -204,7 +233,7 @@ def _parser():
         "--format", default="text", choices=("text", "md", "json"), help="of the ledger"
     )
     list_.add_argument("--output", metavar="FILE", help="write there, not to stdout")
-    list_.set_defaults(command=_list)
+    list_.set_defaults(command=_list, needs_host=False)
     _add_parity_commands(commands)
     return parser
 
@@ -233,7 +262,7 @@ def _add_parity_commands(commands):
     record.add_argument("--device", default="CPU:0", help="such as GPU:0")
     # How `upgrade` follows its two children.
     record.add_argument("--progress", action="store_true", help=argparse.SUPPRESS)
-    record.set_defaults(command=_record)
+    record.set_defaults(command=_record, needs_host=True)
 
     compare = commands.add_parser(
         "compare", help="what changed between two records", epilog=_EPILOG
@@ -248,7 +277,7 @@ def _add_parity_commands(commands):
     )
     compare.add_argument("--between", dest="intermediate", help=argparse.SUPPRESS)
     _add_comparison_options(compare)
-    compare.set_defaults(command=_compare)
+    compare.set_defaults(command=_compare, needs_host=False)
 
     upgrade = commands.add_parser(
         "upgrade",
@@ -282,20 +311,19 @@ def _add_parity_commands(commands):
     upgrade.add_argument("--keep", metavar="FOLDER", help="leave the records there")
     _add_environment_options(upgrade)
     _add_comparison_options(upgrade)
-    upgrade.set_defaults(command=_upgrade)
+    upgrade.set_defaults(command=_upgrade, needs_host=False)
 
     bisect = commands.add_parser(
         "bisect",
         help="the first release of Keras or TensorFlow that changed an answer",
-        epilog="for example: bisect 'huber/documented[float32,sum,eager]' keras==3.4.1 "
-        f"keras==3.15.1. {_EPILOG}",
+        epilog=f"for example: {_BISECT_EXAMPLE}. {_EPILOG}",
     )
     bisect.add_argument("id", metavar="ID", help="as compare prints it")
     bisect.add_argument("old", metavar="OLD", help=requirements)
     bisect.add_argument("new", metavar="NEW", help="the same but for one package")
     _add_environment_options(bisect)
     bisect.add_argument("--output", metavar="FILE", help="write there, not to stdout")
-    bisect.set_defaults(command=_bisect)
+    bisect.set_defaults(command=_bisect, needs_host=False)
 
 
 def _add_environment_options(parser):
@@ -380,8 +408,15 @@ def _check(arguments):
     with _Progress(len(cases)) as progress:
         jobs = arguments.jobs or check.jobs_for(cases)
         result = check.check(cases, progress, jobs)
-    _write(report.render(result, arguments.format, arguments.all), arguments.output)
+    _write(_rendered(result, arguments), arguments.output)
     return OK if result.ok else DIFFERENCE
+
+
+def _rendered(result, arguments):
+    from keras_losses_ref.conformance import report
+
+    options = arguments.all, arguments.verbose
+    return report.render(result, arguments.format, *options)
 
 
 def _check_own(targets, arguments):
@@ -422,7 +457,7 @@ def _check_own(targets, arguments):
     except (ImportError, TypeError, ValueError) as error:
         raise UsageError(error) from None
     result = report.merged(results)
-    _write(report.render(result, arguments.format, arguments.all), arguments.output)
+    _write(_rendered(result, arguments), arguments.output)
     return OK if result.ok else DIFFERENCE
 
 
@@ -506,7 +541,7 @@ def _list(arguments):
         raise UsageError(
             f"--format {arguments.format} is for the ledger. Received: list "
             f"{'--cases ' * arguments.cases}--format {arguments.format}. Add "
-            "--deviations, or leave --format away."
+            "--deviations, or remove --format."
         )
     elif arguments.cases:
         corpus = cases.corpus(full=True)
@@ -542,10 +577,15 @@ def _record(arguments):
 
 
 def _compare(arguments):
-    from keras_losses_ref.conformance.parity import diff, record_file
+    from keras_losses_ref.conformance.parity import diff, kept_check, record_file
     from keras_losses_ref.conformance.report import diff as diff_report
 
     try:
+        kept = kept_check.load_both([arguments.old, arguments.new])
+        if kept:
+            result = kept_check.compare(*kept, _accepted(arguments))
+            _write(diff_report.render(result, arguments.format), arguments.output)
+            return OK if result.ok else DIFFERENCE
         old, new = record_file.load(arguments.old), record_file.load(arguments.new)
         intermediate = arguments.intermediate
         intermediate = intermediate and record_file.load(intermediate)
@@ -610,7 +650,7 @@ def _bisect(arguments):
     except ParityError as error:
         raise UsageError(error) from None
     _write(found.text(), arguments.output)
-    return DIFFERENCE
+    return OK if isinstance(found, bisect.Unchanged) else DIFFERENCE
 
 
 def _build_options(arguments):

@@ -17,9 +17,9 @@ import os
 import sys
 
 from keras_losses_ref.conformance.files import SCHEMA, dumps, write
+from keras_losses_ref.conformance.parity import host_rules
 from keras_losses_ref.conformance.parity.diff import (
     ADDED,
-    HOST_RULES,
     REMOVED,
     ROUNDING,
 )
@@ -66,7 +66,8 @@ def kept_change(document):
     """What stays of a comparison's JSON."""
     found = [c for c in document["changes"] if c["implementation"] == "keras"]
     names = {ADDED: [], REMOVED: []}
-    answers, interface, entries = collections.Counter(), 0, collections.Counter()
+    answers, interface = collections.Counter(), 0
+    entries, rules = collections.Counter(), collections.Counter()
     for change in found:
         if change["kind"] == ROUNDING:
             answers["rounding"] += 1
@@ -75,8 +76,9 @@ def kept_change(document):
             names[change["kind"]].append(name)
         elif change["of_interface"]:
             interface += 1
-        elif change["explained_by"] == HOST_RULES:
+        elif change["explained_by"] in host_rules.BY_ID:
             answers["host rules"] += 1
+            rules[change["explained_by"]] += 1
         elif change["explained_by"]:
             answers["ledger"] += 1
             entries.update(change["explained_by"].split(", "))
@@ -89,6 +91,7 @@ def kept_change(document):
         "same": document["counts"]["same"],
         "answers": dict(answers),
         "ledger": dict(entries),
+        "rules": dict(rules),
         "interface": interface,
         "names": names,
         "unexplained": [

@@ -11,6 +11,7 @@ of all pairs, its spread their quartiles.
     lengths             20 batches of sequences, no two of one length, a step each
 """
 
+import collections
 import dataclasses
 import gc
 import math
@@ -26,6 +27,7 @@ import numpy as np
 from keras_losses_ref.conformance import inputs
 from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report import markdown
+from keras_losses_ref.conformance.report.text import wrapped
 
 PATHS = ("eager", "graph", "xla", "small", "lengths")
 #: Elements that a step reads and writes come from here, not from a cache.
@@ -455,21 +457,35 @@ def render(cells, speed, format):
     rows = table(cells)
     if format == "md":
         return "\n".join(markdown.table(rows[0], rows[1:])) + "\n"
-    lines = [_GOAL, ""]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        first, *others = (text.ljust(w) for text, w in zip(row, widths))
-        lines.append("  ".join((first, *others)).rstrip())
+    lines = [_means(cells), _GOAL, ""]
+    (_, *paths), *losses = rows
+    for loss, *ratios in losses:
+        found = [f"{p} {ratio}" for p, ratio in zip(paths, ratios) if ratio]
+        lines += wrapped(f"{loss}: {', '.join(found)}", "", "  ")
     lines += ["", "cell, ratio [quartiles], ours, Keras's, times the memory floor"]
     for cell in cells:
         low, high = cell.spread
         shape = "x".join(str(n or "*") for n in cell.shape)
         floor = "" if None in cell.shape else f"{cell.ours * speed / cell.bytes:8.1f}"
-        lines.append(
+        lines += wrapped(
             f"{cell.name} {cell.path} {shape}: {cell.ratio:.2f} [{low:.2f} {high:.2f}] "
-            f"{cell.ours * 1e3:.3f} ms {cell.keras * 1e3:.3f} ms{floor}"
+            f"{cell.ours * 1e3:.3f} ms {cell.keras * 1e3:.3f} ms{floor}",
+            "",
+            "  ",
         )
     return "\n".join(lines) + "\n"
+
+
+def _means(cells):
+    """How fast ours is on each path, in one line."""
+    ratios = collections.defaultdict(list)
+    for cell in cells:
+        ratios[cell.path].append(cell.ratio)
+    words = (
+        f"{path} {statistics.geometric_mean(found):.2f}"
+        for path, found in ratios.items()
+    )
+    return f"ours is so many times as fast as Keras's: {', '.join(words)}"
 
 
 def render_memory(rows, format):
@@ -483,6 +499,6 @@ def render_memory(rows, format):
         return "\n".join(markdown.table(head, rows)) + "\n"
     lines = ["Memory of a step beside its inputs, in units of one y_pred", ""]
     lines += [
-        f"{row[0]:45s} {row[1]:6s} {row[2]:>7s} {row[3]:>7s}" for row in (head, *rows)
+        f"{row[0]:<42} {row[1]:6s} {row[2]:>7s} {row[3]:>7s}" for row in (head, *rows)
     ]
     return "\n".join(lines) + "\n"

@@ -268,10 +268,18 @@ def mixed_limit(loss: str, config: dict[str, Any]) -> float:
 #: or there is nothing but the oracle's own rounding: no derivative is counted there.
 _STEPS = {"float64": (4.0, 1.0), "float32": (0.5, 0.125)}
 
+#: Losses whose jumps count as well. The distances of Circle's embeddings are 1 - cos,
+#: and 0 where that is less: of close neighbours no digit is left below an ulp of 1, and
+#: whether they have a distance, with a gradient, is not in the inputs.
+_JUMPS_COUNT = ("Circle",)
+
 #: Of values that all inputs share, more inputs than this move together, in so many
 #: directions of random signs: the farthest that they move an answer is no more than the
 #: sum, so an error measured by it is no smaller than it is.
 _MOST_ALONE, _DIRECTIONS = 64, 32
+
+
+_moves: "weakref.WeakKeyDictionary[Case, Conditioning]" = weakref.WeakKeyDictionary()
 
 
 def conditioning(case: Case) -> Conditioning:
@@ -280,8 +288,14 @@ def conditioning(case: Case) -> Conditioning:
     Labels that are whole numbers are exact and do not move. Nothing moves an answer
     that is refused.
     """
-    if right_answer(case).error is not None:
-        return Conditioning(np.zeros(()), np.zeros(()))
+    if case not in _moves:
+        refused = right_answer(case).error is not None
+        nothing = Conditioning(np.zeros(()), np.zeros(()))
+        _moves[case] = nothing if refused else _conditioning(case)
+    return _moves[case]
+
+
+def _conditioning(case):
     y_true, y_pred = rounded(case)
     dtype = "float64" if case.dtype == "float64" else "float32"
     inputs = {"y_true": y_true, "y_pred": y_pred}
@@ -321,6 +335,9 @@ def _slopes(case, base, inputs, name, unit, dtype):
             for at in (1, 2)
         )
         both = [(right - left) / 2 for right, left in zip(up, down)]
+        if case.loss in _JUMPS_COUNT:
+            yield np.nan_to_num(np.abs(both[0]))
+            continue
         together, alone = _smooth(*both), np.fmax(_smooth(*up), _smooth(*down))
         yield np.where(np.isnan(together), np.nan_to_num(alone), together)
 

@@ -24,6 +24,7 @@ computes in float32 and rounds its result once, a float32 and a float64 loss com
 their own dtype. Integer labels are never rounded.
 """
 
+import copyreg
 import functools
 import inspect
 
@@ -36,6 +37,8 @@ from keras_losses_ref.losses.inputs import (
     check_ragged,
     is_ragged,
     recover_logits,
+    symbolic_loss,
+    to_array,
     to_tensors,
     widen,
 )
@@ -83,6 +86,7 @@ class Loss(compat.Loss):
         jit_compile="auto",
         **arguments,
     ):
+        compat.check_backend(type(self).__name__)
         compat.init_base(self, name, reduction, dtype)
         for argument, value in arguments.items():
             setattr(self, argument, self._checked(argument, value))
@@ -99,6 +103,8 @@ class Loss(compat.Loss):
 
     @_undecorated
     def __call__(self, y_true, y_pred, sample_weight=None):
+        if any(map(compat.is_symbolic, (y_true, y_pred, sample_weight))):
+            return symbolic_loss(self, y_true, y_pred, sample_weight=sample_weight)
         with tf.name_scope(self._scope()):
             mask = compat.get_mask(y_pred)
             dtype = compat.dtype_of(self.dtype, y_pred)
@@ -192,6 +198,11 @@ class Loss(compat.Loss):
     def from_config(cls, config):
         return cls(**compat.portable_config(config))
 
+    def __reduce__(self):
+        """A pickle that names this class, whatever is done to the host's `Loss`."""
+        get_state = getattr(self, "__getstate__", self.__dict__.copy)
+        return copyreg.__newobj__, (type(self),), get_state()
+
     def __repr__(self):
         config = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({config})"
@@ -226,7 +237,7 @@ def loss_function(
     logits_of=None,
     broadcast=False,
     trust_from_logits=False,
-    ragged=False,
+    ragged=True,
     check=None,
     flattenable=None,
 ):
@@ -246,7 +257,7 @@ def loss_function(
     logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
                 graph, the body gets the op's input and `from_logits=True`, as in Keras
     trust_from_logits  whether from_logits=True is taken at its word even then
-    ragged      whether rows of different lengths are taken, where the host takes them
+    ragged      whether rows of different lengths are taken, each by itself
     broadcast   whether an axis of 1 may stand against a longer one
     checks      for arguments by their names, of `validation.py`: what they may be
     check       (name, y_true, y_pred, arguments) -> y_true, or raises
@@ -314,8 +325,13 @@ def loss_function(
         @_undecorated
         @functools.wraps(definition)
         def function(y_true, y_pred, *args, **kwargs):
+            compat.check_backend(name)
+            bound = _bind(definition, args, kwargs)
+            if any(map(compat.is_symbolic, (y_true, y_pred, *bound.values()))):
+                return symbolic_loss(function, y_true, y_pred, **bound)
+            y_pred = to_array(y_pred)
             dtype = compat.dtype_of(None, y_pred)
-            values = unrounded(y_true, y_pred, *args, **kwargs)
+            values = unrounded(y_true, y_pred, **bound)
             narrow = tf.cast(values, dtype)
             mask = compat.get_mask(values)
             if mask is not None:

@@ -10,9 +10,9 @@ import inspect
 
 import tensorflow as tf
 
-from keras_losses_ref import host
 from keras_losses_ref.backend import BackendError
 from keras_losses_ref.host import (  # noqa: F401 (the losses find the host's rules here)
+    BACKEND,
     DEFAULT_REDUCTION,
     GENERATION,
     MASK_DIVISION,
@@ -32,13 +32,13 @@ from keras_losses_ref.host import (  # noqa: F401 (the losses find the host's ru
     set_mask,
 )
 
-if host.BACKEND != "tensorflow":
-    raise BackendError(
-        "the losses of keras_losses_ref run on TensorFlow. Received: Keras on "
-        f"{host.BACKEND}. Unset KERAS_BACKEND, or use Keras's own losses there."
-    )
-
 Dense = keras.layers.Dense
+
+#: What stands for a step of a functional model: an Operation, a Layer in Keras 2.
+Operation = keras.Operation if GENERATION == 3 else keras.layers.Layer
+
+#: The arguments with which it takes tensors in the dtype that they have.
+AS_IT_COMES = {} if GENERATION == 3 else {"autocast": False}
 
 #: The argument of `add_weight` that keeps a weight in float32 under mixed precision.
 AUTOCAST = "autocast" if GENERATION == 3 else "experimental_autocast"
@@ -47,6 +47,25 @@ AUTOCAST = "autocast" if GENERATION == 3 else "experimental_autocast"
 def default_dtype():
     """The dtype of a loss that was given none: floatx, or y_pred's (Keras 2)."""
     return floatx() if GENERATION == 3 else None
+
+
+def check_backend(name):
+    """Refuse to make a loss that Keras's backend could not run."""
+    if BACKEND != "tensorflow":
+        raise BackendError(
+            f"{name}: the losses of keras_losses_ref run on TensorFlow. Received: "
+            f"Keras with the backend {BACKEND!r}. Set KERAS_BACKEND=tensorflow, or use "
+            f"the loss of Keras itself: klr.to_keras({name!r})."
+        )
+
+
+def is_symbolic(value):
+    """Whether `value` stands for a tensor of a functional model, and holds no data."""
+    if isinstance(value, tf.Tensor):
+        return False
+    if GENERATION == 3:
+        return keras.backend.is_keras_tensor(value)
+    return hasattr(value, "_keras_history")
 
 
 def register(cls_or_function):
@@ -127,6 +146,23 @@ def is_builtin(loss_type):
     """
     path = getattr(loss_type, "__module__", None) or ""
     return path.split(".")[0] in ("keras", "tf_keras") and path.endswith(".losses")
+
+
+def to_save(loss):
+    """What `from_saved` reads: a config of an instance, a function's registered name.
+
+    Keras up to 3.6 saves a function by its bare name, and finds its own one by that.
+    """
+    if isinstance(loss, Loss):
+        return keras.losses.serialize(loss)
+    return keras.utils.get_registered_name(loss)
+
+
+def from_saved(loss):
+    """The loss that `to_save` was given."""
+    if isinstance(loss, str):
+        return keras.utils.get_registered_object(loss)
+    return deserialize(loss)
 
 
 def deserialize(config):

@@ -80,15 +80,20 @@ def get(identifier):
 def to_keras(loss):
     """The host Keras's own loss with the arguments of `loss`: the way back from `get`.
 
-    loss        a name, or an instance, class or function of this package; what is
-                None or not ours is returned unchanged
+    loss        a name, or an instance, class or function of this package; or a config
+                dict, which also works where Keras has another backend than TensorFlow
+                and ours cannot be made; what is None or not ours is returned unchanged
     Raises:     ValueError if the host lacks the loss or one of its arguments, or if
                 `loss` is of a class that was derived from one of ours
     Example:    >>> to_keras(Huber(delta=2.0))  # <keras.losses.Huber>
     """
     if isinstance(loss, str):
         loss = _named(loss)
+    if isinstance(loss, dict):
+        return _host_loss_from_dict(loss)
     if inspect.isclass(loss) and issubclass(loss, Loss):
+        if compat.BACKEND != "tensorflow":  # where ours cannot be made
+            return _host_loss(loss)()
         loss = loss()
     if _is_loss(loss):
         return _host_loss(loss)
@@ -111,6 +116,18 @@ def to_keras(loss):
         else:
             _check_droppable(loss, name, value, (defaults[name].default,))
     return theirs(**config)
+
+
+def _host_loss_from_dict(serialized):
+    """Keras's own loss out of a config dict of ours."""
+    loss, config = _parsed(serialized)
+    if not _is_loss(loss):
+        return loss
+    if not inspect.isclass(loss):
+        return _host_loss(loss)
+    config = compat.portable_config({**config})
+    config.pop("jit_compile", None)  # Keras's losses have no kernels
+    return _host_loss(loss)(**config)
 
 
 def _check_droppable(loss, name, value, harmless):
@@ -153,6 +170,12 @@ def _named(name):
 
 def _from_dict(serialized):
     """A loss out of a config dict as Keras 2 or Keras 3 wrote it."""
+    loss, config = _parsed(serialized)
+    return loss.from_config(config) if inspect.isclass(loss) else loss
+
+
+def _parsed(serialized):
+    """(the class or function that a config dict names, its arguments)."""
     name, config = serialized.get("class_name"), serialized.get("config", {})
     if name == "function" and isinstance(config, str):  # Keras 3's way with functions
         name, config = config, {}
@@ -173,10 +196,10 @@ def _from_dict(serialized):
         "keras_losses_ref",
     )
     if foreign:
-        return compat.deserialize(serialized)
+        return compat.deserialize(serialized), {}
     loss = _named(name)
     if not inspect.isclass(loss):
-        return loss
+        return loss, {}
     config = {key: _plain(value) for key, value in config.items() if key != "fn"}
     accepted = inspect.signature(loss).parameters
     unknown = [key for key in config if key not in accepted]
@@ -185,7 +208,7 @@ def _from_dict(serialized):
             f"get: {loss.__name__} takes no argument {', '.join(map(repr, unknown))}. "
             f"Received: config={config!r}. Expected: {', '.join(accepted)}."
         )
-    return loss.from_config(config)
+    return loss, config
 
 
 def _plain(value):

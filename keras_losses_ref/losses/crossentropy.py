@@ -11,8 +11,9 @@ from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
 from keras_losses_ref.losses.inputs import (
     constant,
+    several_classes,
+    validate_class_indices,
     validate_class_indices_in_graph,
-    validate_class_indices_static_rank,
 )
 from keras_losses_ref.losses.kernels import crossentropy as kernels
 from keras_losses_ref.losses.kernels.classes import (
@@ -36,7 +37,6 @@ from keras_losses_ref.losses.validation import (
 @loss_function(
     kernels.binary_crossentropy,
     logits_of="Sigmoid",
-    ragged=True,
     checks={"axis": check_axis, "label_smoothing": check_label_smoothing},
     flattenable="mean",
 )
@@ -87,8 +87,8 @@ class BinaryCrossentropy(Loss):
 @loss_function(
     kernels.categorical_crossentropy,
     logits_of="Softmax",
-    ragged=True,
     checks={"axis": check_axis, "label_smoothing": check_label_smoothing},
+    check=several_classes,
 )
 def categorical_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
@@ -174,7 +174,6 @@ class CategoricalCrossentropy(Loss):
     kernels.sparse_categorical_crossentropy,
     labels="indices",
     logits_of="Softmax",
-    ragged=True,
     checks={"label_smoothing": check_label_smoothing},
     check=validate_class_indices_in_graph,
 )
@@ -244,7 +243,7 @@ class SparseCategoricalCrossentropy(Loss):
 @loss_function(
     labels="indices",
     checks={"q": check_open_fraction},
-    check=validate_class_indices_static_rank,
+    check=validate_class_indices,
 )
 def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
     """Generalized cross-entropy: between cross-entropy (q -> 0) and MAE (q -> 1).

@@ -9,7 +9,11 @@ from keras_losses_ref.losses.crossentropy import (
     clip_probability,
     cost_of_classes,
 )
-from keras_losses_ref.losses.inputs import constant, validate_class_indices_static_rank
+from keras_losses_ref.losses.inputs import (
+    constant,
+    several_classes,
+    validate_class_indices,
+)
 from keras_losses_ref.losses.kernels import focal as kernels
 from keras_losses_ref.losses.kernels.classes import (
     move_axis_last,
@@ -30,7 +34,6 @@ from keras_losses_ref.losses.validation import (
     kernels.binary_focal_crossentropy,
     logits_of="Sigmoid",
     trust_from_logits=True,
-    ragged=True,
     checks={
         "axis": check_axis,
         "label_smoothing": check_label_smoothing,
@@ -100,13 +103,13 @@ class BinaryFocalCrossentropy(Loss):
 
 @loss_function(
     kernels.categorical_focal_crossentropy,
-    ragged=True,
     checks={
         "axis": check_axis,
         "label_smoothing": check_label_smoothing,
         "alpha": check_class_weights,
         "gamma": check_number,
     },
+    check=several_classes,
 )
 def categorical_focal_crossentropy(
     y_true,
@@ -161,7 +164,7 @@ class CategoricalFocalCrossentropy(Loss):
     kernels.sparse_categorical_focal_crossentropy,
     labels="indices",
     checks={"alpha": check_class_weights, "gamma": check_number},
-    check=validate_class_indices_static_rank,
+    check=validate_class_indices,
 )
 def sparse_categorical_focal_crossentropy(
     y_true,

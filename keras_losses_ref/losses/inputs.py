@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
@@ -14,17 +15,77 @@ def to_tensors(y_true, y_pred, dtype, labels):
 
     Integers stay integers: 257 is no bfloat16, 2049 no float16, 2^24 + 1 no float32.
     """
+    y_pred = to_array(y_pred)
     if dtype is None:
         dtype = compat.dtype_of(None, y_pred)
-    if not tf.is_tensor(y_pred):
-        y_pred = tf.convert_to_tensor(y_pred)
+    y_pred, y_true = to_tensor(y_pred), to_tensor(y_true)
     if y_pred.dtype != dtype:  # a cast hides the op that made y_pred, here as in Keras
         y_pred = tf.cast(y_pred, dtype)
-    if not tf.is_tensor(y_true):
-        y_true = tf.convert_to_tensor(y_true)
     if y_true.dtype.is_floating and labels == "values":
         y_true = tf.cast(y_true, dtype)
     return y_true, y_pred
+
+
+def to_tensor(value):
+    """A tensor or a ragged one out of anything that holds numbers.
+
+    A variable is read here, TensorFlow's or Keras's, so that all the rest of a loss
+    sees tensors.
+    """
+    if isinstance(value, (tf.Tensor, tf.RaggedTensor)):
+        return value
+    return tf.convert_to_tensor(to_array(value))
+
+
+def to_array(value):
+    """What has a NumPy form, such as a column of pandas, in it; the rest as it is.
+
+    An array of objects becomes one of the numbers that it holds.
+    """
+    if tf.is_tensor(value) or not hasattr(value, "__array__"):
+        return value
+    array = np.asarray(value)
+    return np.array(array.tolist()) if array.dtype == object else array
+
+
+@compat.register
+class SymbolicLoss(compat.Operation):
+    """A loss as a step of a functional model, where it is called on symbolic tensors.
+
+    loss        the function or instance; `arguments` are passed on to it
+    """
+
+    def __init__(self, loss, arguments=None, name=None, **kwargs):
+        super().__init__(name=name, **{**compat.AS_IT_COMES, **kwargs})
+        self.loss = loss if callable(loss) else compat.from_saved(loss)
+        self.arguments = arguments or {}
+        self.supports_masking = True
+
+    def call(self, y_true, y_pred, tensors=None):
+        return self.loss(y_true, y_pred, **self.arguments, **(tensors or {}))
+
+    def compute_mask(self, *args, **kwargs):
+        """None: the mask of y_pred is part of the loss."""
+
+    def get_config(self):
+        config = super().get_config() if compat.GENERATION == 2 else {"name": self.name}
+        loss = compat.to_save(self.loss)
+        return {**config, "loss": loss, "arguments": self.arguments}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def symbolic_loss(loss, y_true, y_pred, **arguments):
+    """The symbolic output of `loss`, of whose inputs some are symbolic."""
+    given = {k: v for k, v in arguments.items() if v is not None}
+    tensors = {k: v for k, v in given.items() if compat.is_symbolic(v)}
+    plain = {k: v for k, v in given.items() if k not in tensors}
+    inputs = [v if compat.is_symbolic(v) else to_tensor(v) for v in (y_true, y_pred)]
+    return SymbolicLoss(loss, plain)(
+        *inputs, **({"tensors": tensors} if tensors else {})
+    )
 
 
 def is_ragged(tensor):
@@ -32,16 +93,13 @@ def is_ragged(tensor):
 
 
 def check_ragged(name, allowed, y_true, y_pred, arguments):
-    """Refuse ragged inputs where the host has no meaning for them."""
-    if compat.GENERATION == 3 or not allowed:
-        takes = "Keras 3 has no ragged losses" if compat.GENERATION == 3 else name
-        if compat.GENERATION == 2:
-            takes += " takes no ragged inputs, in Keras neither"
+    """Refuse ragged inputs where the loss has no meaning for them."""
+    if not allowed:
         raise ValueError(
-            f"{name}: ragged inputs are not supported: {takes}. Received: "
-            f"y_true of type {type(y_true).__name__}, y_pred of type "
-            f"{type(y_pred).__name__}. Pass tensor.to_tensor() and a sample_weight "
-            "that is 0 for the padding."
+            f"{name}: the loss of a row depends on more than that row's elements, so "
+            "ragged inputs have none. Received: y_true of type "
+            f"{type(y_true).__name__}, y_pred of type {type(y_pred).__name__}. Pass "
+            "tensor.to_tensor() and a sample_weight that is 0 for the padding."
         )
     if arguments.get("axis", -1) != -1:
         raise ValueError(
@@ -91,11 +149,12 @@ def widen(tensor):
 def align(name, y_true, y_pred, broadcast):
     """Give y_true and y_pred one rank, or say why they have none.
 
-    (N,) against (N, 1) becomes (N, 1), never (N, N).
+    (N,) against (N, 1) becomes (N, 1), never (N, N). Where a graph does not know enough
+    of the shapes, they are aligned, and refused, when it runs.
     """
-    if y_true.shape.rank is None or y_pred.shape.rank is None:
-        return y_true, y_pred
     true, pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
+    if None in (true.shape.rank, pred.shape.rank):
+        return _aligned_at_run_time(name, true, pred, broadcast)
     fits = true.shape.rank == pred.shape.rank and all(
         a is None or b is None or a == b or (broadcast and 1 in (a, b))
         for a, b in zip(true.shape, pred.shape)
@@ -115,6 +174,48 @@ def align(name, y_true, y_pred, broadcast):
             + (hint or " Reshape y_true to the shape of y_pred.")
         )
     return true, pred
+
+
+def _aligned_at_run_time(name, y_true, y_pred, broadcast):
+    """The same for tensors of one rank, as far as `squeeze_or_expand` could tell."""
+    true, pred = _padded(tf.shape(y_true), tf.shape(y_pred))
+    fits = tf.equal(true, pred)
+    if broadcast:
+        fits |= (tf.equal(true, 1) & (pred > 0)) | (tf.equal(pred, 1) & (true > 0))
+    message = f"{name}: y_true and y_pred cannot be aligned; they must have one shape."
+    shape = tf.shape(y_true if broadcast else y_pred)
+    y_true = reshape_if(tf.reduce_all(fits), y_true, shape, message, y_pred)
+    if not broadcast:
+        y_true.set_shape(y_pred.shape)
+        y_pred.set_shape(y_true.shape)
+    for one, other in ((y_true, y_pred), (y_pred, y_true)):
+        if one.shape.rank is not None:
+            other.set_shape([None] * one.shape.rank)
+    return y_true, y_pred
+
+
+def _padded(one, other):
+    """Two shapes made equally long by axes of -1."""
+    length = tf.maximum(tf.size(one), tf.size(other))
+    return [
+        tf.concat([shape, tf.fill([length - tf.size(shape)], -1)], 0)
+        for shape in (one, other)
+    ]
+
+
+def _same(one, other):
+    """Whether two shapes are the same when the graph runs."""
+    return tf.reduce_all(tf.equal(*_padded(one, other)))
+
+
+def reshape_if(fits, tensor, shape, message, other):
+    """`tensor` in `shape`, or an error, once it is known whether it `fits`.
+
+    XLA leaves assertions out: there the impossible shape of -2 is what fails.
+    """
+    data = [message, "Received the shapes:", tf.shape(tensor), tf.shape(other)]
+    with tf.control_dependencies([tf.debugging.Assert(fits, data)]):
+        return tf.reshape(tensor, tf.where(fits, shape, tf.constant(-2)))
 
 
 def recover_logits(y_pred, from_logits, op_type, name):
@@ -147,6 +248,21 @@ def constant(value, dtype):
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
+def several_classes(name, y_true, y_pred, arguments):
+    """y_true; with Keras's warning, where there is one class only to choose from."""
+    axis = check_axis(name, "axis", arguments["axis"], y_pred.shape)
+    if y_pred.shape.rank is not None and y_pred.shape[axis] == 1:
+        warnings.warn(
+            f"In loss {name}, expected y_pred.shape to be (batch_size, num_classes) "
+            f"with num_classes > 1. Received: y_pred.shape={tuple(y_pred.shape)}, "
+            f"axis={axis}. Of one class the loss is always 0. Use binary_crossentropy "
+            "for two classes and one output.",
+            SyntaxWarning,
+            stacklevel=4,
+        )
+    return y_true
+
+
 def validate_class_indices(name, y_true, y_pred, arguments):
     """y_true as one class for each row of y_pred; eagerly, what is none is refused."""
     axis = check_axis(name, "axis", arguments.get("axis", -1), y_pred.shape)
@@ -155,17 +271,6 @@ def validate_class_indices(name, y_true, y_pred, arguments):
         ignored = arguments.get("ignore_class")
         check_labels(name, y_true.numpy(), y_pred.shape[axis], ignored)
     return tf.cast(y_true, tf.int64)
-
-
-def validate_class_indices_static_rank(name, y_true, y_pred, arguments):
-    """The same for tensors whose axes would be broadcast unseen."""
-    if y_true.shape.rank is None or y_pred.shape.rank is None:
-        raise ValueError(
-            f"{name}: the ranks must be known. Received: y_true.shape={y_true.shape}, "
-            f"y_pred.shape={y_pred.shape}. Give them one, for example by "
-            "y_pred = tf.ensure_shape(y_pred, (None, classes))."
-        )
-    return validate_class_indices(name, y_true, y_pred, arguments)
 
 
 def validate_class_indices_in_graph(name, y_true, y_pred, arguments):
@@ -187,11 +292,36 @@ def assert_labels_in_range(labels, classes):
     return tf.gather(tf.zeros([classes], tf.int64), labels)
 
 
+def of_rank(tensor, rank):
+    """`tensor`, which has this rank when the graph runs, if it is known no earlier."""
+    known = tensor.shape.rank is not None
+    return tensor if known else tf.ensure_shape(tensor, [None] * rank)
+
+
+def one_per_row(name, labels, rows, axis=-1):
+    """Labels in the shape of `rows` without `axis`, as the graph finds them to be."""
+    shape, at = tf.shape(rows), axis % tf.rank(rows)
+    before, after = shape[:at], shape[at + 1 :]
+    expected = tf.concat([before, after], 0)
+    found, column = tf.shape(labels), tf.concat([before, [1], after], 0)
+    message = (
+        f"{name}: y_true must hold one class index per row of y_pred, in the shape of "
+        "y_pred without its class axis, or with an axis of 1 in its place."
+    )
+    fits = _same(found, expected) | _same(found, column)
+    labels = reshape_if(fits, labels, expected, message, rows)
+    if rows.shape.rank is not None:
+        axis %= rows.shape.rank
+        labels.set_shape(rows.shape[:axis].concatenate(rows.shape[axis + 1 :]))
+    return labels
+
+
 def drop_class_axis(name, y_true, y_pred, axis):
     """Class indices in the shape of y_pred without its class axis."""
     true, pred = y_true.shape, y_pred.shape
-    if true.rank is None or pred.rank is None:
-        return y_true
+    unsure = None in (true.rank, pred.rank)
+    if unsure or (true.rank == pred.rank and true[axis] is None):
+        return one_per_row(name, y_true, y_pred, axis)
     if true.rank == pred.rank and true[axis] == 1:
         y_true = tf.squeeze(y_true, axis)
     expected = [n for i, n in enumerate(pred.as_list()) if i != axis % pred.rank]

@@ -29,6 +29,8 @@ from keras_losses_ref.losses.base import Loss
 from keras_losses_ref.losses.crossentropy import SparseCategoricalCrossentropy
 from keras_losses_ref.losses.inputs import (
     assert_labels_in_range,
+    one_per_row,
+    to_tensor,
     widened,
 )
 from keras_losses_ref.losses.kernels.classes import nan_where_label_invalid
@@ -42,6 +44,8 @@ from keras_losses_ref.losses.validation import (
 
 #: No fewer tokens at a time, however few the features: a product of less is slow.
 MIN_TOKENS = 64
+#: How many kinds of weights are traced eagerly before the first is forgotten.
+MAX_TRACES = 64
 
 
 class Parts(NamedTuple):
@@ -251,7 +255,7 @@ def to_parts(name, parts):
                 "for padding a sample_weight of 0 or ignore_class."
             )
     hidden, weight, bias = (
-        None if part is None else tf.convert_to_tensor(part) for part in parts[:3]
+        None if part is None else to_tensor(part) for part in parts[:3]
     )
     bias_shape = tf.TensorShape(None) if bias is None else bias.shape
     fits = (
@@ -291,7 +295,7 @@ class ChunkedLoss:
             check_label_smoothing(name, "label_smoothing", label_smoothing)
         )
         hidden, weight, bias, softcap = parts
-        labels = in_shape_of(name, tf.convert_to_tensor(y_true), hidden)
+        labels = in_shape_of(name, to_tensor(y_true), hidden)
         classes = tf.shape(weight)[-1]
         if tf.executing_eagerly():
             check_labels(name, labels.numpy(), int(classes), ignore_class)
@@ -376,6 +380,9 @@ class ChunkedLoss:
 
 def in_shape_of(name, labels, hidden):
     """Labels in the shape of `hidden` without its features."""
+    unsure = labels.shape.rank == hidden.shape.rank and labels.shape[-1] is None
+    if labels.shape.rank is None or unsure:
+        return one_per_row(name, labels, hidden)
     if labels.shape.rank == hidden.shape.rank and labels.shape[-1] == 1:
         labels = tf.squeeze(labels, -1)
     if not labels.shape.is_compatible_with(hidden.shape[:-1]):
@@ -416,7 +423,7 @@ def _no_tape(labels, tensors, counts, smoothing, softcap):
     return function(labels, tensors, counts)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=MAX_TRACES)
 def traced(smoothing, softcap, *_):
     """`scan_chunks` as a graph of its own, in which chunks share their memory."""
 

@@ -81,12 +81,18 @@ def _count(values, dtype):
 def _align(values, weights):
     """Let ranks that differ by one agree, by the host's rule."""
     rank, weights_rank = values.shape.rank, weights.shape.rank
-    if None in (rank, weights_rank) or rank == weights_rank:
+    if isinstance(values, tf.RaggedTensor):  # one weight for a row, or one for each
+        if rank == weights_rank + 1:
+            weights = tf.expand_dims(weights, -1)
+        return values, weights
+    if rank == weights_rank and rank is not None:
         return values, weights
     if compat.GENERATION == 2:
         if 0 in (rank, weights_rank):
             return values, weights
         # Keras 2 changes the weights only, and gives them a new last axis.
+        if None in (rank, weights_rank):
+            return values, _in_rank_of(values, weights)
         if weights_rank == rank + 1:
             return values, tf.squeeze(weights, -1)
         if rank == weights_rank + 1:
@@ -95,21 +101,71 @@ def _align(values, weights):
     return squeeze_or_expand_to_same_rank(values, weights)
 
 
+def _in_rank_of(values, weights):
+    """Weights with a last axis more or less, if they need it when the graph runs."""
+    shape = tf.shape(weights)
+    rank, other = tf.size(shape), tf.rank(values)
+    # No `==`: in a graph of TensorFlow 1 it compares the objects.
+    kept = rank - tf.cast(tf.equal(rank, other + 1) & (other > 0), tf.int32)
+    added = tf.cast(tf.equal(other, rank + 1) & (rank > 0), tf.int32)
+    shape = tf.concat([shape[:kept], tf.ones([added], tf.int32)], 0)
+    return tf.reshape(weights, shape)
+
+
 def squeeze_or_expand_to_same_rank(first, second):
     """Drop or add a last axis of one where the ranks differ by exactly one.
 
     The rule of Keras 3: against a vector the vector grows, (N,) to (N, 1); against
-    anything higher the tensor with the extra axis loses it.
+    anything higher the tensor with the extra axis loses it. Where a graph does not
+    know enough of the shapes, this is decided when it runs.
     """
-    if first.shape.rank == second.shape.rank + 1 and first.shape[-1] == 1:
-        if second.shape.rank == 1:
-            return first, tf.expand_dims(second, -1)
-        return tf.squeeze(first, -1), second
-    if second.shape.rank == first.shape.rank + 1 and second.shape[-1] == 1:
-        if first.shape.rank == 1:
-            return tf.expand_dims(first, -1), second
-        return first, tf.squeeze(second, -1)
-    return first, second
+    ranks = first.shape.rank, second.shape.rank
+    if None in ranks:
+        return _same_rank_at_run_time(first, second)
+    if ranks[0] == ranks[1] + 1:
+        second, first = squeeze_or_expand_to_same_rank(second, first)
+        return first, second
+    if ranks[1] != ranks[0] + 1:
+        return first, second
+    if second.shape[-1] is None:
+        return _same_rank_at_run_time(first, second)
+    if second.shape[-1] != 1:
+        return first, second
+    if ranks[0] == 1:
+        return tf.expand_dims(first, -1), second
+    return first, tf.squeeze(second, -1)
+
+
+def _same_rank_at_run_time(first, second):
+    """The same, from the shapes that the tensors have when the graph runs."""
+    shapes = [tf.shape(tensor) for tensor in (first, second)]
+    ranks = [tf.size(shape) for shape in shapes]
+    results = []
+    for i, tensor in enumerate((first, second)):
+        rank, other = ranks[i], ranks[1 - i]
+        ends_with_1 = [tf.equal(_last(shape), 1) for shape in shapes]
+        grows = tf.equal(other, 2) & tf.equal(rank, 1) & ends_with_1[1 - i]
+        shrinks = tf.equal(rank, other + 1) & tf.not_equal(other, 1) & ends_with_1[i]
+        if _keeps_its_rank(tensor):  # and the op that made it stays in sight
+            results.append(tensor)
+            continue
+        kept = rank - tf.cast(shrinks, tf.int32)
+        added = tf.ones([tf.cast(grows, tf.int32)], tf.int32)
+        results.append(tf.reshape(tensor, tf.concat([shapes[i][:kept], added], 0)))
+    return results
+
+
+def _last(shape):
+    """The last number of a shape, or 0 if it is empty."""
+    return tf.concat([[0], shape], 0)[-1]
+
+
+def _keeps_its_rank(tensor):
+    """Whether no other tensor makes `tensor` drop or add an axis."""
+    rank = tensor.shape.rank
+    if rank is None or rank == 1:
+        return False
+    return rank in (0, 2) or tensor.shape[-1] not in (1, None)
 
 
 def reduce_weighted_values(values, sample_weight, mask, reduction, dtype):

@@ -10,7 +10,7 @@ from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 from keras_losses_ref.losses.validation import check_axes, check_positive
 
 
-@loss_function(broadcast=True, ragged=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def mean_squared_error(y_true, y_pred):
     """Mean squared error: the mean of the squared differences.
 
@@ -34,7 +34,7 @@ class MeanSquaredError(Loss):
     function = mean_squared_error
 
 
-@loss_function(broadcast=True, ragged=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def mean_absolute_error(y_true, y_pred):
     """Mean absolute error: the mean of the absolute differences.
 
@@ -57,7 +57,7 @@ class MeanAbsoluteError(Loss):
     function = mean_absolute_error
 
 
-@loss_function(broadcast=True, ragged=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def mean_absolute_percentage_error(y_true, y_pred):
     """Mean absolute percentage error: absolute differences in per cent of the truth.
 
@@ -85,7 +85,6 @@ class MeanAbsolutePercentageError(Loss):
 @loss_function(
     kernels.mean_squared_logarithmic_error,
     broadcast=True,
-    ragged=True,
     flattenable="mean",
 )
 def mean_squared_logarithmic_error(y_true, y_pred):

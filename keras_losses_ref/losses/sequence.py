@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.inputs import of_rank
 from keras_losses_ref.losses.kernels import dispatch, tape_watch
 
 #: log 0 for sums of logarithms: -inf would turn their gradients into NaN.
@@ -35,7 +36,7 @@ def check_label_rows(name, y_true, y_pred, arguments):
             "Expected y_true.shape=(n, labels) and y_pred.shape=(n, time, classes)."
         )
     if not tf.executing_eagerly():
-        return y_true
+        return of_rank(y_true, 2)
     labels, classes = tf.cast(y_true, tf.int32).numpy(), y_pred.shape[2]
     inside = np.arange(labels.shape[1]) < np.count_nonzero(labels, 1)[:, np.newaxis]
     usable = ((labels != 0) == inside) & (labels >= 0) & (labels < classes)
@@ -50,7 +51,7 @@ def check_label_rows(name, y_true, y_pred, arguments):
     return y_true
 
 
-@loss_function(labels="indices", check=check_label_rows)
+@loss_function(labels="indices", check=check_label_rows, ragged=False)
 def ctc(y_true, y_pred):
     """Connectionist temporal classification: labels in order, at unknown times.
 
@@ -74,6 +75,7 @@ def ctc(y_true, y_pred):
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
     Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """
+    y_pred = of_rank(y_pred, 3)
     return with_closed_form_gradient(tf.cast(y_true, tf.int32), y_pred)
 
 
@@ -81,7 +83,9 @@ def usable_labels(labels, classes):
     """(labels, or 0 for those that cannot be used; how many; whether all can)."""
     length = tf.math.count_nonzero(labels, axis=1, dtype=tf.int32)
     inside = tf.sequence_mask(length, tf.shape(labels)[1])
-    usable = tf.equal(labels != 0, inside) & (labels >= 0) & (labels < classes)
+    usable = (
+        tf.equal(tf.not_equal(labels, 0), inside) & (labels >= 0) & (labels < classes)
+    )
     labels = tf.where(usable, labels, tf.zeros_like(labels))
     return labels, length, tf.reduce_all(usable, axis=1)
 
@@ -118,7 +122,7 @@ def log_likelihood(labels, length, y_pred):
         shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
         maximum_iterations=time,
     )
-    final = (at == last) | (at == last - 1) | ~possible
+    final = tf.equal(at, last) | tf.equal(at, last - 1) | ~possible
     found = tf.reduce_logsumexp(tf.where(final, reached, _LOG_ZERO), axis=1)
     return tf.cast(found + infeasible_penalty(possible), y_pred.dtype)
 
@@ -132,8 +136,8 @@ def extended_labels(labels, length, time):
     states = tf.stack([tf.zeros_like(labels), labels], axis=2)
     states = tf.reshape(states, [rows, 2 * columns])
     states = tf.pad(states, [[0, 0], [0, 1]])
-    can_skip = (states != 0) & (states != shift(states, 2, 0))
-    repeats = tf.equal(labels[:, 1:], labels[:, :-1]) & (labels[:, 1:] != 0)
+    can_skip = tf.not_equal(states, 0) & tf.not_equal(states, shift(states, 2, 0))
+    repeats = tf.equal(labels[:, 1:], labels[:, :-1]) & tf.not_equal(labels[:, 1:], 0)
     needed = length + tf.math.count_nonzero(repeats, axis=1, dtype=tf.int32)
     possible = needed <= time
     return states, can_skip, 2 * length[:, tf.newaxis], possible[:, tf.newaxis]
@@ -349,7 +353,8 @@ def both_ends(states, last, possible):
     at = tf.range(tf.shape(states)[1])
     first = tf.equal(at, 0) & (last >= 0)
     # A path may stop in each state if all blanks can follow.
-    stop = tf.where(possible, at == last, (at % 2 == 0) & (at <= last))
+    stop = tf.equal(at % 2, 0) & (at <= last)
+    stop = tf.where(possible, tf.equal(at, last), stop)
     return [
         tf.concat([a, tf.reverse(b, [1])], axis=0)
         for a, b in ((first, stop), (stop, first))

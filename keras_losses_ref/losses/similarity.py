@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
-from keras_losses_ref.losses.inputs import constant
+from keras_losses_ref.losses.inputs import constant, of_rank, one_per_row, to_tensor
 from keras_losses_ref.losses.kernels import similarity as kernels
 from keras_losses_ref.losses.kernels.similarity import masked, pair_masks
 from keras_losses_ref.losses.validation import check_number
@@ -17,13 +17,15 @@ def one_label_per_row(name, y_true, y_pred, arguments):
 
 def as_tensor(owner, argument, value, shape=None, arguments=None):
     """A tensor, if there is one."""
-    return None if value is None else tf.convert_to_tensor(value)
+    return None if value is None else to_tensor(value)
 
 
 def labels_of_rows(name, labels_name, rows_name, labels, rows):
     """Labels as a vector of integers, one for each of `rows`."""
-    labels, rows = tf.convert_to_tensor(labels), tf.convert_to_tensor(rows)
+    labels, rows = to_tensor(labels), to_tensor(rows)
     vector = labels
+    if labels.shape.rank is None or labels.shape.as_list()[1:] == [None]:
+        vector = one_per_row(name, labels, of_rank(rows, 2))
     if labels.shape.rank == 2 and labels.shape[1] == 1:
         vector = tf.squeeze(labels, 1)
     if not (
@@ -54,6 +56,7 @@ def labels_of_rows(name, labels_name, rows_name, labels, rows):
         "margin": check_number,
     },
     check=one_label_per_row,
+    ragged=False,
 )
 def circle(
     y_true,

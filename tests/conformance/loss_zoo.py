@@ -1141,6 +1141,50 @@ class Contrasts(Loss):
         return {**super().get_config(), "temperature": self.temperature}
 
 
+def scores_of_all(rng, n):
+    """For each sample a score of each sample: no part of a batch is a batch."""
+    return np.arange(n, dtype="int32"), rng.normal(size=(n, n))
+
+
+@sound(domain=scores_of_all)
+@register
+class FindsItself(Loss):
+    """Cross-entropy over the batch, as of a text and an image encoder."""
+
+    def call(self, y_true, y_pred):
+        wide = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
+        labels = tf.reshape(tf.cast(y_true, "int32"), [-1])
+        chosen = tf.gather(
+            tf.nn.log_softmax(tf.cast(y_pred, wide)), labels, batch_dims=1
+        )
+        return tf.cast(-chosen, y_pred.dtype)
+
+
+@sound(domain="real")
+@register
+class BuildsItsTable(Loss):
+    """Its dtype is settled by the constructor, not by an attribute that it reads."""
+
+    def __init__(self, scale=2.0, dtype="float32", name="table", **kwargs):
+        how = {"dtype": dtype} if KERAS_3 else {}
+        super().__init__(name=name, **how, **kwargs)
+        self.scale, self.table = scale, tf.constant(scale, dtype)
+
+    def call(self, y_true, y_pred):
+        y_pred = tf.cast(y_pred, self.table.dtype)
+        return self.table * squares(aligned(y_true, y_pred), y_pred)
+
+    def get_config(self):
+        config = {**super().get_config(), "scale": self.scale}
+        return {**config, "dtype": self.table.dtype.name}
+
+    def __reduce__(self):
+        return type(self).from_config, (self.get_config(),)
+
+    def __deepcopy__(self, memo):
+        return type(self).from_config(self.get_config())
+
+
 @sound(domain="real", declares={"random": True})
 @register
 class Noisy(Aligned):

@@ -5,6 +5,8 @@ import dataclasses
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +20,14 @@ from keras_losses_ref.conformance import cases, runners
 from keras_losses_ref.conformance.parity import (
     ParityError,
     bisect,
+    causes,
     diff,
     record_file,
     upgrade,
     venvs,
 )
 
+ROOT = Path(__file__).parents[2]
 CASE = "huber/documented[float32,sum_over_batch_size,eager]"
 
 
@@ -164,7 +168,7 @@ def test_an_environment_against_itself(here, tmp_path, capsys):
     arguments = ["upgrade", "tensorflow==1", "tensorflow==1", "--case", CASE]
     assert cli.main([*arguments, "--keep", kept]) == cli.OK
     out, err = capsys.readouterr()
-    assert out.splitlines()[-1].startswith("same: ")
+    assert out.splitlines()[0].startswith("same: ")
     assert "old: done" in err and "new: done" in err
     old, new = (
         record_file.load(os.path.join(kept, f"{s}.json")) for s in ("old", "new")
@@ -199,6 +203,7 @@ def history(monkeypatch, here):
             raise ParityError(f"{release} does not import")
         value = 1.0 if RELEASES.index(release) < history["since"] else 2.0
         answers = {f"keras:{CASE}": {**answer, "value": value}}
+        answers.update(history.get("more", {}))
         versions_ = {"keras": release, "tensorflow": "2", "keras_package": "keras"}
         return record_file.Record(answers, versions_)
 
@@ -231,7 +236,8 @@ def test_a_release_that_does_not_run_is_passed_over(history, build_options):
 @pytest.mark.parametrize(
     "identifier, old, new, says",
     [
-        (CASE, "keras==3.0.0", "keras==3.4.0", "the same answer"),
+        (f"{CASE} vlaue", "keras==3.0.0", "keras==3.9.0", "value"),
+        ("Huber[no way]", "keras==3.0.0", "keras==3.9.0", "nothing was asked"),
         (CASE, "keras==3.4.0", "keras==3.0.0", "older one first"),
         (CASE, "keras==3.0.0", "keras==9.9.9", "no such release"),
         (CASE, "keras==3.0.0 numpy==1", "keras==3.4.0 numpy==2", "one package"),
@@ -243,6 +249,96 @@ def test_what_cannot_be_searched(history, capsys, identifier, old, new, says):
     words = [f"tensorflow==2 {old}", f"tensorflow==2 {new}"]
     assert cli.main(["bisect", identifier, *words]) == cli.USAGE
     assert says in capsys.readouterr().err
+
+
+def test_no_change_is_an_answer(history, capsys):
+    words = ["tensorflow==2 keras==3.0.0", "tensorflow==2 keras==3.4.0"]
+    assert cli.main(["bisect", CASE, *words]) == cli.OK
+    assert "no change: keras 3.0.0 and 3.4.0 give the same answer" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("behind", ["value", " value at [0, 0, 0]", "  value  at [0]"])
+def test_an_id_is_searched_as_it_is_printed(history, build_options, behind):
+    words = ["tensorflow==2 keras==3.0.0", "tensorflow==2 keras==3.11.0"]
+    found = bisect.bisect(f"keras:{CASE} {behind}", *words, build_options)
+    assert found.release == "3.7.0"
+
+
+@pytest.mark.parametrize("identifier", [CASE, "Huber"])
+def test_an_unknown_aspect_lists_those_that_exist(history, capsys, identifier):
+    words = ["tensorflow==2 keras==3.0.0", "tensorflow==2 keras==3.4.0"]
+    history["more"] = {"keras:Huber": {"loss": "Huber", "arguments": [["delta", "1"]]}}
+    assert cli.main(["bisect", f"{identifier} slope", *words]) == cli.USAGE
+    said = capsys.readouterr().err
+    assert "'slope'" in said
+    for aspect in ("value", "gradient") if "/" in identifier else ("argument delta",):
+        assert aspect in said
+
+
+# --- the commands that are shown, held against kept records ---------------------------
+
+RECORDS = Path(__file__).parent / "records"
+#: Keras's releases between the two records, as pip lists them.
+KERASES = ["3.4.1", "3.5.0", "3.6.0", "3.7.0", "3.8.0", "3.9.2", "3.10.0", "3.11.3",
+           "3.12.0", "3.12.4", "3.13.0", "3.13.2", "3.14.1", "3.15.1"]  # fmt: skip
+
+
+@pytest.fixture
+def kept(monkeypatch, here):
+    """Kerases 3.4 to 3.15, of which each answers as the record of its side does."""
+    ends = [record_file.load(RECORDS / f"keras{v}.json") for v in ("3.4.1", "3.15.1")]
+
+    def record(self, environment, options=(), say=None):
+        release = environment.lock["keras"].partition("==")[2]
+        found = ends[KERASES.index(release) >= KERASES.index("3.13.0")]
+        versions = {**found.environment, "keras": release}
+        return dataclasses.replace(found, environment=versions)
+
+    monkeypatch.setattr(upgrade.RecordRunner, "record", record)
+    monkeypatch.setattr(bisect, "_listed", lambda package, build_options: KERASES)
+    said = [("nan", "0.0")]
+    monkeypatch.setattr(bisect, "_printed", lambda codes, *_: said * len(codes))
+
+
+def shown_bisects():
+    """The command of docs/upgrading.md with the output below it, and that of --help."""
+    page = (ROOT / "docs" / "upgrading.md").read_text("utf-8")
+    pattern = r"```sh\nkeras-losses-ref (bisect .*)\n```\n\n```text\n(.*?)```"
+    found = re.findall(pattern, page, flags=re.S)
+    assert len(found) == page.count("keras-losses-ref bisect ")
+    return [*found, (cli._BISECT_EXAMPLE, "changed in keras 3.13.0\n")]
+
+
+@pytest.mark.parametrize("command, output", shown_bisects())
+def test_a_bisect_that_is_shown_finds_what_is_shown(kept, capsys, command, output):
+    assert cli.main(shlex.split(command)) == cli.DIFFERENCE
+    assert output in capsys.readouterr().out
+
+
+def test_ids_that_compare_prints_are_found_by_bisect(kept, capsys):
+    """Whatever stands behind "largest:" can be pasted."""
+    both = [str(RECORDS / f"keras{version}.json") for version in ("3.4.1", "3.15.1")]
+    assert cli.main(["compare", *both]) == cli.DIFFERENCE
+    shown = capsys.readouterr().out
+    printed_ = re.findall(r"largest: (.*)", shown)
+    assert len(printed_) == 2
+    for identifier in printed_:
+        words = ["tensorflow==2 keras==3.4.1", "tensorflow==2 keras==3.15.1"]
+        assert cli.main(["bisect", identifier, *words]) == cli.DIFFERENCE
+        assert "changed in keras 3.13.0" in capsys.readouterr().out
+
+
+def test_a_kept_pair_is_explained_whole():
+    both = [record_file.load(RECORDS / f"keras{v}.json") for v in ("3.4.1", "3.15.1")]
+    result = diff.compare(*both)
+    found = {cause.id: cause for cause in causes.causes(result)}
+    rule, entry = found["masked-mean-divisor"], found["all-masked-overflows-in-half"]
+    assert rule.step[0] == "no" and 1e-8 < rule.worst < 1e-6
+    assert entry.step[0] == "yes" and entry.became_finite
+    assert "a mask that keeps nothing, float16" in entry.condition
+    assert not any(cause.kind == "unexplained" for cause in found.values())
 
 
 def printed(code):
@@ -375,7 +471,7 @@ def test_the_page_says_what_changed(tmp_path):
     folder = tmp_path / "versions"
     found = (
         ("keras:huber/a[x] value", "value", "semantic", "huber-b, huber-a"),
-        ("keras:huber/b[x] value", "value", "semantic", "host-rules"),
+        ("keras:huber/b[x] value", "value", "semantic", "masked-mean-divisor"),
         ("keras:huber/c[x] value", "value", "semantic", None),
         ("ours:huber/d[x] value", "value", "semantic", None),
         ("keras:huber/e[x] value", "value", "rounding", None),

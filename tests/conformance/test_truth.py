@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_losses_ref.conformance import accuracy, truth
+from keras_losses_ref.conformance import accuracy, check, truth
 from keras_losses_ref.conformance.cases import Case
 from keras_losses_ref.conformance.tolerance import spacing
 
@@ -56,6 +56,16 @@ def test_a_jump_of_the_gradient_allows_nothing(loss, y_true, y_pred):
     found = truth.conditioning(asked(loss, y_true, y_pred))
     slope = 2 * spacing(1.0, "float32")  # of SquaredHinge, to one side
     assert np.all(found.gradient <= slope)
+
+
+def test_whether_close_embeddings_are_apart_is_not_in_the_inputs():
+    """1 - cos is 1e-8, less than an ulp of 1."""
+    (case,) = check.select(patterns=["circle/tight_cluster[float32,none,eager]"])
+    gradient = truth.right_answer(case).gradient
+    assert np.max(truth.conditioning(case).gradient) > np.max(np.abs(gradient))
+    (case,) = check.select(patterns=["circle/typical[float32,none,eager]"])
+    gradient = truth.right_answer(case).gradient
+    assert np.max(truth.conditioning(case).gradient) < 1e-3 * np.max(np.abs(gradient))
 
 
 def test_beside_a_kink_the_slope_is_that_of_its_side():

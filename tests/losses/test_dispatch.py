@@ -12,6 +12,7 @@ import keras_losses_ref as klr
 from keras_losses_ref.conformance import bench
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.kernels import dispatch, tape_watch
+from keras_losses_ref.losses.kernels.cache import Cache
 
 NEWEST_XLA = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21)
 #: Of an unusual length, so that no other test has made kernels for it.
@@ -21,10 +22,9 @@ SHAPE = (13, 7)
 @pytest.fixture(autouse=True)
 def fresh_caches(monkeypatch):
     """What a test makes and counts is its own."""
-    for name in ("_seen", "_compiled_shapes", "_kernels"):
-        memory = copy.copy(getattr(dispatch, name))
-        memory.clear()
-        monkeypatch.setattr(dispatch, name, memory)
+    for name in ("_seen", "_compiled_shapes", "_kernels", "_traces"):
+        size = getattr(dispatch, name).size
+        monkeypatch.setattr(dispatch, name, Cache(size))
 
 
 def inputs(subject, shape=SHAPE):
@@ -205,7 +205,7 @@ def test_a_shape_is_one_eagerly_and_in_graphs():
 
 
 def test_caches_of_seen_shapes_are_bounded(monkeypatch):
-    monkeypatch.setattr(dispatch, "KERNEL_CACHE_SIZE", 3)
+    monkeypatch.setattr(dispatch, "_kernels", Cache(3))
     for number in range(8):
         loss = klr.Huber(delta=1.0 + number, jit_compile=True)
         loss(tf.zeros([4, 3]), tf.ones([4, 3]))

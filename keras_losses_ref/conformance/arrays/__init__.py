@@ -20,9 +20,9 @@ Importing this imports the backend.
 
 import importlib
 
-from keras_losses_ref import host
+from keras_losses_ref import backend
 
-_backend = importlib.import_module(f"{__name__}.{host.BACKEND}")
+_backend = importlib.import_module(f"{__name__}.{backend.known()}")
 
 tensor = _backend.tensor
 is_tensor = _backend.is_tensor

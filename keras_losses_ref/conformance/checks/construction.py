@@ -470,6 +470,7 @@ def _not_importable(subject):
     "error",
     "Keep no locks, tensors or open files on the loss; make from_config take what "
     "get_config gives, which is how Keras 3 copies a loss.",
+    rests_on=("pickle_keeps_values",),
 )
 def copies_keep_values(subject):
     """`copy.copy` and `copy.deepcopy` give the same values."""
@@ -599,6 +600,7 @@ def _file_round_trip(subject, suffix):
     "Make from_config take what get_config gives; a class whose base takes a function "
     "must override from_config.",
     needs=("runs", "fits"),
+    rests_on=("serialization_keeps_values",),
 )
 def keras_file_keeps_values(subject):
     """A model saved as .keras and loaded again has the same loss."""

@@ -144,7 +144,7 @@ def _with_signature(subject, unknown):
         lambda y_true, y_pred: loss(y_true, y_pred),
         input_signature=[structures.tree_map(spec, x) for x in (y_true, y_pred)],
     )
-    for n in (8, 5, 1):
+    for n in (8, 5, 1) if subject.has_parts else (subject.n,):
         inputs = [structures.take(x, slice(0, n)) for x in (y_true, y_pred)]
         if not subject.independent_values:
             try:
@@ -207,6 +207,7 @@ def _or_as_the_host(subject, holds):
 @check(
     "advice",
     "Return finite numbers for zero samples, or nothing at all: shape (0,).",
+    needs=("runs", "parts"),
 )
 def empty_batch_is_no_error(subject):
     """A batch of no samples, as a replica may get, gives no values and a sum of 0."""
@@ -261,7 +262,7 @@ def _as_given(subject):
     "error",
     "Read the batch size with tf.shape(y_pred)[0]: in fit y_pred.shape[0] is None, and "
     "`for i in range(n)` cannot count to it. Reduce with tf ops instead of a loop.",
-    needs=("runs", "fits"),
+    needs=("runs", "fits", "parts"),
     rests_on=("graph_equals_eager", "batch_size_may_be_unknown"),
 )
 def fit_takes_a_smaller_last_batch(subject):

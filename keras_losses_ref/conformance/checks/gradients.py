@@ -1,5 +1,7 @@
 """Checks of the gradient, of the dtype, and of the ends of the domain."""
 
+import contextlib
+
 import numpy as np
 
 from keras_losses_ref import host
@@ -103,8 +105,8 @@ def gradient_is_finite(subject):
         raise CheckFailed(f"the gradient is {gradient[tuple(at)]} at {at}")
 
 
-#: Bound on the error of a slope by differences, and the size of a bend.
-DIFFERENCES = {"float64": (1e-5, 1e-4), "float32": (2e-2, 0.1)}
+#: Bound on the error of a slope by differences, relative to the size of the slopes.
+DIFFERENCES = {"float64": 1e-5, "float32": 2e-2}
 
 
 @check(
@@ -116,16 +118,17 @@ DIFFERENCES = {"float64": (1e-5, 1e-4), "float32": (2e-2, 0.1)}
 def gradient_matches_differences(subject):
     """The gradient is the slope of the loss, by differences in float64.
 
-    Differences stay inside the domain, and their step is that of the dtype. At a kink,
-    where the slopes to the left and to the right differ, anything between the two is
+    Differences stay inside the domain, and their step is that of the dtype. Where the
+    slopes to the left and to the right differ, at a kink, anything between the two is
     right.
     """
-    dtype = "float64" if _float64(subject) is None else "float32"
-    allowed, bend = DIFFERENCES[dtype]
+    dtype = _widest(subject)
+    allowed = DIFFERENCES[dtype]
     y_true, y_pred = subject.more(n=4, seed=2)
     _, gradient = _gradient(subject, y_true, y_pred, dtype=dtype)
     rows = structures.rows(y_pred).astype(dtype)
     gradient = gradient.reshape(rows.shape)
+    size = float(np.abs(gradient).max())
     steps = _steps(rows.astype("float64"), domains.bounds(subject.domain), dtype)
     total = _total(subject, y_true, y_pred, dtype)
     here = total(rows)
@@ -149,12 +152,12 @@ def gradient_matches_differences(subject):
         # Half the step has a quarter of the error of a smooth loss: take it off.
         slope, found = (4 * near - wide) / 3, float(gradient[at])
         noise = 20 * np.finfo(dtype).eps * abs(here) / step
-        bound = allowed * (1.0 + abs(slope)) + noise + abs(near - wide)
-        low, high = min(near_left, near_right), max(near_left, near_right)
-        kink = high - low > bend * (1.0 + abs(slope))
-        if abs(found - slope) <= bound or (
-            kink and low - bound <= found <= high + bound
-        ):
+        bound = allowed * (size + abs(slope)) + noise
+        low, high = (
+            min(left, right, near_left, near_right, slope),
+            max(left, right, near_left, near_right, slope),
+        )
+        if low - bound <= found <= high + bound:
             continue
         place = list(map(int, at))
         if not structures.is_structure(y_pred):
@@ -197,10 +200,10 @@ def _float64(subject):
     if "float64_problem" not in vars(subject):
         problem = None
         try:
-            result = subject.call(*subject.sample, dtype="float64")
+            result = _call_in(subject, "float64")
             if arrays.dtype_of(result) != "float64":
                 problem = f"the result is {arrays.dtype_of(result)}"
-            elif not _is_double(subject):
+            elif not _is_double(result):
                 problem = "the result has the precision of float32"
         except Exception as error:
             problem = describe(error)
@@ -208,8 +211,32 @@ def _float64(subject):
     return subject.float64_problem
 
 
-def _is_double(subject):
-    wide = subject.values(*subject.sample, dtype="float64")
+def _widest(subject):
+    """The widest dtype in which the loss as it is computes."""
+    if "widest" not in vars(subject):
+        subject.widest = "float32"
+        with contextlib.suppress(Exception):
+            result = subject.call(*subject.sample, dtype="float64")
+            if arrays.dtype_of(result) == "float64" and _is_double(result):
+                subject.widest = "float64"
+    return subject.widest
+
+
+def _call_in(subject, dtype):
+    """The loss in a dtype; built with it where it does not heed the attribute."""
+    result = subject.call(*subject.sample, dtype=dtype)
+    heeded = arrays.dtype_of(result) == dtype
+    if dtype == "float64":
+        heeded = heeded and _is_double(result)
+    if not heeded and "dtype" in subject.parameters:
+        with contextlib.suppress(Exception):
+            built = subject.cls(**subject.arguments(), dtype=dtype)
+            return subject.call(*subject.sample, loss=built, dtype=dtype)
+    return result
+
+
+def _is_double(result):
+    wide = arrays.to_numpy(result)
     return not np.array_equal(wide, wide.astype("float32").astype("float64"))
 
 
@@ -258,11 +285,15 @@ def dtype_is_honoured(subject):
     _no_half(subject)
     for dtype in ("float16", "bfloat16", "float32"):
         try:
-            result = subject.call(*subject.sample, dtype=dtype)
+            result = _call_in(subject, dtype)
         except Exception as error:
             raise CheckFailed(f"with dtype {dtype} it {describe(error)}") from None
         if result.dtype.name != dtype:
-            raise CheckFailed(f"asked for {dtype}, the result is {result.dtype.name}")
+            raise CheckFailed(
+                f"asked for {dtype}, the result is {result.dtype.name}",
+                # A function is asked for nothing: it has no dtype argument.
+                severity="advice" if subject.is_function else None,
+            )
         if not np.isfinite(arrays.to_numpy(result)).all():
             raise CheckFailed(f"with dtype {dtype} the loss is not finite")
 
@@ -302,7 +333,10 @@ def half_precision_at_training_size(subject):
     """float16 gives what float32 gives for as many elements as people train on."""
     _no_half(subject)
     y_true, y_pred = subject.training_size()
-    want = subject.values(y_true, y_pred)
+    try:
+        want = subject.values(y_true, y_pred)
+    except Exception as error:  # out of memory, say
+        raise CheckSkipped(f"for as many elements it {describe(error)}") from None
     if not np.isfinite(want).all() or np.abs(want).max() > 3e4:
         raise CheckSkipped("no float16 can hold the loss of as many elements")
     shape = tuple(structures.leaves(y_pred)[0].shape)
@@ -382,7 +416,9 @@ def _stays_finite(subject, y_true, y_pred, weight=None, mask=None):
     loss = subject.variant(reduction="sum")
     how = {}
     if weight is not None:
-        how["sample_weight"] = arrays.tensor(subject.weights(weight, none), "float32")
+        how["sample_weight"] = arrays.tensor(
+            subject.sample_weight(weight, none), "float32"
+        )
     if mask is not None:
         mask = arrays.tensor(subject.weights(mask, none).astype(bool))
 
@@ -402,24 +438,23 @@ def _hidden(subject):
     """(what, how) for each way in which a value may be finite and its gradient not."""
     y_true, y_pred = subject.sample
     if subject.float_labels:
-        for word in (np.nan, np.inf):
+        element = (0,) * y_true.ndim
+        for index, what in (
+            (element, "a label of NaN"),
+            (0, "a sample without labels"),
+        ):
             spoilt = np.array(y_true)
-            spoilt[(0,) * spoilt.ndim] = word
-            yield f"a label of {word}", (spoilt, y_pred), {}
-        spoilt = np.array(y_true)
-        spoilt[0] = np.nan
-        yield "a sample whose labels are NaN", (spoilt, y_pred), {}
+            spoilt[index] = np.nan
+            yield what, (spoilt, y_pred), {}
     if not subject.per_sample:
         return
     others = np.ones(subject.n, "float32")
     others[0] = 0.0
-    for word in (np.nan, np.inf):
-        spoilt = np.array(y_pred)
-        spoilt[0] = word
-        yield f"{word} in a sample of weight 0", (y_true, spoilt), {"weight": others}
-        if subject.independent:
-            how = {"mask": others}
-            yield f"{word} in a masked sample", (y_true, spoilt), how
+    spoilt = np.array(y_pred)
+    spoilt[0] = np.nan
+    yield "NaN in a sample of weight 0", (y_true, spoilt), {"weight": others}
+    if subject.independent:
+        yield "NaN in a masked sample", (y_true, spoilt), {"mask": others}
     weight = np.ones(subject.n, "float32")
     weight[0] = np.nan
     yield "a weight of NaN", (y_true, y_pred), {"weight": weight}
@@ -443,7 +478,7 @@ def _finite_gradient(subject):
                 f"{gradient[tuple(at)]} at {at}: one step of training spoils the "
                 "weights"
             )
-    return f"{tried} ways to hide a NaN or an infinity"
+    return f"{tried} ways to hide a NaN"
 
 
 @check(
@@ -530,7 +565,12 @@ def probabilities_are_taken_as_probabilities(subject):
     costs = [mean(perfect)]
     costs += [mean(size * (2.0 * perfect - 1.0)) for size in (2.0, 4.0, 8.0, 16.0)]
     falls = all(later < earlier for earlier, later in zip(costs, costs[1:]))
-    if falls and costs[-1] > -1e-6 and costs[-1] < 0.05 * costs[0]:
+    if (
+        falls
+        and costs[0] > 0.1 * abs(mean(y_pred))
+        and costs[-1] > -1e-6
+        and costs[-1] < 0.05 * costs[0]
+    ):
         raise CheckFailed(
             f"a perfect prediction, 0 or 1, costs {number(costs[0])}; logits of -8 and "
             f"8 cost {number(costs[3])}: training pushes the probabilities apart, and "
@@ -587,9 +627,13 @@ def mixed_precision_trains(subject):
     )
     steps = 12  # each step that overflows halves the scale
     before = dense.get_weights()[0]
-    history = model.fit(
-        y_pred, y_true, batch_size=len(y_true), epochs=steps, shuffle=False, verbose=0
-    ).history["loss"]
+    how = {"batch_size": len(y_true), "shuffle": False, "verbose": 0}
+    try:
+        history = model.fit(y_pred, y_true, epochs=steps, **how).history["loss"]
+    except Exception as error:
+        if subject.fails("dtype_is_honoured"):
+            raise CheckSkipped(describe(error), root="dtype_is_honoured") from None
+        raise
     after = dense.get_weights()[0]
     if not np.isfinite(after).all() or not np.isfinite(history[0]):
         raise CheckFailed(
@@ -677,8 +721,8 @@ def _paths(subject):
 def _along(subject, path):
     """t -> the loss of the first sample on the path, for an array of t."""
     y_true, y_pred = subject.sample
-    dtype = "float64" if _float64(subject) is None else None
-    how = {} if dtype is None else {"dtype": dtype}
+    dtype = _widest(subject)
+    how = {} if dtype == "float32" else {"dtype": dtype}
 
     def values(t):
         moved = path(t)

@@ -181,6 +181,7 @@ class LossUnderTest:
         one_tensor    y_pred is one tensor, not a dict or tuple of them
         fits          a model can be fitted: y_true and y_pred are one tensor each
         repeatable    it draws no random numbers
+        parts         some samples of a batch are a batch
         """
         if self.build_problem is not None:
             raise CheckSkipped("the loss cannot be built", root="runs")
@@ -196,6 +197,11 @@ class LossUnderTest:
             raise CheckSkipped(
                 "the loss draws random numbers, as declared: other shapes and graphs "
                 "draw others"
+            )
+        if need == "parts" and not self.has_parts:
+            raise CheckSkipped(
+                "the shape of a sample depends on the size of the batch: no part of a "
+                "batch is a batch"
             )
         if need == "per_sample" and not self.per_sample:
             raise CheckSkipped("not one value per sample", root="one_value_per_sample")
@@ -324,6 +330,15 @@ class LossUnderTest:
     def independent(self):
         return self.leak is None
 
+    @functools.cached_property
+    def has_parts(self):
+        """Not where each sample has a score for each other one, shape (N, N)."""
+        shapes = [
+            [leaf.shape[1:] for part in batch for leaf in structures.leaves(part)]
+            for batch in (self.sample, self.more(n=self.n - 3))
+        ]
+        return shapes[0] == shapes[1]
+
     @property
     def independent_values(self):
         """Whether a sample can be asked alone: its value is its own."""
@@ -440,8 +455,6 @@ class LossUnderTest:
         y_true, y_pred = self.sample
         if structures.is_structure(y_pred) or self.domain.ranked or self.domain.pairs:
             return self.more(n=256)
-        if self.per_sample and not self.independent:
-            return self.more(n=256)  # what compares all samples with all
         if y_pred.ndim >= 4:  # images: 300 x 300
             return tuple(
                 structures.tree_map(lambda x: _tiled(x[:2], y_pred), part)
@@ -449,7 +462,8 @@ class LossUnderTest:
             )
         if self.domain.elementwise:
             return tuple(np.tile(x[:2], (1, 2048)) for x in (y_true, y_pred))
-        return self.more(n=4096)
+        # What compares all samples with all takes fewer of them.
+        return self.more(n=4096 if self.independent_values else 256)
 
     @property
     def edges(self):
@@ -524,7 +538,11 @@ class LossUnderTest:
         """One weight per sample in the shape of `values`: Keras does not broadcast."""
         per_sample = np.asarray(per_sample)
         shape = per_sample.shape + (1,) * (values.ndim - 1)
-        weights = per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
+        return per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
+
+    def sample_weight(self, per_sample, values):
+        """The same as the loss takes it in a direct call."""
+        weights = self.weights(per_sample, values)
         if values.ndim == 1 and self._wants_weight_columns:
             weights = weights[:, np.newaxis]
         return weights

@@ -1,5 +1,7 @@
 """Checks of the batch: values per sample, weights, masks and reductions."""
 
+import contextlib
+
 import numpy as np
 
 from keras_losses_ref import host
@@ -54,12 +56,14 @@ def one_value_per_sample(subject):
             f"{n} samples give a scalar; a weight {describe(error)}"
         ) from (None)
     one = slice(0, 1)
-    first = subject.values(structures.take(y_true, one), structures.take(y_pred, one))
+    alone = ""
+    with contextlib.suppress(Exception):  # one sample may be no batch
+        first = subject.values(*(structures.take(x, one) for x in subject.sample))
+        alone = f", while the first sample alone has a loss of {number(first)}"
     raise CheckFailed(
         f"{n} samples give one scalar, {number(values)}: with a weight of 1 for the "
-        f"first sample and 0 for the others the sum is {number(weighted)}, while the "
-        f"first sample alone has a loss of {number(first)}. Weights, masks and "
-        "reduction='none' have no effect on single samples"
+        f"first sample and 0 for the others the sum is {number(weighted)}{alone}. "
+        "Weights, masks and reduction='none' have no effect on single samples"
     )
 
 
@@ -67,6 +71,7 @@ def one_value_per_sample(subject):
     "error",
     "Keep the batch axis whatever its length: tf.squeeze(x, axis=-1), never "
     "tf.squeeze(x).",
+    needs=("runs", "parts"),
 )
 def batch_of_one_keeps_its_axis(subject):
     """A batch of one sample has the value that the sample has among others."""
@@ -130,7 +135,7 @@ def own_mask(subject):
 def _weighted_sum(subject, weight):
     none = subject.values(*subject.sample)
     if subject.per_sample:
-        weight = subject.weights(weight, none)
+        weight = subject.sample_weight(weight, none)
     return subject.values(*subject.sample, weight, reduction="sum")
 
 
@@ -165,7 +170,7 @@ def linear_in_sample_weight(subject):
 @check(
     "error",
     "Multiply each sample's value by its weight, nothing else.",
-    needs=("runs", "repeatable", "independent"),
+    needs=("runs", "repeatable", "parts", "independent"),
 )
 def integer_weight_is_repetition(subject):
     """A weight of 3 counts, under "sum", as three copies of the sample."""
@@ -186,7 +191,7 @@ def integer_weight_is_repetition(subject):
 @check(
     "error",
     "Multiply each sample's value by its weight, and add nothing after that.",
-    needs=("runs", "repeatable", "independent"),
+    needs=("runs", "repeatable", "parts", "independent"),
 )
 def zero_weight_removes_sample(subject):
     """A weight of 0 counts, under "sum", as if the sample were not there."""
@@ -235,7 +240,10 @@ def _zero_weight_hides_nan(subject):
     weight = np.ones(subject.n, "float32")
     weight[0] = 0
     total = subject.values(
-        y_true, _nan_in_first(y_pred), subject.weights(weight, none), reduction="sum"
+        y_true,
+        _nan_in_first(y_pred),
+        subject.sample_weight(weight, none),
+        reduction="sum",
     )
     if not np.isfinite(total):
         want = subject.values(*_part(subject, slice(1, None)), reduction="sum")
@@ -248,7 +256,7 @@ def _zero_weight_hides_nan(subject):
 @check(
     "warning",
     "Replace such predictions before the loss: tf.where(weight > 0, y_pred, 0.0).",
-    needs=("runs", "repeatable", "independent"),
+    needs=("runs", "repeatable", "parts", "independent"),
 )
 def zero_weight_hides_nan(subject):
     """NaN in a sample of weight 0 does not reach the loss."""
@@ -268,7 +276,7 @@ def masked(subject, y_true, y_pred, keep, **variant):
 @check(
     "error",
     "Do not override __call__, or take the mask of y_pred into account there.",
-    needs=("runs", "one_tensor", "repeatable", "independent"),
+    needs=("runs", "one_tensor", "repeatable", "parts", "independent"),
 )
 def mask_removes_sample(subject):
     """A sample that the mask of y_pred marks False does not count, under "sum"."""
@@ -285,7 +293,7 @@ def mask_removes_sample(subject):
 @check(
     "error",
     "Let super().__call__ divide: it divides by the number of samples the mask keeps.",
-    needs=("runs", "one_tensor", "repeatable", "independent"),
+    needs=("runs", "one_tensor", "repeatable", "parts", "independent"),
 )
 def mask_counts_in_the_mean(subject):
     """The mean under a mask is the mean of the samples it keeps."""
@@ -316,7 +324,7 @@ def _mask_hides_nan(subject):
 @check(
     "warning",
     "Replace such predictions before the loss: tf.where(mask, y_pred, 0.0).",
-    needs=("runs", "one_tensor", "repeatable", "independent"),
+    needs=("runs", "one_tensor", "repeatable", "parts", "independent"),
 )
 def mask_hides_nan(subject):
     """NaN in a masked sample does not reach the loss."""
@@ -348,7 +356,7 @@ def weight_column_equals_weight_vector(subject):
 @check(
     "error",
     "Do not use the position of a sample in the batch.",
-    needs=("runs", "repeatable"),
+    needs=("runs", "repeatable", "parts"),
 )
 def batch_order_does_not_matter(subject):
     """Samples in another order have the same values, in that order."""
@@ -427,7 +435,8 @@ def column_against_vector(subject):
             total = subject.values(true, pred, reduction="sum")
         except Exception:
             continue  # refusing is as good
-        if none.shape in ((n,), (n, n)):  # a scalar is the mean of one long sample
+        # From values per sample, a scalar is the mean of one long sample.
+        if none.shape in ((n,), (n, n)) or not subject.per_sample:
             expect_close(
                 total, want, f"{what}: the sum", "with both (N, 1)",
                 why="the difference was broadcast to (N, N)",

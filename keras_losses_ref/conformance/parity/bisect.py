@@ -85,21 +85,49 @@ class BisectResult:
         return "\n".join(lines) + "\n"
 
 
+@dataclasses.dataclass(frozen=True)
+class Unchanged:
+    """There is nothing to find: both ends give the same answer."""
+
+    package: str
+    first: str
+    last: str
+    full_id: str
+    #: The largest change, where rounding moved the answer.
+    ulp: float = 0.0
+
+    def text(self):
+        """For a person."""
+        lines = [
+            self.full_id,
+            f"no change: {self.package} {self.first} and {self.last} give the same "
+            "answer",
+        ]
+        if self.ulp:
+            lines.append(
+                f"  but for rounding: {self.ulp:.3g} ulp, within the tolerance of one "
+                "truth"
+            )
+        return "\n".join(lines) + "\n"
+
+
 def _told(value):
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def bisect(identifier, old, new, build_options, on_progress=None):
-    """Find the first release that changed an answer: a `BisectResult`.
+    """Find the first release that changed an answer.
 
-    identifier  as `compare` prints it, "keras:huber/at_delta[...] value"; without an
+    identifier  as `compare` prints it, "keras:huber/x[...] value at [0]"; without an
                 implementation it is Keras's, without an aspect any
     old, new    requirements, one string each, that differ in one package
+
+    Returns a `BisectResult`, or `Unchanged` where both ends give the same answer.
     """
     on_progress = on_progress or (lambda side, what, part: None)
-    identifier, aspect = _parsed(identifier)
+    identifier, aspect = diff.parse_id(identifier)
     question = identifier.partition(":")[2]
-    _check_known(question)
+    _check_known(question, aspect)
     package, steps = _releases(shlex.split(old), shlex.split(new), build_options)
     skipped, answers = [], {}
     with upgrade.RecordRunner() as children:
@@ -116,23 +144,24 @@ def bisect(identifier, old, new, build_options, on_progress=None):
                 on_progress(release, "done", 1.0)
             return answers[index]
 
-        def changed(index):
+        def moved(index):
             found = diff.compare(ask(0)[1], ask(index)[1]).changes
-            found = [c for c in found if c.kind != diff.ROUNDING]
             found = [c for c in found if c.id == identifier]
             return [c for c in found if aspect in (None, c.aspect)]
 
+        def changed(index):
+            return [c for c in moved(index) if c.kind != diff.ROUNDING]
+
         low, high = 0, len(steps) - 1
         if not changed(high):
-            known = sorted({*ask(low)[1].answers, *ask(high)[1].answers})
-            if identifier not in known:
-                raise ParityError(
-                    f"nothing was asked by this id. Received: {identifier!r}. Expected "
-                    f"one of: {', '.join(known[:5])} ..."
-                )
-            raise ParityError(
-                f"{steps[low][0]} and {steps[high][0]} give the same answer to "
-                f"{identifier}: there is nothing to look for between them."
+            ends = [ask(index)[1].answers for index in (low, high)]
+            _check_asked(identifier, aspect, *ends)
+            return Unchanged(
+                package,
+                steps[low][0],
+                steps[high][0],
+                " ".join(filter(None, (identifier, aspect))),
+                max((change.ulp for change in moved(high)), default=0.0),
             )
         open_ = list(range(1, high))
         while open_:
@@ -167,25 +196,44 @@ def bisect(identifier, old, new, build_options, on_progress=None):
     )
 
 
-def _parsed(identifier):
-    """(id, aspect or None) of what a user wrote."""
-    if not re.match(r"(keras|ours|user):", identifier):
-        identifier = f"keras:{identifier}"
-    # An aspect follows the last bracket; arguments may hold spaces of their own.
-    found = re.match(r"(.*[\])]|[^ ]+)(?: (.+))?$", identifier)
-    return found[1], found[2]
-
-
-def _check_known(question):
-    """Before anything is built: whether there is such a case."""
+def _check_known(question, aspect):
+    """Before anything is built: whether there is such a case, and such an aspect."""
     if "/" not in question:
         return
-    known = [case.id for case in cases.corpus(full=True)]
+    known = {case.id: case for case in cases.corpus(full=True)}
     if question not in known:
         close = difflib.get_close_matches(question, known, n=3)
         raise ParityError(
             f"no case has this id. Received: {question!r}. Expected one of those that "
             f"`keras-losses-ref list --cases` shows, such as {', '.join(close)}."
+        )
+    case = known[question]
+    aspects = ["value", "gradient", "dtype", "error", "error type"]
+    aspects += ["second"] if case.check_hessian else []
+    aspects += ["config"] if case.path == "reloaded" else []
+    _check_aspect(aspect, aspects, question)
+
+
+def _check_asked(identifier, aspect, old, new):
+    """Whether the question was asked at all, and has the aspect."""
+    if identifier not in {*old, *new}:
+        question = identifier.partition(":")[2]
+        known = sorted({*old, *new})
+        close = difflib.get_close_matches(identifier, known, n=5) or known[:5]
+        raise ParityError(
+            f"nothing was asked by this id. Received: {question!r}. Expected one like: "
+            f"{', '.join(close)}."
+        )
+    if aspect is not None:
+        answers = [side.get(identifier, {}) for side in (old, new)]
+        _check_aspect(aspect, diff.aspects_of(*answers), identifier)
+
+
+def _check_aspect(aspect, aspects, identifier):
+    if aspect is not None and aspect not in aspects:
+        raise ParityError(
+            f"{identifier} has no such aspect. Received: {aspect!r}. Expected one of: "
+            f"{', '.join(sorted(aspects))}."
         )
 
 

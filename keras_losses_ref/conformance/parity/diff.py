@@ -15,11 +15,14 @@ tells without inference.
 import collections
 import dataclasses
 import fnmatch
+import math
+import re
 from typing import Any, Optional
 
 import numpy as np
 
 from keras_losses_ref.conformance import files, tolerance
+from keras_losses_ref.conformance.parity import host_rules
 from keras_losses_ref.conformance.runtime import BACKEND_NAMES, backend_of
 
 SEMANTIC, REMOVED, ADDED, ROUNDING = "semantic", "removed", "added", "rounding"
@@ -31,14 +34,8 @@ _SLACK = {None: 2.0, "training": 128.0}
 
 _ARRAYS = ("value", "gradient", "second")
 
-#: What stands for a ledger entry where both sides follow the definition.
-HOST_RULES = "host-rules"
-_HOST_RULES = {
-    "sentence": "Both follow the definition, which leaves reductions, masks, weights, "
-    "dtypes and the recovery of logits to the Keras in use and its backend, and those "
-    "are others.",
-    "thread": "https://github.com/keras-team/keras/blob/master/keras/src/losses/loss.py",
-}
+#: Stands for the rule of the host until it is known which.
+_SOME_RULE = "some rule of the host"
 
 #: What an answer says about itself, and not about the loss.
 _ABOUT = ("loss", "matches", "kind", "is_class", "absent", "dtype", "message")
@@ -57,10 +54,16 @@ class Change:
     ulp: float = float("nan")
     #: Where in the array `old` and `new` stand: its worst element.
     at: Optional[list] = None
-    #: The ledger entries that one side matches and the other does not.
+    #: The ledger entries that one side matches and the other does not, or the rule of
+    #: the host that differs.
     explained_by: Optional[str] = None
     #: "Keras", "TensorFlow" or, where nothing tells, "Keras or TensorFlow".
     component: str = ""
+    #: How far the worst element moved, relative to the answer (a gradient's is its
+    #: largest element): infinite where one side is finite and the other is not.
+    relative: float = float("nan")
+    #: What each side matches: "definition", a ledger entry, or None for nobody's.
+    matched: tuple = (None, None)
 
     @property
     def implementation(self):
@@ -104,6 +107,10 @@ class Comparison:
     accepted: tuple = ()
     #: Patterns that were accepted and match no change.
     stale: tuple = ()
+    #: The losses and models of the user's that were asked.
+    own: tuple = ()
+    #: Whether the two sides hold answers, so that a change has a size.
+    measured: bool = True
 
     @property
     def counts(self):
@@ -140,6 +147,7 @@ def compare(old, new, accepted=(), intermediate=None):
     # One Keras on one backend has one ledger and one definition.
     if not (_replaced(old, new, "Keras") or _of_two_backends(old, new)):
         changes = [dataclasses.replace(c, explained_by=None) for c in changes]
+    changes = [_explained_by_a_rule(change, old, new) for change in changes]
     changes = list(_explained_by_the_corpus(_seen_in_other_dtypes(changes)))
     changes = [_explained_by_the_config(change, old, new) for change in changes]
     changes = [
@@ -155,7 +163,9 @@ def compare(old, new, accepted=(), intermediate=None):
         if change.explained_by
         for name in change.explained_by.split(", ")
     }
-    known = {**old.deviations, **new.deviations, HOST_RULES: _HOST_RULES}
+    sides = [record.environment for record in (old, new)]
+    rules = {rule.id: rule.entry(*sides) for rule in host_rules.RULES}
+    known = {**old.deviations, **new.deviations, **rules}
     stale = [
         pattern
         for pattern in accepted
@@ -172,15 +182,59 @@ def compare(old, new, accepted=(), intermediate=None):
         {name: known[name] for name in sorted(used) if name in known},
         tuple(accepted),
         tuple(stale),
+        tuple(sorted(_own(old) | _own(new))),
     )
+
+
+def _own(record):
+    return {a["loss"] for i, a in record.answers.items() if i.startswith("user:")}
+
+
+def parse_id(text):
+    """(id, aspect or None) of what a report prints: "keras:Huber[...]  value at [0]".
+
+    An id without an implementation is one of Keras's.
+    """
+    text = _without_place(text).removeprefix("worst: ")
+    if not re.match(r"(keras|ours|user):", text):
+        text = f"keras:{text}"
+    # An aspect follows the last bracket; arguments may hold spaces of their own.
+    found = re.match(r"(.*[\])]|[^ ]+)(?:\s+(.+))?$", text)
+    return found[1], found[2]
+
+
+def _without_place(text):
+    """A printed id without the place of the worst element behind it."""
+    return re.sub(r"\s+at \[[\d, ]*\]$", "", text.strip())
+
+
+def aspects_of(old, new):
+    """The aspects in which two answers to one question may differ."""
+    found = {"error", "error type", "dtype", "public name", "accepts"}
+    for answer in (old, new):
+        found |= {*answer} - {*_ABOUT, "alias_of", "arguments", "config"}
+        config = answer.get("config")
+        names = [name for name, _ in answer.get("arguments", ())]
+        if names:
+            found |= {f"{what} {name}" for name in names
+                      for what in ("argument", "default of")}  # fmt: skip
+            found |= {"order of arguments", *(f"config {key}" for key in config or ())}
+        elif config is not None:
+            found.add("config")
+    return sorted(found)
 
 
 def is_accepted(change, patterns):
     """Whether any of the patterns names the change; brackets belong to ids."""
     return any(
-        fnmatch.fnmatchcase(change.full_id, pattern.replace("[", "[[]"))
-        for pattern in patterns
+        fnmatch.fnmatchcase(change.full_id, _pattern(pattern)) for pattern in patterns
     )
+
+
+def _pattern(printed):
+    """A glob over `Change.full_id` of a line as the report prints it."""
+    text = re.sub(r"([\])]) {2,}", r"\1 ", _without_place(printed))
+    return text.replace("[", "[[]")
 
 
 def read_accepted(path):
@@ -246,7 +300,7 @@ def _of_answer(identifier, a, b):
     if a.get("error") != b.get("error"):
         # The text of an error is shown, not compared: it changes with every release.
         old, new = (x.get("message", x.get("error", "an answer")) for x in (a, b))
-        explained = _explanation(a, b, "error")
+        explained = _why(a, b, "error")
         if "/" not in identifier and "[" not in identifier:  # a name or an argument
             kind = ADDED if "error" in a else REMOVED
             kind = SEMANTIC if "error" in a and "error" in b else kind
@@ -254,7 +308,7 @@ def _of_answer(identifier, a, b):
         elif "error" in a and "error" in b:  # no definition says which
             yield change("error type", SEMANTIC, old, new)
         else:
-            yield change("error", SEMANTIC, old, new, explained_by=explained)
+            yield change("error", SEMANTIC, old, new, **explained)
         return
     for aspect in sorted({*a, *b} - {*_ABOUT}):
         old, new = a.get(aspect), b.get(aspect)
@@ -266,14 +320,12 @@ def _of_answer(identifier, a, b):
             named = {name for name, _ in _news(a.get("arguments"), b.get("arguments"))}
             yield from _of_config(change, old or {}, new or {}, named)
         elif aspect not in _ARRAYS or old is None or new is None:
-            explained = _explanation(a, b, aspect)
-            yield change(aspect, SEMANTIC, old, new, explained_by=explained)
+            yield change(aspect, SEMANTIC, old, new, **_why(a, b, aspect))
         else:
             yield _of_array(change, aspect, a, b)
     if a.get("dtype") != b.get("dtype"):
-        explained = _explanation(a, b, "dtype")
         yield change(
-            "dtype", SEMANTIC, a.get("dtype"), b.get("dtype"), explained_by=explained
+            "dtype", SEMANTIC, a.get("dtype"), b.get("dtype"), **_why(a, b, "dtype")
         )
 
 
@@ -316,11 +368,11 @@ def _of_config(change, old, new, named):
 def _of_array(change, aspect, a, b):
     old, new = files.array(a[aspect]), files.array(b[aspect])
     shapes = files.shape(a[aspect]), files.shape(b[aspect])
-    explained = _explanation(a, b, aspect)
+    why = _why(a, b, aspect)
     if shapes[0] != shapes[1]:
         return change(
             aspect, SEMANTIC, f"shape {list(shapes[0])}", f"shape {list(shapes[1])}",
-            explained_by=explained,
+            relative=math.inf, **why,
         )  # fmt: skip
     # The coarser of the two, where even the dtype is another.
     dtypes = {x.get("dtype", "float32") for x in (a, b)} & set(tolerance.FLOAT_INFO)
@@ -337,7 +389,28 @@ def _of_array(change, aspect, a, b):
         files.plain(new[at], dtype),
         ulp=float(distance[at]),
         at=[int(i) for i in at],
-        explained_by=None if far is None else explained,
+        relative=_relative(new, old, one_vector=aspect != "value"),
+        matched=why["matched"],
+        explained_by=None if far is None else why["explained_by"],
+    )
+
+
+def _relative(new, old, one_vector):
+    """The largest change relative to the answer; a gradient is one vector."""
+    finite = np.isfinite(old) & np.isfinite(new)
+    same = (new == old) | (np.isnan(new) & np.isnan(old))
+    if np.any(~finite & ~same):
+        return math.inf
+    if not np.any(finite):
+        return 0.0
+    moved, size = (
+        np.abs(new - old)[finite],
+        np.maximum(np.abs(old), np.abs(new))[finite],
+    )
+    if one_vector:
+        size = np.full_like(size, size.max())
+    return float(
+        np.max(np.where(moved > 0, moved / np.where(size > 0, size, 1.0), 0.0))
     )
 
 
@@ -357,20 +430,36 @@ def _ulps(new, old, dtype, one_vector):
     return np.where(same, 0.0, np.where(np.isnan(moved), np.inf, moved))
 
 
-def _explanation(a, b, aspect):
-    """The ledger entries that one side matches and the other does not, or None.
+def _why(a, b, aspect):
+    """What explains that two answers differ: the fields of a `Change` that say so.
 
-    Where both sides match one definition, or one entry, and differ, it is these that
-    differ, by what they leave to the Keras in use.
+    The ledger entries that one side matches and the other does not. Where both sides
+    match one thing and differ, a rule of the host does, by what they leave to it.
     """
     if "matches" not in a or "matches" not in b:
-        return None
-    whose = [x["matches"].get(aspect, "definition") for x in (a, b)]
-    if None in whose:
-        return None
-    if whose[0] == whose[1]:
-        return HOST_RULES if whose[0] == "definition" else whose[0]
-    return ", ".join(name for name in whose if name != "definition")
+        return {"explained_by": None, "matched": (None, None)}
+    before, after = (x["matches"].get(aspect, "definition") for x in (a, b))
+    if None in (before, after):
+        explained = None
+    elif before == after:
+        explained = _SOME_RULE
+    else:
+        named = [name for name in (before, after) if name != "definition"]
+        explained = ", ".join(named)
+    return {"explained_by": explained, "matched": (before, after)}
+
+
+def _explained_by_a_rule(change, old, new):
+    """Which rule of the host it is, of the case behind the change.
+
+    Where it is none, an entry that both sides match explains it, or nothing does.
+    """
+    if change.explained_by != _SOME_RULE:
+        return change
+    sides = [record.environment for record in (old, new)]
+    rule = host_rules.responsible(change.question, change.aspect, *sides)
+    entry = change.matched[0] if change.matched[0] != "definition" else None
+    return dataclasses.replace(change, explained_by=rule.id if rule else entry)
 
 
 def _seen_in_other_dtypes(changes):
@@ -410,7 +499,8 @@ def _explained_by_the_corpus(changes):
         return change.implementation, change.loss, saved
 
     for change in changes:
-        if change.explained_by and "/" in change.id:
+        of_a_rule = change.explained_by in host_rules.BY_ID
+        if change.explained_by and "/" in change.id and not of_a_rule:
             known[kind(change)].append(set(change.explained_by.split(", ")))
     for change in changes:
         beside = "[" in change.id and "/" not in change.id

@@ -16,14 +16,12 @@ import sys
 import tempfile
 
 import keras_losses_ref
+from keras_losses_ref.conformance.chatter import is_notice
 from keras_losses_ref.conformance.parity import ParityError, diff, record_file, venvs
 from keras_losses_ref.conformance.parity.venvs import KERASES, TENSORFLOWS
 
 #: Variables that say which Keras an environment has, on which backend.
 _CHOOSES_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
-
-#: What TensorFlow says of itself before it can be told to be silent.
-_NOISE = re.compile(r"WARNING: All log|[IWE]\d{4} \d\d:|\d{4}-\d\d-\d\d ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +152,7 @@ class RecordRunner:
         """The output of the environment's Python; `ParityError` with its last lines."""
         variables = {
             **{k: v for k, v in os.environ.items() if k not in _CHOOSES_KERAS},
-            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment.variables,
         }
@@ -177,7 +175,7 @@ class RecordRunner:
                 found = re.match(r"(\d+)/(\d+) (.*)", line)
                 if found:
                     on_progress(found[3], int(found[1]) / max(1, int(found[2])))
-                elif line.strip() and not _NOISE.match(line):
+                elif line.strip() and not is_notice(line):
                     last = [*last[-11:], line.rstrip()]
             output = output.result()
         if process.returncode:

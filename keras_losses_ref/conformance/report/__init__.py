@@ -41,6 +41,8 @@ STYLES = {
 }
 
 
-def render(report, style="text", everything=False):
-    """The report as one string, in one of `STYLES`."""
+def render(report, style="text", everything=False, verbose=False):
+    """The report as one string, in one of `STYLES`; `verbose` is for the text's."""
+    if style == "text":
+        return text.render(report, everything, verbose)
     return STYLES[style](report, everything)

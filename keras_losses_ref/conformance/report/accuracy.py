@@ -175,15 +175,15 @@ def violations(cells: Iterable[Cell]) -> list[str]:
 _INTRODUCTION = """
 # Atlas of errors
 
-How far ours and Keras's losses are from the exact value. In float16 and bfloat16 the
-error is in units in the last place (ulp): 0.5 is the best that rounding allows. In
-float32 and float64 it is the mixed error,
+How far ours and Keras's losses are from the exact value, by the mixed error
 
     |got - exact| / (ulp(exact) + sum_i |d exact / d x_i| ulp(x_i))
 
-in which 1 is an answer that is exact for inputs within an ulp of the given ones: where
-differences cancel, no formula in that dtype does better. 1e7 in float32 is an answer
-without a right digit, inf a NaN or an infinity instead of a number.
+in which 1 is an answer that is exact for inputs within a unit in the last place (ulp)
+of the given ones: where differences cancel, no formula in that dtype does better. 1e7
+in float32 is an answer without a right digit, inf a NaN or an infinity instead of a
+number. In float16 and bfloat16 a loss computes in float32 and rounds once: the ulp is
+that of the dtype, and to it is added what such a computation may make of the inputs.
 
 {versions}, {device}; seed {seed}; {size} elements of y_pred
 in a cell, fewer for Circle and CTC. Made by `keras-losses-ref atlas --output
@@ -205,9 +205,9 @@ _ABOUT_TYPICAL = """
 In plain ulp, in every dtype, on the family *typical* alone, where little cancels.
 """
 _ABOUT_THE_RULES = """
-The 99.9th percentile of ours is at most 1 ulp in float16 and bfloat16, and a mixed
-error of 8 otherwise: 12 where a log-softmax or a focal power is inside, 64 for CTC. Its
-largest error is above neither that nor Keras's largest.
+The 99.9th percentile of ours is at most 1 in float16 and bfloat16 and 8 otherwise: 12
+where a log-softmax or a focal power is inside, 64 for CTC, which has no limit in
+float64. Where its largest error is above that, it is not above Keras's largest.
 """
 
 
@@ -334,10 +334,7 @@ def figure(cells: Sequence[Cell]) -> Any:
     handles, labels = panels[0][0].get_legend_handles_labels()
     handles.append(panels[0][0].lines[-1])
     labels.append("what ours must keep")
-    title = (
-        f"{spec.name}: largest error ({path}), in 16 bits in ulp, else mixed; "
-        "▲ beyond the axis, or NaN"
-    )
+    title = f"{spec.name}: largest mixed error ({path}); ▲ beyond the axis, or NaN"
     figure.suptitle(title)
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -3,19 +3,29 @@
 import collections
 import json
 import math
-import textwrap
 from xml.etree import ElementTree
 
 from keras_losses_ref.conformance import runtime
 from keras_losses_ref.conformance.files import SCHEMA, dumps
-from keras_losses_ref.conformance.parity import diff
+from keras_losses_ref.conformance.parity import causes, diff, host_rules
+from keras_losses_ref.conformance.report.text import wrapped
 
-#: How many groups a comment on a pull request shows in full.
+#: How many causes a comment on a pull request shows in full.
 _MARKDOWN_LIMIT = 20
-#: How many changes of a group a page shows.
-_PAGE_LIMIT = 50
+#: How many changes of a cause a page, and a comment, lists.
+_PAGE_LIMIT, _COMMENT_LIMIT = 50, 5
+#: How many losses and names a terminal lists.
+_NAMES = 6
 
-_WHOSE = {"keras": "Keras's", "ours": "our", "user": "your"}
+#: The sections of a report, in their order: (kinds of causes, heading).
+SECTIONS = (
+    (("user",), "Your losses and models"),
+    (("unexplained",), "Not in the ledger: look here first"),
+    (("ledger",), "What Keras deviates in, or no longer does"),
+    (("rule",), "What the definition leaves to Keras"),
+    (("api", "name"), "Names, arguments, defaults and errors"),
+    (("rounding",), "Rounding"),
+)
 
 
 def render(comparison, style="text"):
@@ -23,25 +33,14 @@ def render(comparison, style="text"):
     return STYLES[style](comparison)
 
 
-def groups(comparison):
-    """The changes by loss and cause, worst first: [[change, ...], ...].
-
-    The cause is the ledger entry; without one, all answers of a loss that moved are
-    likely to have moved for one reason. What befell the arguments of many losses alike
-    is one thing, and so is rounding.
-    """
-    found = collections.defaultdict(list)
-    for change in comparison.changes:  # these stand worst first
-        loss, cause = change.loss, change.explained_by
-        if change.kind == diff.ROUNDING:
-            loss = cause = None
-        elif change.is_api_change and change.aspect != "public name":
-            said = told(change) if change.kind == diff.SEMANTIC else ""
-            loss, cause = None, (change.aspect, said)
-        elif change.is_api_change:
-            loss = cause = None
-        found[change.implementation, loss, change.kind, cause].append(change)
-    return list(found.values())
+def sections(comparison):
+    """[(heading, causes)], without those that are empty."""
+    found = causes.causes(comparison)
+    chosen = (
+        (heading, [cause for cause in found if cause.kind in kinds])
+        for kinds, heading in SECTIONS
+    )
+    return [(heading, some) for heading, some in chosen if some]
 
 
 def title(comparison):
@@ -65,117 +64,123 @@ def _package(environment):
     return "" if package == "keras" else f"{package} "
 
 
-def summary(comparison):
-    """One line: how much changed, and how much of it is known."""
+def verdict(comparison):
+    """Same or changed, and between which environments, in a line."""
+    return f"{'same' if comparison.ok else 'CHANGED'}: {title(comparison)}"
+
+
+def counted(comparison):
+    """How much changed, and how much of it is known, in a few lines."""
     counts = comparison.counts
     semantic = [c for c in comparison.changes if c.kind == diff.SEMANTIC]
     answers = [change for change in semantic if not change.is_api_change]
-    rules = sum(change.explained_by == diff.HOST_RULES for change in answers)
+    rules = sum(change.explained_by in host_rules.BY_ID for change in answers)
     known = sum(change.explained_by is not None for change in answers) - rules
-    verdict = "same" if comparison.ok else "CHANGED"
-    words = [
-        f"{len(answers)} answers changed ({known} as the ledger says, "
-        f"{rules} with the host's rules, {len(answers) - known - rules} unexplained)",
-        f"{len(semantic) - len(answers)} arguments, defaults or errors changed",
-        f"{counts['removed']} names removed",
-        f"{counts['added']} added",
-        f"{counts['rounding']} answers moved by rounding",
-        f"{counts['same']} the same",
-        f"{comparison.alone} that only one side could be asked",
+    lines = [
+        f"{_many(len(answers), 'answer')} changed: {known} as the ledger says, "
+        f"{rules} by host rules, {len(answers) - known - rules} unexplained",
+        f"{len(semantic) - len(answers)} arguments, defaults or errors changed, "
+        f"{counts['removed']} names removed, {counts['added']} added",
+        f"{_many(counts['rounding'], 'answer')} moved by rounding, "
+        f"{counts['same']} the same, {comparison.alone} of one side alone",
     ]
+    if not comparison.measured:
+        lines = [
+            f"{_many(known, 'deviation')} came or went, {_many(rules, 'rule')} of the "
+            f"host changed, {len(answers) - known - rules} unexplained",
+            f"{counts['removed']} losses removed, {counts['added']} added; how much "
+            "answers changed is not kept",
+        ]
     if comparison.accepted:
         taken = sum(
             change.is_breaking and diff.is_accepted(change, comparison.accepted)
             for change in comparison.changes
         )
-        words.append(f"{taken} accepted")
-    return f"{verdict}: {title(comparison)}: {', '.join(words)}"
+        lines.append(f"{taken} accepted")
+    return lines
 
 
-# --- text -----------------------------------------------------------------------------
+def summary(comparison):
+    """The verdict and the counts, in one line."""
+    return f"{verdict(comparison)}: {'; '.join(counted(comparison))}"
 
 
-def _text(comparison):
-    lines = [title(comparison), ""]
-    for group in groups(comparison):
-        lines += [*_group(group, comparison), ""]
-    for pattern in comparison.stale:
-        lines += [_stale(pattern), ""]
-    return "\n".join([*lines, summary(comparison)]) + "\n"
+def own(comparison):
+    """What a user asked about, and what became of it, in a line."""
+    if not comparison.own:
+        return ""
+    touched = {change.loss for change in comparison.changes
+               if change.implementation == "user" and change.is_breaking}  # fmt: skip
+    words = [
+        f"{name} {'CHANGED' if name in touched else 'the same'}"
+        for name in comparison.own
+    ]
+    return f"Your losses and models: {', '.join(words)}"
 
 
-def _stale(pattern):
-    return (
-        f"ACCEPTED, BUT DID NOT CHANGE  {pattern}\n"
-        "  Take it off the list: what is accepted without need hides the next change."
-    )
+# --- what a cause says, in words ------------------------------------------------------
 
 
-def _group(group, comparison):
-    """What changed for one reason, as lines."""
-    worst = group[0]
-    yield f"{worst.kind.upper()}  {heading(group)}"
-    for name in (worst.explained_by or "").split(", "):
-        entry = comparison.deviations.get(name)
-        if entry:
-            yield f"  {name}: {entry['sentence']}"
-            yield f"    {entry['thread']}"
-    if worst.is_api_change:
-        for line in textwrap.wrap(", ".join(members(group)), 84):
-            yield f"  {line}"
-        return
-    yield f"  {spread(group)}"
-    yield f"  worst: {worst.id}  {worst.aspect}{_at(worst)}"
-    ulp = "" if math.isnan(worst.ulp) else f"   {worst.ulp:.3g} ulp"
-    yield f"    old {_short(worst.old)}   new {_short(worst.new)}{ulp}"
+def heading(cause):
+    """What changed, and which part of the environment changed it."""
+    parts = ", ".join(cause.components)
+    return f"{cause.what} [{parts}]" if parts else cause.what
 
 
-def heading(group):
-    """Whose loss it is, how many answers, and why."""
-    worst = group[0]
-    whose = _WHOSE[worst.implementation]
-    parts = sorted({change.component for change in group} - {""})
-    by = f" [{', '.join(parts)}]" if parts else ""
-    if worst.kind == diff.ROUNDING:
-        ulp = max(change.ulp for change in group)
-        return f"{whose} losses: {_number(group, 'answer')}, at most {ulp:.3g} ulp{by}"
-    if worst.is_api_change:
-        what = _number(group, "name")
-        if worst.aspect != "public name":
-            what = worst.aspect
-            what += f": {told(worst)}" if worst.kind == diff.SEMANTIC else ""
-        return f"{whose} {what}{by}"
-    cause = "not in the ledger"
-    if worst.explained_by == diff.HOST_RULES:
-        cause = "with the host's rules"
-    elif worst.explained_by:
-        cause = f"as the ledger says: {worst.explained_by}"
-    return f"{whose} {worst.loss}: {_number(group, 'answer')}, {cause}{by}"
+def losses(cause, most=_NAMES):
+    """Which losses, and how many answers."""
+    names = cause.losses
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    number = f" ({_many(cause.answers, 'answer')})" if cause.measured else ""
+    return f"{', '.join(names[:most])}{more}{number}"
 
 
-def subject(group):
-    """The losses of a group, in a few words."""
-    names = sorted({change.loss for change in group})
-    return names[0] if len(names) == 1 else f"{len(names)} losses"
+def _many(number, word):
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
-def _number(group, word):
-    return f"{len(group)} {word}{'s' * (len(group) > 1)}"
+def size(cause):
+    """How large the changes are, relative to the answers."""
+    words = []
+    if not math.isnan(cause.worst):
+        worst, median = causes.percent(cause.worst), causes.percent(cause.median)
+        words.append(f"relative change {worst} at worst, {median} at the median")
+    if cause.not_finite:
+        was = _many(cause.not_finite, "answer")
+        said = "NaN, infinite or of another shape on one side"
+        words.append(f"{was} {'NaN or infinite before' * cause.became_finite or said}")
+    return "; ".join(words)
 
 
-def members(group):
-    """What a change of the interface befell: names of losses, or how they are asked."""
-    if group[0].aspect == "public name":
-        return [f"{change.question} ({told(change)})" for change in group]
-    if group[0].kind == diff.SEMANTIC:
-        return [change.question for change in group]
-    return [f"{change.question} ({told(change)})" for change in group]
+def step(cause):
+    """Whether a training step notices."""
+    found, why = cause.step
+    return f"{found}: {why}" if found else ""
 
 
-def spread(group):
-    """How often each aspect changed: "value 12, gradient 8"."""
-    found = collections.Counter(change.aspect for change in group)
-    return ", ".join(f"{aspect} {n}" for aspect, n in found.most_common())
+def facts(cause):
+    """[(name, words)] about a cause, of those that there are."""
+    if cause.kind in ("api", "name"):
+        return [("where", ", ".join(members(cause)))]
+    found = [
+        ("losses", losses(cause)),
+        ("when", cause.condition),
+        ("size", size(cause)),
+        ("a training step notices", step(cause)),
+        ("thread", cause.thread),
+    ]
+    return [(name, words) for name, words in found if words]
+
+
+def members(cause):
+    """Whom a change of the interface concerns, as names."""
+    plain = cause.kind == "api" and cause.changes[0].kind == diff.SEMANTIC
+    names = {}
+    for change in cause.changes:
+        whose = "" if change.implementation == "keras" else "our "
+        named = f"{whose}{change.question}"
+        names[named if plain else f"{named} ({told(change)})"] = None
+    return list(names)
 
 
 def told(change):
@@ -192,8 +197,45 @@ def _short(value):
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _at(change):
+def at(change):
+    """Where in an array the worst element stands."""
     return f" at {change.at}" if change.at else ""
+
+
+# --- text -----------------------------------------------------------------------------
+
+
+def _text(comparison):
+    lines = [verdict(comparison), *(f"  {line}" for line in counted(comparison)), ""]
+    if own(comparison):
+        lines += [*wrapped(own(comparison), "", "  "), ""]
+    for pattern in comparison.stale:
+        lines += [_stale(pattern), ""]
+    for title_, found in sections(comparison):
+        lines += [title_, ""]
+        for cause in found:
+            lines += [*_lines(cause), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _stale(pattern):
+    return (
+        f"ACCEPTED, BUT DID NOT CHANGE  {pattern}\n"
+        "  Take it off the list: what is accepted without need hides the next change."
+    )
+
+
+def _lines(cause):
+    """What one cause changed, as lines."""
+    yield from wrapped(f"- {heading(cause)}", "", "  ")
+    if cause.kind in ("rule", "ledger"):
+        yield f"  {cause.id}"
+    for name, words in facts(cause):
+        yield from wrapped(f"{name}: {words}", "    ", "      ")
+    if cause.kind not in ("api", "name") and cause.measured:
+        change = cause.shown
+        yield f"    largest: {change.full_id}{at(change)}"
+        yield f"      old {_short(change.old)}   new {_short(change.new)}"
 
 
 # --- for programs ---------------------------------------------------------------------
@@ -228,6 +270,29 @@ def document(comparison):
             }
             for change in comparison.changes
         ],
+        "causes": [_plain(cause) for cause in causes.causes(comparison)],
+    }
+
+
+def _plain(cause):
+    """A cause as JSON holds it."""
+    felt, why = cause.step
+    return {
+        "id": cause.id,
+        "kind": cause.kind,
+        "what": cause.what,
+        "losses": cause.losses,
+        "condition": cause.condition,
+        "answers": cause.answers,
+        "relative": {
+            name: number if math.isfinite(number) else None
+            for name, number in (("worst", cause.worst), ("median", cause.median))
+        },
+        "not_finite": cause.not_finite,
+        "training_step": {"notices": felt, "why": why},
+        "thread": cause.thread,
+        "parts": cause.components,
+        "changes": [change.full_id for change in cause.changes],
     }
 
 
@@ -274,35 +339,49 @@ def _junit(comparison):
 
 
 def _markdown(comparison):
-    """Short enough for a comment: what matters as a table, the rest as a line."""
+    """Short enough for a comment: an entry a cause, its changes folded under it."""
     mark = "nothing changed" if comparison.ok else "**changed**"
     lines = [f"### keras-losses-ref: {mark}", "", summary(comparison), ""]
-    found = [g for g in groups(comparison) if g[0].kind != diff.ROUNDING]
-    if found:
-        lines.append("| | loss | what | worst, old -> new | ulp | why | part |")
-        lines.append("|---|---|---|---|---:|---|---|")
-    for group in found[:_MARKDOWN_LIMIT]:
-        worst = group[0]
-        cells = [
-            worst.kind,
-            f"{worst.implementation} {subject(group)}",
-            spread(group),
-            f"`{worst.question}`: {told(worst)}",
-            "" if math.isnan(worst.ulp) else f"{worst.ulp:.3g}",
-            worst.explained_by or "",
-            worst.component,
-        ]
-        escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-        lines.append(f"| {' | '.join(escaped)} |")
-    if len(found) > _MARKDOWN_LIMIT:
-        lines += ["", f"and {len(found) - _MARKDOWN_LIMIT} groups more."]
-    if comparison.deviations:
-        lines.append("")
-    for name, entry in comparison.deviations.items():
-        lines.append(f"- `{name}`: {entry['sentence']} ({entry['thread']})")
+    if own(comparison):
+        lines += [own(comparison), ""]
     for pattern in comparison.stale:
-        lines += ["", f"Accepted, but did not change: `{pattern}`"]
-    return "\n".join(lines) + "\n"
+        lines += [f"Accepted, but did not change: `{pattern}`", ""]
+    left = _MARKDOWN_LIMIT
+    for title_, found in sections(comparison):
+        if left <= 0:
+            break
+        lines += [f"#### {title_}", ""]
+        for cause in found[:left]:
+            lines += [*_entry(cause), ""]
+        left -= len(found)
+    if left < 0:
+        lines.append(f"... and {-left} causes more: `--format json` has all of them.")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(cause):
+    """A cause as an item of a Markdown list."""
+    name = f"**`{cause.id}`** " if cause.kind in ("rule", "ledger") else ""
+    yield f"- {name}{heading(cause)}"
+    for fact, words in facts(cause):
+        yield f"  - {fact}: {words}"
+    if cause.kind in ("api", "name"):
+        return
+    number = len(cause.changes)
+    yield f"  <details><summary>{_many(number, 'change')}</summary>"
+    yield ""
+    for change in _largest(cause, _COMMENT_LIMIT):
+        yield f"  - `{change.full_id}`{at(change)}: {told(change)}"
+    if number > _COMMENT_LIMIT:
+        yield f"  - and {number - _COMMENT_LIMIT} more"
+    yield ""
+    yield "  </details>"
+
+
+def _largest(cause, most):
+    """The change to look at first, then the others in their order."""
+    others = [change for change in cause.changes if change is not cause.shown]
+    return [cause.shown, *others][:most]
 
 
 # --- for a browser --------------------------------------------------------------------
@@ -312,27 +391,19 @@ def _html(comparison):
     """A page that opens offline; needs the extra `html`."""
     from keras_losses_ref.conformance.report import html_page
 
-    by_kind = collections.defaultdict(list)
-    for group in groups(comparison):
-        by_kind[group[0].kind].append(group)
     return html_page.page(
         "diff.html",
         title=f"keras-losses-ref: {title(comparison)}",
         comparison=comparison,
         summary=summary(comparison),
-        kinds=[
-            (diff.SEMANTIC, "Other answers"),
-            (diff.REMOVED, "Removed"),
-            (diff.ADDED, "Added"),
-            (diff.ROUNDING, "Moved by rounding"),
-        ],
-        by_kind=by_kind,
+        own=own(comparison),
+        sections=sections(comparison),
         limit=_PAGE_LIMIT,
-        spread=spread,
-        subject=subject,
+        heading=heading,
+        facts=facts,
+        largest=_largest,
         told=told,
-        at=_at,
-        ulp=lambda change: "" if math.isnan(change.ulp) else f"{change.ulp:.3g}",
+        at=at,
     )
 
 

@@ -4,7 +4,6 @@ import importlib.util
 
 #: {style: (modules, the extra that brings them, a style that does without)}
 _NEEDS = {
-    "text": (("rich",), "cli", "json"),
     "html": (("jinja2", "matplotlib"), "html", "md"),
 }
 

@@ -37,9 +37,9 @@ class Report:
         """Whether something ran, and nothing of it failed."""
         return not self.failures and len(self.skipped) < len(self.results)
 
-    def text(self, everything=False):
+    def text(self, everything=False, verbose=False):
         """The report for a person; `everything` shows what passed too."""
-        return text.render(self, everything)
+        return text.render(self, everything, verbose)
 
     def counts(self, loss=None):
         """How many results have each verdict, of all losses or of one."""

@@ -99,16 +99,27 @@ def explained(report, result):
 
 def summary(report):
     """One line: does it conform, and how much was asked."""
-    words = ", ".join(
-        f"{number} {_WORDS.get(name, name)}" for name, number in report.counts().items()
-    )
+    return f"{verdict(report)}: {counted(report, zeros=True)}"
+
+
+def verdict(report):
+    """Does it conform, in a line that fits a terminal."""
     asked = len({result.id for result in report.all_results})
     head = "conforms" if report.ok else "DEVIATES"
-    if is_two_way(report):
+    return f"{head}: {asked} {noun(report)} on {where(report)}"
+
+
+def counted(report, loss=None, zeros=False):
+    """How many results have each verdict, of all losses or of one, in words."""
+    words = ", ".join(
+        f"{number} {_WORDS.get(name, name)}"
+        for name, number in report.counts(loss).items()
+        if number or zeros
+    )
+    if loss is None and is_two_way(report):
         words += f"; two-way: {OURS_NOT_ASKED}"
-    line = f"{head}: {asked} {noun(report)} on {where(report)}: {words}"
-    missing = report.environment.get("not_checked")
-    return f"{line}; ends not checked: {missing}" if missing else line
+    missing = report.environment.get("not_checked") if loss is None else None
+    return f"{words}; ends not checked: {missing}" if missing else words
 
 
 def guessed(report):

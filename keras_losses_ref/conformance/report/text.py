@@ -1,37 +1,42 @@
-"""For a terminal: the losses, what this Keras is known for, and every failure."""
+"""For a terminal: the verdict, then what is not plain agreement, in 80 columns.
 
-import io
+With `verbose`, also what ran: the counts of each loss, and its coverage.
+"""
+
+import collections
 import math
+import textwrap
 
-from keras_losses_ref.conformance.report import extras
 from keras_losses_ref.conformance.report.summary import (
-    OURS_NOT_ASKED,
+    counted,
     coverage,
     explained,
     guessed,
-    is_two_way,
     known,
     of_check,
     skips,
-    summary,
+    verdict,
 )
 
-#: Wide enough for the longest name of a loss and every count beside it.
-_WIDTH = 114
+#: The width of a terminal that nobody has widened.
+WIDTH = 80
+#: How many losses a line names before it counts them.
+_NAMED = 2
 
 
-def render(report, everything=False):
+def render(report, everything=False, verbose=False):
     if of_check(report):
-        return _of_check(report, everything)
+        return _of_check(report, everything, verbose)
     return _of_check_loss(report, everything)
 
 
 def _of_check_loss(report, everything):
-    """The guess, if one was made, what is not simply passed, and a line that counts."""
+    """The verdict, the guess if one was made, and what is not simply passed."""
     shown = [r for r in report.results if everything or _says_something(r)]
-    lines = [guess] if (guess := guessed(report)) else []
-    lines += [result.text() for result in shown]
-    return "\n".join([*lines, summary(report)]) + "\n"
+    lines = [verdict(report), *wrapped(counted(report), "  ")]
+    lines += wrapped(guessed(report), "  ") if guessed(report) else []
+    lines += ["", *(result.text() for result in shown)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _says_something(result):
@@ -39,87 +44,105 @@ def _says_something(result):
     return result.verdict != "passed" and not (result.skipped and result.root)
 
 
-def _of_check(report, everything):
-    extras.require("text")
-    from rich.console import Console
-    from rich.table import Table
-
-    stream = io.StringIO()
-    console = Console(file=stream, width=_WIDTH, highlight=False)
-
-    def show(title, columns, rows, right=()):
-        table = Table(title=title, title_justify="left")
-        for column in columns:
-            justify = "right" if column in right else "left"
-            name = column == columns[0]
-            table.add_column(column, justify=justify, no_wrap=name, overflow="fold")
-        for row in rows:
-            table.add_row(*map(str, row))
-        console.print(table)
-        console.print()
-
-    names = list(report.counts())
-    heads = [name.replace("_", "\n") for name in names]
-    covered = coverage(report)
-    show(
-        f"Keras and the definition; {OURS_NOT_ASKED}"
-        if is_two_way(report)
-        else "Ours, tf.keras and the definition",
-        ["loss", "cases", *heads, "worst\nulp"],
-        [
-            (
-                loss,
-                covered[loss]["cases"],
-                *(n or "." for n in report.counts(loss).values()),
-                worst(results),
-            )
-            for loss, results in report.by_loss().items()
-        ],
-        right=["cases", *heads, "worst\nulp"],
-    )
-    console.print(
-        "Each case counts once per aspect: value, gradient, shape, dtype and so on. "
-        "Worst ulp: ours against the oracle, float32 values.\n",
-        style="dim",
-    )
-    seen = known(report)
-    if seen:
-        show(
-            "Where this Keras is known to deviate, and does",
-            ["ledger", "seen", "what it does"],
-            [(entry.id, number, entry.sentence) for entry, number in seen.items()],
-            right=["seen"],
-        )
-    common, own = factored(covered)
-    if common:
-        console.print("Covered, for every loss")
-        for kind, entries in common.items():
-            console.print(f"  {kind}: {', '.join(entries)}")
-        console.print()
-    kinds = list(next(iter(own.values()), {}))
-    if kinds:
-        show(
-            "Covered, loss by loss",
-            ["loss", *kinds],
-            [
-                (loss, *(", ".join(found[kind]) for kind in kinds))
-                for loss, found in own.items()
-            ],
-        )
-    missing = skips(report)
-    if missing:
-        show(
-            "Skipped, and not compared with Keras",
-            ["loss", "cases", "why"],
-            [(loss, number, reason) for reason, loss, number, _ in missing],
-            right=["cases"],
-        )
-
-    lines = [stream.getvalue()]
+def _of_check(report, everything, verbose):
+    lines = [verdict(report), *wrapped(counted(report), "  "), ""]
     for result in report.all_results if everything else report.failures:
         lines += [explained(report, result), ""]
-    lines.append(summary(report))
-    return "\n".join(lines) + "\n"
+    lines += _known(report, verbose)
+    lines += _skipped(report, verbose)
+    if verbose:
+        lines += _by_loss(report)
+        lines += _coverage(report)
+    elif known(report) or skips(report):
+        lines.append("--verbose adds what each entry says, and what ran, loss by loss.")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _known(report, verbose):
+    """The entries of the ledger that showed, a line each."""
+    seen = known(report)
+    if not seen:
+        return
+    losses, cases = collections.defaultdict(set), collections.defaultdict(set)
+    for result in report.results:
+        losses[result.deviation].add(result.loss)
+        cases[result.deviation].add(result.id)
+    yield "Keras deviates here, as the ledger says (number of cases):"
+    for entry in seen:
+        number = len(cases[entry.id])
+        yield f"{number:6}  {entry.id:<38}  {named(losses[entry.id])}"
+        if verbose:
+            yield from wrapped(entry.sentence, " " * 10)
+            yield f"{' ' * 10}{entry.thread}"
+    yield ""
+
+
+def _skipped(report, verbose):
+    """What was not asked or not compared, a reason each."""
+    rows = skips(report)
+    if not rows:
+        return
+    numbers, losses = collections.Counter(), collections.defaultdict(set)
+    for reason, loss, number, _ in rows:
+        numbers[reason] += number
+        losses[reason].add(loss)
+    yield "Skipped, or not compared with Keras (number of cases):"
+    for reason, number in numbers.most_common():
+        words = f"{reason}: {', '.join(sorted(losses[reason]))}"
+        words = words if verbose else f"{reason} ({named(losses[reason])})"
+        first, *more = wrapped(words, " " * 8)
+        yield f"{number:6}  {first.strip()}"
+        yield from more
+    yield ""
+
+
+def _by_loss(report):
+    yield "Results, loss by loss (worst: ours against the oracle, float32 values):"
+    covered = coverage(report)
+    for loss, results in report.by_loss().items():
+        words = f"{loss}: {covered[loss]['cases']} cases, {counted(report, loss)}"
+        far = worst(results)
+        yield from wrapped(f"{words}; worst {far} ulp" if far else words, "  ", "    ")
+    yield ""
+
+
+def _coverage(report):
+    common, own = factored(coverage(report))
+    if common:
+        yield "Covered, for every loss:"
+        for kind, entries in common.items():
+            yield from wrapped(f"{kind}: {', '.join(entries)}", "  ", "    ")
+        yield ""
+    kinds = list(next(iter(own.values()), {}))
+    if kinds:
+        yield "Covered, loss by loss:"
+        for loss, found in own.items():
+            words = "; ".join(f"{k}: {', '.join(found[k]) or 'none'}" for k in kinds)
+            yield from wrapped(f"{loss}: {words}", "  ", "    ")
+        yield ""
+
+
+def wrapped(words, indent, more=None):
+    """Lines of at most 80 columns; no word is broken."""
+    return textwrap.wrap(
+        words,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if more is None else more,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def named(losses):
+    """Losses in a few words: "Huber", "22 losses"."""
+    names = sorted(losses)
+    short = len(names) <= _NAMED and len(", ".join(names)) <= 32
+    return ", ".join(names) if short else _number(len(names))
+
+
+def _number(losses):
+    return f"{losses} loss{'es' * (losses > 1)}"
 
 
 def factored(covered):

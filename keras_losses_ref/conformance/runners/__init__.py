@@ -23,7 +23,7 @@ IMPLEMENTATIONS = ("ours", "keras")
 def load(name: Optional[str] = None) -> Any:
     """The runner of Keras's backend, or the one of that name; imported when asked."""
     if name is None:
-        from keras_losses_ref import host
+        from keras_losses_ref import backend
 
-        name = host.BACKEND
+        name = backend.known()
     return importlib.import_module(f"{__name__}.{name}")

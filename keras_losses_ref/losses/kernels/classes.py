@@ -35,6 +35,9 @@ def move_axis_last(tensor, axis):
     rank = tensor.shape.rank
     if axis in (-1, rank - 1 if rank is not None else None):
         return tensor
+    if rank is None:
+        axes, at = tf.range(tf.rank(tensor)), axis % tf.rank(tensor)
+        return tf.transpose(tensor, tf.concat([axes[:at], axes[at + 1 :], [at]], 0))
     order = [i for i in range(rank) if i != axis % rank] + [axis % rank]
     return tf.transpose(tensor, order)
 

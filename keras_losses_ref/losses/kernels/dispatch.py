@@ -18,7 +18,6 @@ the gradient has a kernel of its own, which starts again from the inputs; it is 
 differentiable operations, and can itself be differentiated.
 """
 
-import collections
 import functools
 import math
 import threading
@@ -27,6 +26,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.kernels import tape_watch
+from keras_losses_ref.losses.kernels.cache import Cache
 
 # No public name, yet there from TensorFlow 2.12 to 2.21; without it only slower.
 try:
@@ -53,10 +53,14 @@ WARMUP_SHAPES = 16
 #: fill the memory, of which a kernel takes some hundred kilobytes.
 SEEN_CACHE_SIZE, KERNEL_CACHE_SIZE = 10_000, 500
 
-_seen = collections.Counter()
+#: How often each key of a loss and its shapes was asked for.
+_seen = Cache(SEEN_CACHE_SIZE)
 #: loss: the signatures that are compiled for it, eagerly or in graphs.
-_compiled_shapes = {}
-_kernels = {}
+_compiled_shapes = Cache(KERNEL_CACHE_SIZE)
+#: What runs for a loss and its shapes, which may be one for many shapes;
+_kernels = Cache(KERNEL_CACHE_SIZE)
+#: and these, by their dtypes and ranks. Shapes that come once do not push them out.
+_traces = Cache(KERNEL_CACHE_SIZE)
 _tracing = threading.local()
 
 
@@ -114,12 +118,13 @@ def run_no_grad(function, tensors, compiles=True):
     compiles = compiles and _compiles_now(function, signature, jit_compile)
     ranks = tuple((dtype, len(shape)) for dtype, shape in signature)
     key = function, ranks, compiles
-    if key not in _kernels:
+    trace = _traces.get(key)
+    if trace is None:
         specs = [tf.TensorSpec([None] * rank, dtype) for dtype, rank in ranks]
-        traced = tf.function(function, jit_compile=compiles or None, autograph=False)
+        trace = tf.function(function, jit_compile=compiles or None, autograph=False)
         with tf.init_scope():
-            _kernels[key] = traced.get_concrete_function(*specs)
-    return _kernels[key](*tensors)
+            trace = _traces.put(key, trace.get_concrete_function(*specs))
+    return trace(*tensors)
 
 
 def _compiles_now(function, signature, jit_compile):
@@ -127,15 +132,13 @@ def _compiles_now(function, signature, jit_compile):
     if jit_compile is True or signature in compiled:
         return True
     if tf.executing_eagerly():
-        key = function, signature
-        _remember(_seen, key, _seen[key] + 1)
-        if _seen[key] <= WARMUP_CALLS:
+        if _seen.count((function, signature)) <= WARMUP_CALLS:
             return False
     elif len(compiled) >= MAX_COMPILED_SHAPES_IN_GRAPH:
         return False
     if not _worth_compiling(function, signature, signature[-1][1]):
         return False
-    _compiled_shapes.setdefault(function, set()).add(signature)
+    _add_compiled(function, signature)
     return True
 
 
@@ -176,28 +179,27 @@ def _kernel(core, key, jit_compile):
         return core(*(next(tensors) if there else None for there in given))
 
     force, open_key = jit_compile is True, _open_key(key)
-    if eager and not force:
-        _remember(_seen, key, _seen[key] + 1)
-        _remember(_seen, open_key, _seen[open_key] + 1)
-    repeated = force or not eager or _seen[key] > WARMUP_CALLS
+    counted = eager and not force
+    calls = _seen.count(key) if counted else 0
+    shapes = _seen.count(open_key) if counted else 0
+    repeated = force or not eager or calls > WARMUP_CALLS
     if repeated and (force or _worth_compiling(loss, signature, signature[1][1])):
-        _compiled_shapes.setdefault(loss, set()).add(signature)
+        _add_compiled(loss, signature)
         specs = [
             tf.TensorSpec(shape, dtype) for dtype, shape in filter(None, signature)
         ]
         kernel = _compiled(filled, specs, eager)
-    elif eager and (repeated or _seen[open_key] > WARMUP_SHAPES):
+    elif eager and (repeated or shapes > WARMUP_SHAPES):
         kernel = _traced(filled, open_key)
     else:
         return None
-    _remember(_kernels, key, kernel)
-    return kernel
+    return _kernels.put(key, kernel)
 
 
-def _remember(memory, key, value):
-    if len(memory) >= (KERNEL_CACHE_SIZE if memory is _kernels else SEEN_CACHE_SIZE):
-        memory.clear()
-    memory[key] = value
+def _add_compiled(loss, signature):
+    """Note that a loss is compiled for this signature; of many, the last are kept."""
+    made = Cache(KERNEL_CACHE_SIZE)
+    _compiled_shapes.put(loss, made).put(signature, True)
 
 
 def _open_key(key):
@@ -239,11 +241,9 @@ def block_length(loss, y_true, y_pred):
         sample, enough = sample * shape[0], MIN_ELEMENTS
     if sample < enough or (shape[0] is None and not compat.in_fit()):
         return None
-    if tf.executing_eagerly():  # a shape that does not come again stays as it is
-        seen = _seen[loss, shape]
-        _remember(_seen, (loss, shape), seen + 1)
-        if not seen:
-            return None
+    # A shape that does not come again stays as it is.
+    if tf.executing_eagerly() and _seen.count((loss, shape)) == 1:
+        return None
     return next((n for n in (1024, 512, 256, 128, 64) if sample % n == 0), None)
 
 
@@ -262,13 +262,14 @@ def _only_cpus():
 
 def _traced(filled, key):
     """`filled` as a function of all tensors like these."""
-    if key not in _kernels:
+    trace = _traces.get(key)
+    if trace is None:
         make = functools.partial(tf.function, autograph=False)
         at = functools.partial(_concrete, specs=list(filter(None, key[1])))
         forward, both = at(make(filled)), at(make(_value_and_grad(filled)))
         d_pred = at(make(_gradient_to(filled, [1])))
-        _remember(_kernels, key, _on_tape(both, d_pred, forward, forward))
-    return _kernels[key]
+        trace = _traces.put(key, _on_tape(both, d_pred, forward, forward))
+    return trace
 
 
 def _compiled(core, specs, eager):
@@ -343,11 +344,16 @@ def _concrete(function, specs):
     A `tf.function` looks its specs up at every call, as long as a small loss takes.
     """
     made = functools.cache(function.get_concrete_function)
+    known = all(spec.shape.is_fully_defined() for spec in specs)
 
     def call(*tensors):
-        # What stands before them is what comes from upstream.
+        # What stands before them is what comes from upstream, in the shape of the
+        # values: as open as the specs, or each new batch would be traced once more.
         first = tensors[: len(tensors) - len(specs)]
-        first = (tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in first)
+        first = (
+            tf.TensorSpec(t.shape if known else [None] * t.shape.rank, t.dtype)
+            for t in first
+        )
         return made(*first, *specs)(*tensors)
 
     return call

@@ -57,7 +57,8 @@ def pair_masks(labels, ref_labels, remove_diagonal):
     positive, negative = same, ~same
     if remove_diagonal:
         rows, columns = tf.shape(same)[0], tf.shape(same)[1]
-        positive &= tf.range(rows)[:, tf.newaxis] != tf.range(columns)
+        # No `!=`: in a graph of TensorFlow 1 it compares the objects.
+        positive &= tf.not_equal(tf.range(rows)[:, tf.newaxis], tf.range(columns))
     paired = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
     return positive, negative, paired[:, tf.newaxis]
 

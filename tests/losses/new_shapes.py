@@ -1,0 +1,68 @@
+"""Steps whose shapes never repeat: how far memory grows, and how long they take.
+
+    python tests/losses/new_shapes.py BinaryCrossentropy none 2000
+
+Prints JSON, for ours and for Keras's own loss. Run in a process of its own, as memory
+that one loss has left free hides what the next one takes.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf
+
+import keras_losses_ref as klr
+from keras_losses_ref.losses import compat
+
+FEATURES = 8
+
+
+def megabytes():
+    """The memory that this process holds now."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def batch(loss, rng, length):
+    """y_true, y_pred and weights of `length` steps of time."""
+    shape = (2, length, FEATURES)
+    y_pred = rng.uniform(0.05, 0.95, shape).astype("float32")
+    if loss == "CTC":
+        y_true = rng.integers(1, FEATURES, (2, max(1, length // 8)))
+    elif loss.startswith("Sparse"):
+        y_true = rng.integers(0, FEATURES, shape[:-1])
+    else:
+        y_true = rng.integers(0, 2, shape).astype("float32")
+    return tf.constant(y_true), tf.constant(y_pred)
+
+
+def step(loss, y_true, y_pred, mask):
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        value = loss(y_true, y_pred)
+        if value.shape.rank:  # the masked mean of a translation model
+            value = tf.reduce_sum(value * tf.cast(mask, value.dtype))
+    return tape.gradient(value, y_pred)
+
+
+def run(name, module, reduction, steps):
+    loss = getattr(module, name)(reduction=reduction)
+    rng = np.random.default_rng(0)
+    batches = (batch(name, rng, 3 + length) for length in range(steps + 100))
+    for number, (y_true, y_pred) in enumerate(batches):
+        if number == 100:  # by then all that is traced once is traced
+            start, before = time.perf_counter(), megabytes()
+        mask = tf.ones(y_pred.shape[:-1] if name != "CTC" else [2])
+        step(loss, y_true, y_pred, mask)
+    return {"grown": megabytes() - before, "seconds": time.perf_counter() - start}
+
+
+if __name__ == "__main__":
+    name, reduction, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    found = {"ours": run(name, klr, reduction, steps)}
+    if "alone" not in sys.argv:
+        found["keras"] = run(name, compat.keras.losses, reduction, steps)
+    print(json.dumps(found))
