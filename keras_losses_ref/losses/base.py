@@ -39,6 +39,7 @@ from keras_losses_ref.losses.inputs import (
     recover_logits,
     symbolic_loss,
     to_array,
+    to_flat,
     to_tensors,
     widen,
 )
@@ -315,6 +316,9 @@ def loss_function(
             bound = _bind(definition, args, kwargs)
             if is_ragged(y_true) or is_ragged(y_pred):
                 check_ragged(name, ragged, y_true, y_pred, bound)
+                if bound.get("axis", -1) is None:  # over all elements of all rows
+                    flat = (to_flat(tensor) for tensor in (y_true, y_pred))
+                    return body(*prepare(*flat, bound), kernel=None)
                 return by_row(lambda *row: of_row(*row, bound), y_true, y_pred)
             return body(*prepare(y_true, y_pred, bound))
 
