@@ -92,8 +92,16 @@ def test_what_is_asked_eagerly_conforms():
 
 
 def test_json_names_the_backend():
-    done = command("check", "--case", "huber/at_delta*", "--path", "xla", "--format",
-                   "json", "--all")  # fmt: skip
+    done = command(
+        "check",
+        "--case",
+        "huber/at_delta*",
+        "--path",
+        "xla",
+        "--format",
+        "json",
+        "--all",
+    )
     found = json.loads(done.stdout)["environment"]
     assert found["backend"] == "jax"
     assert found["jax"] and "tensorflow" not in found

@@ -57,9 +57,12 @@ def _compare(subject, got, where, rtol):
             raise CheckFailed(f"the gradient {where} is {gradient}, and not so eagerly")
         return
     expect_close(
-        gradient_to_numpy(gradient), want_gradient, f"the gradient {where}", "eagerly",
+        gradient_to_numpy(gradient),
+        want_gradient,
+        f"the gradient {where}",
+        "eagerly",
         rtol,
-    )  # fmt: skip
+    )
 
 
 #: Draws of a random loss, and the standard errors that two means may differ by.
@@ -286,10 +289,11 @@ def fit_takes_a_smaller_last_batch(subject: LossUnderTest) -> None:
         return
     parts = [slice(0, size), slice(size, n)]
     losses = [
-        subject.values(*(structures.take(x, part) for x in subject.sample),
-                       reduction=...)
+        subject.values(
+            *(structures.take(x, part) for x in subject.sample), reduction=...
+        )
         for part in parts
-    ]  # fmt: skip
+    ]
     if any(loss.ndim for loss in losses):
         raise CheckSkipped("the loss is not reduced")
     # The mean over batches: by their samples, or plain as in early Keras 3.
@@ -297,9 +301,12 @@ def fit_takes_a_smaller_last_batch(subject: LossUnderTest) -> None:
     plain = (losses[0] + losses[1]) / 2
     if not np.isclose(got, plain, 2e-5, 1e-6):
         expect_close(
-            got, by_samples, f"the loss in evaluate with batches of {size} and "
-            f"{n - size}", "the mean of both in direct calls", 2e-5,
-        )  # fmt: skip
+            got,
+            by_samples,
+            f"the loss in evaluate with batches of {size} and {n - size}",
+            "the mean of both in direct calls",
+            2e-5,
+        )
 
 
 @check(
@@ -327,9 +334,12 @@ def fit_applies_sample_weight(subject: LossUnderTest) -> None:
     got = history.history["loss"][0]
     if not any(np.isclose(got, want, 2e-5, 2e-6) for want in wanted):
         expect_close(
-            got, wanted[0], "the loss in fit with sample_weight", "the weighted mean",
+            got,
+            wanted[0],
+            "the loss in fit with sample_weight",
+            "the weighted mean",
             2e-5,
-        )  # fmt: skip
+        )
 
 
 def _weighted(subject, none, weight):
@@ -377,9 +387,12 @@ def serves_several_outputs(subject: LossUnderTest) -> None:
     n = subject.n
     got = model.evaluate(y_pred, [y_true, y_true], batch_size=n, verbose=0)
     expect_close(
-        np.ravel(got)[0], 3.0 * want, "the loss of two outputs with weights 1 and 2",
-        "three times the loss of one", 2e-5,
-    )  # fmt: skip
+        np.ravel(got)[0],
+        3.0 * want,
+        "the loss of two outputs with weights 1 and 2",
+        "three times the loss of one",
+        2e-5,
+    )
 
 
 @check(
@@ -394,9 +407,14 @@ def same_inputs_same_values(subject: LossUnderTest) -> Optional[str]:
     for _ in range(3):
         again = subject.values(*subject.sample)
         expect_close(
-            again, first, "the loss of a second call", "of the first", 0, 0,
+            again,
+            first,
+            "the loss of a second call",
+            "of the first",
+            0,
+            0,
             why="under the same seed" if subject.random else "",
-        )  # fmt: skip
+        )
     if subject.random:
         return _draws_anew(subject)
     twice = [_compiled(subject, False)[0] for _ in range(2)]
@@ -456,8 +474,10 @@ def no_state_between_calls(subject: LossUnderTest) -> None:
         if old is new and subject.random and hasattr(old, "state"):
             continue  # a generator counts, which is what it is for
         if not _equal(was, is_now) or (was is _OPAQUE and old is not new):
-            raise CheckFailed(f"a call changes .{key} from {_short(was, old)} to "
-                              f"{_short(is_now, new)}")  # fmt: skip
+            raise CheckFailed(
+                f"a call changes .{key} from {_short(was, old)} to "
+                f"{_short(is_now, new)}"
+            )
 
 
 #: The value of an object that has none to compare: it is the object itself.
@@ -530,9 +550,13 @@ def inputs_are_not_changed(subject: LossUnderTest) -> None:
     ):
         for leaf, original in zip(structures.leaves(now), structures.leaves(was)):
             expect_close(
-                np.asarray(leaf), original.numpy(), f"{what} after the call", "before",
-                0, 0,
-            )  # fmt: skip
+                np.asarray(leaf),
+                original.numpy(),
+                f"{what} after the call",
+                "before",
+                0,
+                0,
+            )
 
 
 _GRAPHS = threading.Lock()

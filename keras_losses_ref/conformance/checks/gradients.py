@@ -657,9 +657,13 @@ def mixed_precision_trains(subject: LossUnderTest) -> Optional[str]:
     rounded = arrays.to_numpy(y_pred).astype("float16").astype("float32")
     want = subject.values(y_true, rounded, reduction=...)
     expect_close(
-        history[0], want.mean(), "the loss of a float16 model", "of the same "
-        "predictions in float32", rtol=0.02, atol=0.02,
-    )  # fmt: skip
+        history[0],
+        want.mean(),
+        "the loss of a float16 model",
+        "of the same predictions in float32",
+        rtol=0.02,
+        atol=0.02,
+    )
 
 
 @check(

@@ -156,18 +156,26 @@ def linear_in_sample_weight(subject: LossUnderTest) -> None:
         one, two, unit = one[0], two[0], unit[0]
     first, second = _weighted_sum(subject, one), _weighted_sum(subject, two)
     expect_close(
-        _weighted_sum(subject, 2 * one), 2 * first, "the sum with twice the weight",
-        "twice the sum", rtol=2e-5,
-    )  # fmt: skip
+        _weighted_sum(subject, 2 * one),
+        2 * first,
+        "the sum with twice the weight",
+        "twice the sum",
+        rtol=2e-5,
+    )
     expect_close(
-        _weighted_sum(subject, one + two), first + second,
-        "the sum with weights w + v", "the sum with w plus that with v", rtol=2e-5,
-    )  # fmt: skip
+        _weighted_sum(subject, one + two),
+        first + second,
+        "the sum with weights w + v",
+        "the sum with w plus that with v",
+        rtol=2e-5,
+    )
     ones = _weighted_sum(subject, unit)
     expect_close(
-        ones, subject.values(*subject.sample, reduction="sum"),
-        "the sum with weights of 1", "without weights",
-    )  # fmt: skip
+        ones,
+        subject.values(*subject.sample, reduction="sum"),
+        "the sum with weights of 1",
+        "without weights",
+    )
 
 
 @check(
@@ -186,9 +194,12 @@ def integer_weight_is_repetition(subject: LossUnderTest) -> None:
         reduction="sum",
     )
     expect_close(
-        weighted, repeated, "the sum with integer weights",
-        "the sum of repeated samples", rtol=2e-5,
-    )  # fmt: skip
+        weighted,
+        repeated,
+        "the sum with integer weights",
+        "the sum of repeated samples",
+        rtol=2e-5,
+    )
 
 
 @check(
@@ -413,9 +424,12 @@ def ignored_entries_do_not_count(subject: LossUnderTest) -> Optional[str]:
     for added in (1.0, 100.0):
         got = subject.values(y_true, np.where(ignored, y_pred + added, y_pred))
         expect_close(
-            got, want, f"the loss with {added:g} added to the predictions that the "
-            "labels say to ignore", "without",
-        )  # fmt: skip
+            got,
+            want,
+            f"the loss with {added:g} added to the predictions that the "
+            "labels say to ignore",
+            "without",
+        )
     return f"{int(ignored.sum())} of {ignored.size} entries are ignored"
 
 
@@ -443,9 +457,12 @@ def column_against_vector(subject: LossUnderTest) -> Optional[str]:
         # From values per sample, a scalar is the mean of one long sample.
         if none.shape in ((n,), (n, n)) or not subject.per_sample:
             expect_close(
-                total, want, f"{what}: the sum", "with both (N, 1)",
+                total,
+                want,
+                f"{what}: the sum",
+                "with both (N, 1)",
                 why="the difference was broadcast to (N, N)",
-            )  # fmt: skip
+            )
     return ""
 
 
@@ -468,9 +485,13 @@ def _column_in_a_function(subject, y_true, y_pred):
         except Exception:
             continue  # refusing is as good
         expect_close(
-            got, want, f"{what}: the mean in a direct call", "with both (N, 1)",
-            why="the difference was broadcast to (N, N)", severity="warning",
-        )  # fmt: skip
+            got,
+            want,
+            f"{what}: the mean in a direct call",
+            "with both (N, 1)",
+            why="the difference was broadcast to (N, N)",
+            severity="warning",
+        )
     return "in a direct call; `fit` aligns the ranks itself"
 
 
@@ -551,10 +572,14 @@ def _labels_exact(subject, label, classes, dtype):
             "classes have values of their own: no two names mean the same"
         )
     expect_close(
-        got, want, f"the loss of label {label} of {classes} in {dtype or 'float32'}",
-        "with that class renamed to 3 it", rtol=0.2, atol=0.5,
+        got,
+        want,
+        f"the loss of label {label} of {classes} in {dtype or 'float32'}",
+        "with that class renamed to 3 it",
+        rtol=0.2,
+        atol=0.5,
         why=f"the label became {label - 1}",
-    )  # fmt: skip
+    )
 
 
 @check(
@@ -587,8 +612,10 @@ def value_matches_oracle(subject: LossUnderTest) -> None:
         expect_close(
             subject.values(y_true, y_pred, dtype="float64"),
             np.asarray(subject.oracle(y_true, y_pred)),
-            "the loss", "the oracle", rtol=1e-6,
-        )  # fmt: skip
+            "the loss",
+            "the oracle",
+            rtol=1e-6,
+        )
 
 
 def _claims(subject, claim):

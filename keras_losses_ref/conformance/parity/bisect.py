@@ -77,12 +77,20 @@ class BisectResult:
             lines.append(f"  {release} was passed over: {why}")
         if self.snippet:
             old, new = (text.replace("\n", " ") for text in self.prints)
-            lines += ["", self.snippet, "", f"# {self.before}: {old}",
-                      f"# {self.release}: {new}"]  # fmt: skip
+            lines += [
+                "",
+                self.snippet,
+                "",
+                f"# {self.before}: {old}",
+                f"# {self.release}: {new}",
+            ]
         else:
             question = shlex.quote(change.question)
-            lines += ["", "No few lines show it; in each of the two:",
-                      f"  keras-losses-ref check --case {question} --all"]  # fmt: skip
+            lines += [
+                "",
+                "No few lines show it; in each of the two:",
+                f"  keras-losses-ref check --case {question} --all",
+            ]
         return "\n".join(lines) + "\n"
 
 

@@ -223,8 +223,11 @@ def aspects_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         config = answer.get("config")
         names = [name for name, _ in answer.get("arguments", ())]
         if names:
-            found |= {f"{what} {name}" for name in names
-                      for what in ("argument", "default of")}  # fmt: skip
+            found |= {
+                f"{what} {name}"
+                for name in names
+                for what in ("argument", "default of")
+            }
             found |= {"order of arguments", *(f"config {key}" for key in config or ())}
         elif config is not None:
             found.add("config")
@@ -378,9 +381,13 @@ def _of_array(change, aspect, a, b):
     why = _why(a, b, aspect)
     if shapes[0] != shapes[1]:
         return change(
-            aspect, SEMANTIC, f"shape {list(shapes[0])}", f"shape {list(shapes[1])}",
-            relative=math.inf, **why,
-        )  # fmt: skip
+            aspect,
+            SEMANTIC,
+            f"shape {list(shapes[0])}",
+            f"shape {list(shapes[1])}",
+            relative=math.inf,
+            **why,
+        )
     # The coarser of the two, where even the dtype is another.
     dtypes = {x.get("dtype", "float32") for x in (a, b)} & set(tolerance.FLOAT_INFO)
     dtype = max(dtypes or {"float32"}, key=lambda name: tolerance.FLOAT_INFO[name][0])
@@ -592,8 +599,9 @@ def _components(changes, old, new, intermediate):
             or f"Keras with {backend}"  # neither of them alone
             for change in changes
         ]
-    ours = {(c.question, c.aspect, c.kind) for c in changes
-            if c.implementation == "ours"}  # fmt: skip
+    ours = {
+        (c.question, c.aspect, c.kind) for c in changes if c.implementation == "ours"
+    }
     if _of_two_backends(old, new):  # ours run on one of them alone
         return ["Keras or backend"] * len(changes)
     return [_inferred(change, ours) for change in changes]

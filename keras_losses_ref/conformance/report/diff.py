@@ -110,8 +110,11 @@ def own(comparison: diff.Comparison) -> str:
     """What a user asked about, and what became of it, in a line."""
     if not comparison.own:
         return ""
-    touched = {change.loss for change in comparison.changes
-               if change.implementation == "user" and change.is_breaking}  # fmt: skip
+    touched = {
+        change.loss
+        for change in comparison.changes
+        if change.implementation == "user" and change.is_breaking
+    }
     words = [
         f"{name} {'CHANGED' if name in touched else 'the same'}"
         for name in comparison.own
