@@ -64,6 +64,7 @@ def __dir__():
 
 def _import(name):
     """A module of this package that needs TensorFlow, or the Keras of a backend."""
+    importlib.import_module(f"{__name__}.backend").known()  # or it is refused here
     try:
         return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
@@ -99,6 +100,9 @@ class _RegisterWithKeras(importlib.abc.MetaPathFinder):
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             run(module)
+            host = sys.modules.get(f"{__name__}.host")
+            if host is not None and not host.READY:
+                return  # it imports Keras at this moment, and the losses in the end
             if _on_tensorflow(module):
                 _import_losses()
 

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 
+from keras_losses_ref import backend
 from keras_losses_ref.backend import BackendError
 
 OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
@@ -368,6 +369,7 @@ def _version():
 
 
 def _check(arguments):
+    backend.known()  # or it is refused here
     own = [name for name in arguments.loss if ":" in name]
     if own:
         if len(own) < len(arguments.loss):
@@ -553,6 +555,7 @@ def _list(arguments):
 
 
 def _record(arguments):
+    backend.known()  # or it is refused here
     from keras_losses_ref.conformance import check
     from keras_losses_ref.conformance.parity import record, record_file
 

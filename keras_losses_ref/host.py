@@ -6,11 +6,16 @@ where TensorFlow is neither needed nor imported. Everything here holds on all of
 what a loss of ours must do to be a drop-in on TensorFlow is in `losses.compat`.
 """
 
+import contextlib
 import importlib
 import re
 from typing import Any
 
 from keras_losses_ref import backend
+
+#: Whether all of this is known: Keras is imported on the way, and with it the losses
+#: would be, which ask for it.
+READY = False
 
 #: The backend of Keras, whether there is a runner for it or not.
 BACKEND = backend.asked()
@@ -74,6 +79,15 @@ KERAS_NAME = "tf.keras" if BACKEND == "tensorflow" else "keras"
 #: of TensorFlow's can be read backwards, and no other backend has one.
 RECOVERS_LOGITS = BACKEND == "tensorflow"
 
+#: What hangs a mask on an array that takes no attributes, as those of JAX; or None.
+_masking = None
+if BACKEND != "tensorflow":
+    with contextlib.suppress(ModuleNotFoundError):
+        _masking = importlib.import_module("keras.src.backend.common.masking")
+
+#: Whether a tensor can carry a mask at all: not on JAX in the first Keras 3.
+HAS_MASKS = BACKEND == "tensorflow" or _masking is not None
+
 #: Whether logits are recovered from a Softmax also where `ignore_class` is given:
 #: Keras 3 has masked the probabilities by then, and no longer sees the op.
 RECOVERS_BEHIND_IGNORE_CLASS = GENERATION == 2
@@ -91,14 +105,25 @@ def floatx() -> str:
 
 def get_mask(tensor: Any) -> Any:
     """The mask that Keras hung on `tensor`, or None."""
+    if _masking is not None:
+        return _masking.get_keras_mask(tensor)
     return getattr(tensor, "_keras_mask", None)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
     """Hang `mask` on `tensor` where Keras's own `Loss.__call__` looks for it."""
-    tensor._keras_mask = mask
+    if _masking is not None:
+        _masking.set_keras_mask(tensor, mask)
+    else:
+        tensor._keras_mask = mask
 
 
 def builtin(name: str) -> Any:
     """The host's own loss class or function of that name, or None."""
     return getattr(keras.losses, name, None)
+
+
+READY = True
+if BACKEND == "tensorflow":
+    # As soon as Keras is there, its loader must know them.
+    importlib.import_module("keras_losses_ref.losses")

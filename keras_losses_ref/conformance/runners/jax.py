@@ -85,6 +85,8 @@ def unsupported(case: Case, implementation: str) -> Optional[str]:
     """Why the implementation cannot be asked this here, or None where it can."""
     if implementation == "ours":
         return f"ours run on TensorFlow, and Keras runs on {host.BACKEND} here"
+    if case.form != "tensor":
+        return "the forms of input are TensorFlow's"
     if case.path == "graph":
         return "JAX has no graph but a compiled one, which is path xla"
     cls = getattr(host.keras.losses, case.loss, None)
@@ -96,6 +98,8 @@ def unsupported(case: Case, implementation: str) -> Optional[str]:
     for name in case.config:
         if name not in accepted:
             return f"{case.loss} of Keras {host.VERSION} has no {name!r}"
+    if case.mask is not None and not host.HAS_MASKS:
+        return f"Keras {host.VERSION} hangs no mask on an array of JAX"
     if case.y_true.dtype.kind == "i" and np.any(np.abs(case.y_true) >= 2**31):
         return "JAX has no integers of 64 bits unless it is told so"
     return None
