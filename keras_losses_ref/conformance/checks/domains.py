@@ -513,5 +513,5 @@ def _reaches_zero(y_pred):
     """Whether each channel comes near 0: where one keeps away, 0 is no prediction."""
     channels = y_pred.reshape(-1, y_pred.shape[-1]) if y_pred.ndim > 1 else y_pred
     low, high = channels.min(axis=0), np.abs(channels).max(axis=0)
-    near = np.where(high <= 1, 0.2, 0.05)  # probabilities, or anything
-    return bool(np.all(low <= near * high))
+    # Numbers in [0, 1] are taken for a part of it, as by `bounds`.
+    return bool(np.all((low <= 0.05 * high) | (high <= 1)))
