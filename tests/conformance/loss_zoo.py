@@ -1141,6 +1141,15 @@ class Contrasts(Loss):
         return {**super().get_config(), "temperature": self.temperature}
 
 
+@sound(domain="real")
+@register
+class OneValuePerStep(Loss):
+    """Values of shape (N, T), as for a sequence."""
+
+    def call(self, y_true, y_pred):
+        return tf.square(aligned(y_true, y_pred) - y_pred)
+
+
 def scores_of_all(rng, n):
     """For each sample a score of each sample: no part of a batch is a batch."""
     return np.arange(n, dtype="int32"), rng.normal(size=(n, n))

@@ -267,6 +267,11 @@ def _dtype_of_functions():
     return "floatx, float32 unless set" if KERAS_3 else "that of y_pred"
 
 
+def _takes_dtype(subject):
+    """Whether a user can choose the dtype of the loss: of any class in Keras 3."""
+    return not subject.is_function and (KERAS_3 or "dtype" in subject.parameters)
+
+
 def _no_half(subject):
     """Skip where no user can get half precision into the loss."""
     if subject.is_function and KERAS_3:
@@ -291,8 +296,8 @@ def dtype_is_honoured(subject):
         if result.dtype.name != dtype:
             raise CheckFailed(
                 f"asked for {dtype}, the result is {result.dtype.name}",
-                # A function is asked for nothing: it has no dtype argument.
-                severity="advice" if subject.is_function else None,
+                # Without a dtype argument nobody has asked for anything.
+                severity=None if _takes_dtype(subject) else "advice",
             )
         if not np.isfinite(arrays.to_numpy(result)).all():
             raise CheckFailed(f"with dtype {dtype} the loss is not finite")
