@@ -23,6 +23,9 @@ class Outcome:
     #: Path "reloaded": the arguments of the case, as the saved config holds them.
     config: Optional[dict] = None
 
+    #: The categories of the warnings that hold what the case expects, if it does.
+    warning: Optional[tuple[str, ...]] = None
+
     @property
     def shape(self) -> Optional[tuple[int, ...]]:
         return None if self.value is None else np.shape(self.value)

@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from keras_losses_ref.conformance.cases.case import Case, snake
+from keras_losses_ref.conformance.cases.case import UNWATCHED_FORMS, Case, snake
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.tolerance import Difference, difference, ulps
 from keras_losses_ref.conformance.truth import (
@@ -75,7 +75,7 @@ class Verdict:
             return outcome.error
         if self.aspect == "error":
             return "a value"
-        if self.aspect in ("shape", "dtype", "config"):
+        if self.aspect in ("shape", "dtype", "config", "warning"):
             return str(getattr(outcome, self.aspect))
         array = np.asarray(getattr(outcome, self.aspect))
         index = self.difference.index if self.difference else None
@@ -215,6 +215,14 @@ def disagreement(
         if got.shape == wanted.shape:
             return None
         return Difference(f"{got.shape}, not {wanted.shape}")
+    if aspect == "warning":
+        if got.warning == wanted.warning:
+            return None
+        words = [
+            " and ".join(each or ()) or "nothing"
+            for each in (got.warning, wanted.warning)
+        ]
+        return Difference(f"warns of {words[0]}, not of {words[1]}")
     if aspect == "config":
         if got.config == wanted.config:
             return None
@@ -258,6 +266,9 @@ def aspects(case: Case) -> list[str]:
     names = ["shape", "dtype", "value", "gradient"]
     names += ["config"] if case.path == "reloaded" else []
     names += ["second"] if case.check_hessian else []
+    names += ["warning"] if case.expected_warning is not None else []
+    if case.form in UNWATCHED_FORMS:
+        names.remove("gradient")
     return names
 
 
@@ -293,6 +304,14 @@ def judge(
                 case, "error", OURS_WRONG, ours, keras, oracle, difference=gap
             )
             return
+    if case.form != "tensor" and keras.error and not (ours.error or oracle.error):
+        # Not in this form: that the loss takes it at all is asked elsewhere.
+        keras = Outcome(unsupported=f"refused: {_first_line(keras.message)}")
+    if case.expected_warning is not None:
+        # What warns follows the host, as reductions and masks do.
+        oracle = dataclasses.replace(
+            oracle, warning=ours.warning if keras.unsupported else keras.warning
+        )
     if ours.error or keras.error or oracle.error:
         yield _verdict(case, "error", ours, keras, oracle, deviations)
         if ours.error or oracle.error:

@@ -39,6 +39,7 @@ from keras_losses_ref.losses.inputs import (
     recover_logits,
     symbolic_loss,
     to_array,
+    to_flat,
     to_tensors,
     widen,
 )
@@ -249,8 +250,9 @@ def loss_function(
 
     kernel      the same function with its gradient in closed form, by y_true and y_pred
                 both, itself differentiable. It runs where it applies: on tensors of
-                known rank, with hyperparameters that are no tensors. Elsewhere the
-                definition does, for each row of ragged inputs as well
+                known rank, with hyperparameters that are no tensors. Elsewhere, and
+                where it returns NotImplemented, the definition does, for each row of
+                ragged inputs as well
     labels      "values" (cast to the dtype of y_pred) or "indices" (kept integers,
                 with the class axis of y_pred missing)
     logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
@@ -279,9 +281,12 @@ def loss_function(
             y_pred = widen(y_pred)
             if labels == "values":
                 y_true = tf.cast(y_true, y_pred.dtype)
+            values = NotImplemented
             if kernel is not None and _applies(y_true, y_pred, bound):
-                return kernel(y_true, y_pred, **bound)
-            return definition(y_true, y_pred, **bound)
+                values = kernel(y_true, y_pred, **bound)
+            if values is NotImplemented:
+                values = definition(y_true, y_pred, **bound)
+            return values
 
         def prepare(y_true, y_pred, bound):
             """Align the inputs, recover logits and validate, before any kernel runs."""
@@ -311,6 +316,9 @@ def loss_function(
             bound = _bind(definition, args, kwargs)
             if is_ragged(y_true) or is_ragged(y_pred):
                 check_ragged(name, ragged, y_true, y_pred, bound)
+                if bound.get("axis", -1) is None:  # over all elements of all rows
+                    flat = (to_flat(tensor) for tensor in (y_true, y_pred))
+                    return body(*prepare(*flat, bound), kernel=None)
                 return by_row(lambda *row: of_row(*row, bound), y_true, y_pred)
             return body(*prepare(y_true, y_pred, bound))
 

@@ -158,9 +158,11 @@ def cost_of_classes(x):
     top = sum_along(tf.where(largest, x, zero), keepdims=True)
     others = sum_along(tf.where(largest, zero, x), keepdims=True)
     q = tf.clip_by_value(x / (top + others), low, high)
+    most = largest & (others >= 0.0) & (others < top)
     odds = tf.maximum(others / top, (1.0 - high) / high)
-    cost = tf.where(largest, tf.math.log1p(odds), -tf.math.log(q))
-    return cost, tf.where(largest, odds / (1.0 + odds), 1.0 - q)
+    odds = tf.where(most, odds, tf.ones_like(x))
+    cost = tf.where(most, tf.math.log1p(odds), -tf.math.log(q))
+    return cost, tf.where(most, odds / (1.0 + odds), 1.0 - q)
 
 
 @compat.register

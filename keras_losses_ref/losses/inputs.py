@@ -101,7 +101,7 @@ def check_ragged(name, allowed, y_true, y_pred, arguments):
             f"{type(y_true).__name__}, y_pred of type {type(y_pred).__name__}. Pass "
             "tensor.to_tensor() and a sample_weight that is 0 for the padding."
         )
-    if arguments.get("axis", -1) != -1:
+    if arguments.get("axis", -1) not in (-1, None):
         raise ValueError(
             f"{name}: ragged inputs are reduced over their last axis. Received: "
             f"axis={arguments['axis']}. Expected axis=-1."
@@ -114,8 +114,14 @@ def check_ragged(name, allowed, y_true, y_pred, arguments):
         )
 
 
+def to_flat(tensor):
+    """The elements of a ragged tensor, or of a dense one, in a vector."""
+    flat = tensor.flat_values if is_ragged(tensor) else tensor
+    return tf.reshape(flat, [-1])
+
+
 def by_row(function, y_true, y_pred):
-    """`function` of each row of a ragged y_pred by itself, as Keras 2 has it.
+    """`function` of each row of a ragged y_pred by itself.
 
     (n, (rows), features) gives (n, (rows)); (n, (features)) gives (n,).
     """

@@ -29,6 +29,7 @@ from keras_losses_ref.conformance import (
 from keras_losses_ref.conformance.parity import upgrade
 from keras_losses_ref.conformance.report import deviations as deviations_report
 from keras_losses_ref.conformance.report import html_page, plots
+from keras_losses_ref.conformance.report.summary import known
 from keras_losses_ref.losses import compat
 
 ROOT = Path(keras_losses_ref.__file__).parents[1]
@@ -87,6 +88,35 @@ def test_every_style_states_verdict_coverage_and_skips(result, pages, style):
         "eager",
     ):
         assert stated in shown.replace("&#39;", "'").replace("\\'", "'"), stated
+
+
+def test_text_has_the_verdict_first_and_no_plain_agreement(result):
+    lines = report.render(result, "text").splitlines()
+    assert lines[0] == report.summary(result).partition(", CPU: ")[0] + ", CPU"
+    assert f"{result.counts()['agree']} agree" in lines[1]
+    for absent in ("Covered", "Results, loss by loss"):
+        assert not any(line.startswith(absent) for line in lines)
+    assert sum(line.startswith("FAIL ") for line in lines) == len(result.failures)
+    # One line an entry of the ledger, with the number of its cases.
+    for entry, _ in known(result).items():
+        cases = {r.id for r in result.results if r.deviation == entry.id}
+        (line,) = [line for line in lines if f" {entry.id} " in line]
+        assert int(line.split()[0]) == len(cases) and len(line) <= 80
+    reason = next(line for line in lines if "has no reduction" in line)
+    assert int(reason.split()[0]) > 0
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_text_breaks_no_word_at_80_columns(result, verbose):
+    shown = report.render(result, "text", verbose=verbose)
+    inside = False
+    for line in shown.splitlines():
+        inside = line.startswith("FAIL ") or inside and bool(line)
+        if not inside:  # a failure has lines of its own, with ids to paste
+            assert len(line) <= 80 or " " not in line.strip(), line
+    words = set(shown.split())
+    for loss in result.by_loss():
+        assert {loss, f"{loss}:"} & words or not verbose
 
 
 def test_coverage_leaves_out_what_was_skipped(result):

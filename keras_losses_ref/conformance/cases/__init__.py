@@ -11,6 +11,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Optional
 
+import numpy as np
+
 from keras_losses_ref.conformance.cases import (
     crossentropy,
     hinge,
@@ -24,6 +26,7 @@ from keras_losses_ref.conformance.cases.case import (
     DEFAULT,
     DEVICES,
     DTYPES,
+    FORMS,
     PATHS,
     Case,
     data,
@@ -39,6 +42,7 @@ __all__ = [
     "DEFAULT",
     "DEVICES",
     "DTYPES",
+    "FORMS",
     "HANDWRITTEN",
     "MASKS",
     "PATHS",
@@ -141,6 +145,7 @@ def corpus(
             compiled = {"graph": case.dtypes, "xla": case.dtypes} if full else {}
             yield from _cross_dtype_and_path(case, compiled)
         yield from _reloaded(HANDWRITTEN[loss])
+        yield from _in_every_form(HANDWRITTEN[loss])
         if loss in REDUCTION_BATCHES:
             yield from _cross_reduction(loss, full)
             yield from _second_order(loss)
@@ -184,6 +189,39 @@ def _reloaded(cases):
             seen.add(configured)
             for dtype in ("float32",) if case.config else case.dtypes:
                 yield dataclasses.replace(case, path="reloaded", dtype=dtype)
+
+
+def _in_every_form(cases):
+    """One batch of each loss, handed over in every form that can hold it."""
+    plain = [
+        case
+        for case in cases
+        if case.expected_error is None
+        and not (case.activation or case.mask or case.config or case.expected_warning)
+        and case.sample_weight is None
+        and case.y_pred.ndim >= 2
+        and case.y_true.size
+        and "float32" in case.dtypes
+    ]
+    for form in FORMS[1:]:
+        fitting = [case for case in plain if _holds(form, case)]
+        if fitting:
+            path = "graph" if form.startswith("unknown") else "eager"
+            yield dataclasses.replace(fitting[0], form=form, path=path)
+
+
+def _holds(form, case):
+    """Whether the inputs of a case can be handed over in a form."""
+    y_true, y_pred = case.y_true, case.y_pred
+    if form == "boolean_labels":
+        return bool(np.isin(y_true, (0, 1)).all()) and y_true.dtype.kind == "f"
+    if form == "integer_labels":
+        return bool((y_true == np.round(y_true)).all())
+    if form == "pandas":
+        return y_true.ndim <= 2 and y_pred.ndim == 2
+    if form == "ragged":
+        return y_true.shape == y_pred.shape
+    return True
 
 
 def _second_order(loss):

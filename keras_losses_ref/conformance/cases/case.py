@@ -11,6 +11,24 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 PATHS = ("eager", "graph", "xla", "nested", "fit", "reloaded")
 #: Those on which a case is traced, so that neighbours can be traced as one.
 COMPILED_PATHS = ("graph", "xla", "nested")
+#: How a program may hand over its inputs; "tensor" is the usual one.
+FORMS = (
+    "tensor",
+    "list",
+    "numpy",
+    "object_labels",
+    "boolean_labels",
+    "integer_labels",
+    "pandas",
+    "variable",
+    "keras_variable",
+    "symbolic",
+    "unknown_rank",
+    "unknown_shape",
+    "ragged",
+)
+#: Those in which nothing watches y_pred, so that there is no gradient to compare.
+UNWATCHED_FORMS = ("list", "numpy", "pandas", "keras_variable", "symbolic", "ragged")
 #: Kinds of device; a case runs on one of them, such as "GPU:0".
 DEVICES = ("CPU", "GPU")
 DEFAULT = "sum_over_batch_size"
@@ -36,6 +54,9 @@ class Case:
     reduction: Optional[str] = DEFAULT
     path: str = "eager"
     device: str = "CPU:0"
+    form: str = "tensor"
+    #: Where Keras warns: a fragment of what both must say.
+    expected_warning: Optional[str] = None
     #: Whether the second derivative is asked for as well.
     check_hessian: bool = False
     #: Where the question makes sense at all; everywhere unless named.
@@ -49,8 +70,9 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Unique; the device is named where it is not the CPU."""
+        """Unique; the device is named where it is not the CPU, a form if unusual."""
         where = "" if self.device == "CPU:0" else f",{self.device}"
+        where += "" if self.form == "tensor" else f",{self.form}"
         return f"{self.stem}[{self.dtype},{self.reduction},{self.path}{where}]"
 
 

@@ -55,6 +55,7 @@ _BINARY = table(
     ("nan_logit", "NaN must not vanish", [[0.0, 1.0]], [[NAN, 0.5]], {"from_logits": True}),
     ("sigmoid_recovered", "in a graph the logits behind a Sigmoid are used", [[0.0, 1.0], [1.0, 0.0]], [[20.0, -20.0], [2.0, -1.0]], {"activation": "sigmoid", "dtypes": ("float32",)}),
     ("sigmoid_moderate", "and where nothing saturates it makes no difference", [[0.0, 1.0], [1.0, 0.0]], [[1.0, -2.0], [0.5, -1.0]], {"activation": "sigmoid", "dtypes": ("float32",)}),
+    ("sigmoid_called_logits", "probabilities said to be logits: Keras warns in a graph", [[1.0, 0.0]], [[-1.0, 1.0]], {"activation": "sigmoid", "from_logits": True, "expected_warning": "from_logits=True", "paths": ("graph",), "dtypes": ("float32",)}),
     ("sweep", "probabilities from 1e-6 to 1 - 1e-6", bits(51, 6, 4), 1 / (1 + np.exp(draws(52, 6, 4, low=-13.8, high=13.8))), {"dtypes": ("float32", "float64")}),
     ("sweep_logits", "logits of magnitude 1e-6 to 1e4", bits(53, 6, 4), magnitudes(54, 6, 4, low=-6, high=4), {"from_logits": True}),
 )  # fmt: skip
@@ -105,6 +106,8 @@ _CATEGORICAL = table(
     ("nan_under_zero_weight", "0 * NaN is NaN, as in Keras", [[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [0.5, 0.5]], {"sample_weight": [0.0, 1.0]}),
     ("softmax_recovered", "eager 16.118, in a graph 40: the logits behind a Softmax", [[1.0, 0.0]], [[-20.0, 20.0]], {"activation": "softmax", "dtypes": ("float32",)}),
     ("softmax_moderate", "where nothing saturates recovery makes no difference", [[1.0, 0.0, 0.0]], [[-1.0, 1.0, 0.5]], {"activation": "softmax", "dtypes": ("float32",)}),
+    ("softmax_called_logits", "probabilities said to be logits: Keras warns in a graph", [[1.0, 0.0]], [[-1.0, 1.0]], {"activation": "softmax", "from_logits": True, "expected_warning": "from_logits=True", "paths": ("graph",), "dtypes": ("float32",)}),
+    ("one_class", "a single class: where Keras warns, ours do", [[1.0], [1.0]], [[0.5], [0.7]], {"expected_warning": "num_classes > 1", "paths": ("eager",), "dtypes": ("float32",)}),
     ("indices_given", "indices are refused, and the sparse form named", np.array([0, 2]), [[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]], {"expected_error": "sparse"}),
     ("classes_differ", "two labels cannot meet three classes", [[0.0, 1.0]], [[0.1, 0.8, 0.1]], {"expected_error": "cannot be aligned"}),
     ("sweep_logits", "logits of magnitude 1e-3 to 1e3", one_hot(85, 6, 4), magnitudes(86, 6, 4, low=-3, high=3), {"from_logits": True}),
@@ -158,6 +161,7 @@ _SPARSE = table(
     ("smoothing_too_much", "a smoothing of 2 is refused", np.array([0, 1]), softmaxed(144, 2, 3), {"label_smoothing": 2.0, "expected_error": "label_smoothing"}),
     ("softmax_recovered", "in a graph the logits behind a Softmax are used", np.array([0]), [[-20.0, 20.0]], {"activation": "softmax", "dtypes": ("float32",)}),
     ("softmax_moderate", "where nothing saturates it makes no difference", np.array([0]), [[-1.0, 1.0, 0.5]], {"activation": "softmax", "dtypes": ("float32",)}),
+    ("softmax_called_logits", "probabilities said to be logits: Keras warns in a graph", np.array([0]), [[-1.0, 1.0]], {"activation": "softmax", "from_logits": True, "expected_warning": "from_logits=True", "paths": ("graph",), "dtypes": ("float32",)}),
     ("softmax_ignore_class", "with ignore_class Keras does not look behind the Softmax", np.array([0, 255]), [[-20.0, 20.0], [0.0, 1.0]], {"activation": "softmax", "ignore_class": 255, "dtypes": ("float32",)}),
     ("one_hot_given", "one-hot rows are refused, and the dense form named", np.array([[0, 1, 0], [1, 0, 0]]), softmaxed(146, 2, 3), {"expected_error": "one-hot"}),
     ("label_too_high", "class 3 of 3 is refused", np.array([0, 3]), softmaxed(148, 2, 3), {"expected_error": "no class", "paths": ("eager",)}),
@@ -273,6 +277,7 @@ _CATEGORICAL_FOCAL = table(
     ("logits_shifted", "a constant added to a row changes nothing", [[0.0, 1.0, 0.0]], [[100.5, 101.5, 99.0]], {"from_logits": True}),
     ("nan_logit", "NaN must not vanish", [[0.0, 1.0], [1.0, 0.0]], [[NAN, 0.5], [0.5, 0.5]], {"from_logits": True}),
     ("softmax_not_recovered", "a Softmax behind y_pred is not looked through", [[1.0, 0.0]], [[-20.0, 20.0]], {"activation": "softmax", "dtypes": ("float32",)}),
+    ("one_class", "a single class: where Keras warns, ours do", [[1.0], [1.0]], [[0.5], [0.7]], {"expected_warning": "num_classes > 1", "paths": ("eager",), "dtypes": ("float32",)}),
     ("indices_given", "indices are refused, and the sparse form named", np.array([0, 2]), [[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]], {"expected_error": "sparse"}),
     ("classes_differ", "two labels cannot meet three classes", [[0.0, 1.0]], [[0.1, 0.8, 0.1]], {"expected_error": "cannot be aligned"}),
 )  # fmt: skip

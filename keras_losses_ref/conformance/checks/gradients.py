@@ -619,6 +619,8 @@ def probabilities_refuse_logits(subject):
 )
 def mixed_precision_trains(subject):
     """With float16 outputs and loss scaling a step changes the weights, finitely."""
+    if not KERAS_3:  # which casts no predictions: the loss meets float16
+        subject.rest_on("dtype_is_honoured")
     y_true, y_pred = tensors(*subject.sample)
     scaled = getattr(keras.mixed_precision, "LossScaleOptimizer", None)
     scaled = scaled or keras.optimizers.LossScaleOptimizer
@@ -633,12 +635,7 @@ def mixed_precision_trains(subject):
     steps = 12  # each step that overflows halves the scale
     before = dense.get_weights()[0]
     how = {"batch_size": len(y_true), "shuffle": False, "verbose": 0}
-    try:
-        history = model.fit(y_pred, y_true, epochs=steps, **how).history["loss"]
-    except Exception as error:
-        if subject.fails("dtype_is_honoured"):
-            raise CheckSkipped(describe(error), root="dtype_is_honoured") from None
-        raise
+    history = model.fit(y_pred, y_true, epochs=steps, **how).history["loss"]
     after = dense.get_weights()[0]
     if not np.isfinite(after).all() or not np.isfinite(history[0]):
         raise CheckFailed(

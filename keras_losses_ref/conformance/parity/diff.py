@@ -406,15 +406,11 @@ def _relative(new, old, one_vector):
         return math.inf
     if not np.any(finite):
         return 0.0
-    moved, size = (
-        np.abs(new - old)[finite],
-        np.maximum(np.abs(old), np.abs(new))[finite],
-    )
+    moved = np.abs(new[finite] - old[finite])
+    size = np.maximum(np.abs(old), np.abs(new))[finite]
     if one_vector:
         size = np.full_like(size, size.max())
-    return float(
-        np.max(np.where(moved > 0, moved / np.where(size > 0, size, 1.0), 0.0))
-    )
+    return float(np.max(moved / np.where(size > 0, size, 1.0)))
 
 
 def _ulps(new, old, dtype, one_vector):

@@ -84,8 +84,10 @@ def _empty(case, aspect):
 def _rank_of_weights(case, aspect):
     """A weight or mask whose rank is not that of the values."""
     ranks = [np.ndim(x) for x in (case.sample_weight, case.mask) if x is not None]
-    values = max(np.ndim(case.y_pred) - 1, 0)
-    return any(rank not in (0, values) for rank in ranks) or len(set(ranks)) > 1
+    reduced = 2 if case.loss == "CTC" else 1
+    batch = np.shape(case.y_pred)[: max(np.ndim(case.y_pred) - reduced, 0)]
+    plain = (len(batch),) if batch == (1,) else (0, len(batch))
+    return any(rank not in plain for rank in ranks) or len(set(ranks)) > 1
 
 
 def _logits_behind_ignore_class(case, aspect):

@@ -23,6 +23,12 @@ def coverage(report):
                 "dtypes": {case.dtype for case in cases.values()},
                 "paths": {case.path for case in cases.values()},
                 "devices": {case.device for case in cases.values()},
+                "forms": {case.form for case in cases.values()},
+                "warnings": {
+                    case.expected_warning
+                    for case in cases.values()
+                    if case.expected_warning is not None
+                },
             }
             covered[loss] = {kind: sorted(names) for kind, names in found.items()}
             covered[loss]["cases"] = len(cases)

@@ -85,6 +85,8 @@ def unsupported(case: Case, implementation: str) -> Optional[str]:
     """Why the implementation cannot be asked this here, or None where it can."""
     if implementation == "ours":
         return f"ours run on TensorFlow, and Keras runs on {host.BACKEND} here"
+    if case.form != "tensor":
+        return "the forms of input are TensorFlow's"
     if case.path == "graph":
         return "JAX has no graph but a compiled one, which is path xla"
     cls = getattr(host.keras.losses, case.loss, None)

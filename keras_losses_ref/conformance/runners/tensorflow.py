@@ -11,6 +11,7 @@ fit       one batch through `model.fit`
 reloaded  eagerly, after the loss went through its config and back
 """
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -25,6 +26,7 @@ import tensorflow as tf
 from keras_losses_ref import losses
 from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES, Case
 from keras_losses_ref.conformance.outcome import Outcome, refusal
+from keras_losses_ref.conformance.runners import forms
 from keras_losses_ref.conformance.truth import (
     TAKES_INDICES,
     direction,
@@ -46,6 +48,7 @@ def evaluate(
 
     def group(case):
         alone = case.path not in COMPILED_PATHS or case.expected_error is not None
+        alone = alone or case.form != "tensor" or case.expected_warning is not None
         alone = alone or case.reduction not in compat.REDUCTIONS
         # One input that is refused would fail the function that it shares.
         alone = alone or right_answer(case).error is not None
@@ -76,7 +79,7 @@ def unsupported(case: Case, implementation: str) -> Optional[str]:
     for name in case.config:
         if name not in accepted:
             return f"{case.loss} of Keras {compat.VERSION} has no {name!r}"
-    return None
+    return forms.unsupported(case)
 
 
 def _class_of(case, implementation):
@@ -153,22 +156,49 @@ _ZERO = {"unconnected_gradients": tf.UnconnectedGradients.ZERO}
 
 def _outcome(value, gradient, second=None):
     return Outcome(
-        np.asarray(value.numpy(), np.float64),
+        np.asarray(_dense(value), np.float64),
         np.asarray(gradient.numpy(), np.float64),
         value.dtype.name,
         second=None if second is None else np.asarray(second.numpy(), np.float64),
     )
 
 
+def _dense(value):
+    """Values of ragged rows that are all of one length, as an array."""
+    value = value.to_tensor() if isinstance(value, tf.RaggedTensor) else value
+    return value.numpy()
+
+
 def _alone(case, implementation):
+    if case.expected_warning is not None:
+        return _warned(case, implementation)
+    return _quietly(case, implementation)
+
+
+def _warned(case, implementation):
+    """The outcome of a case with the warnings that it gave."""
+    quiet = dataclasses.replace(case, expected_warning=None)
+    with warnings.catch_warnings(record=True) as caught:
+        outcome = _quietly(quiet, implementation, "always")
+    found = [w for w in caught if case.expected_warning in str(w.message)]
+    categories = tuple(sorted({w.category.__name__ for w in found}))
+    return dataclasses.replace(outcome, warning=categories)
+
+
+def _quietly(case, implementation, warn="ignore"):
     try:
-        with warnings.catch_warnings(), tf.device(case.device):
-            warnings.simplefilter("ignore")
+        with contextlib.ExitStack() as stack:
+            if warn == "ignore":
+                stack.enter_context(warnings.catch_warnings())
+            stack.enter_context(tf.device(case.device))
+            warnings.simplefilter(warn)
             loss = make(case, implementation)
             if case.path == "fit":
                 return _fit(loss, case)
             if case.path == "reloaded":
                 return _reloaded(loss, case)
+            if case.form != "tensor":
+                return _outcome(*forms.ask(loss, case, *tensors(case)[:2]))
             ask = _compiled(_ask, case.path) if case.path in COMPILED_PATHS else _ask
             return _outcome(*ask(loss, case, *tensors(case)))
     except Unsupported as reason:

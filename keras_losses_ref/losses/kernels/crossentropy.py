@@ -136,7 +136,7 @@ def shifted(y, x, from_logits):
             below, e = shifted_exp(x, top)
             return y, e, below
         e = x / top
-        return y, e, tf.math.log(e)
+        return y, e, tf.math.log(tf.abs(e))
 
     again = rematerialize(elements, y, x)
     y, e, _ = again(1)
@@ -145,41 +145,44 @@ def shifted(y, x, from_logits):
     rest = sum_along(e - label, keepdims=True) + (sum_along(label, keepdims=True) - 1.0)
     if from_logits:  # two infinite logits have no order
         rest = nan_where_infinities_tie(rest, top)
-    return again, (top, rest, tf.math.log1p(rest))
+    # What is no probability may have a sum below 0, and is clipped nevertheless.
+    log_sum = tf.math.log1p(tf.where(rest < -1.0, -2.0 - rest, rest))
+    return again, (top, rest, log_sum)
 
 
-def cost_bounds(dtype):
-    """-log(p) at the upper and at the lower bound of a probability."""
-    low, high = clip_bounds(dtype)
-    return -math.log(high), -math.log(low)
+def clipped_cost(e, log_e, rest, log_sum):
+    """-log(q) for q = clip(e / sum(e)), and where the clip leaves q alone."""
+    low, high = clip_bounds(e.dtype)
+    least, most = -math.log(high), -math.log(low)
+    cost = tf.where(
+        e * (1.0 + rest) < 0.0, tf.constant(math.inf, e.dtype), log_sum - log_e
+    )
+    kept = (cost >= least) & (cost <= most)
+    return tf.clip_by_value(cost, least, most), kept
 
 
 def cross_entropy_from_probs(y, x):
     """-sum(y log q), q = clip(x / sum(x)), along the last axis."""
-    least, most = cost_bounds(x.dtype)
 
     def terms(y, x):
         again, (top, rest, log_sum) = shifted(y, x, from_logits=False)
-        y, _, log_e = again(2)
-        values = sum_along(y * tf.clip_by_value(log_sum - log_e, least, most))
 
-        def inside(y, log_e):
-            """Where the clip leaves q alone, and the labels there."""
-            loss = log_sum - log_e
-            kept = (loss >= least) & (loss <= most)
-            return kept, tf.where(kept, y, tf.zeros_like(y))
+        def elements(turn):
+            y, e, log_e = again(turn)
+            cost, kept = clipped_cost(e, log_e, rest, log_sum)
+            return y, e, cost, kept, tf.where(kept, y, tf.zeros_like(y))
+
+        y, _, cost, _, _ = elements(2)
+        values = sum_along(y * cost)
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            y, _, log_e = again(3)
-            labels = sum_along(inside(y, log_e)[1], keepdims=True)
-            y, e, log_e = again(4)
-            kept, y = inside(y, log_e)
+            labels = sum_along(elements(3)[-1], keepdims=True)
+            _, e, cost, kept, y = elements(4)
             # labels - y / q as one fraction: it may all but vanish.
             apart = ((labels * e - y) - y * rest) / tf.where(kept, e, tf.ones_like(e))
             d_pred = upstream * tf.where(kept, apart, labels) / ((1.0 + rest) * top)
-            d_true = upstream * tf.clip_by_value(log_sum - log_e, least, most)
-            return d_true, d_pred
+            return upstream * cost, d_pred
 
         return values, gradient
 

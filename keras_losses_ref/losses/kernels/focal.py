@@ -15,7 +15,7 @@ from keras_losses_ref.losses.kernels.classes import (
 )
 from keras_losses_ref.losses.kernels.crossentropy import (
     binary_terms,
-    cost_bounds,
+    clipped_cost,
     shifted,
 )
 from keras_losses_ref.losses.kernels.sums import sum_along
@@ -111,7 +111,6 @@ def sparse_categorical_focal_crossentropy(
 def focal_cross_entropy(y, x, alpha, gamma, from_logits):
     """sum(alpha (1 - q)^gamma y (-log q)), q the clipped share, along the last axis."""
     low, high = clip_bounds(x.dtype)
-    least, most = cost_bounds(x.dtype)
     alpha = tf.constant(alpha, x.dtype)
 
     def terms(y, x):
@@ -119,12 +118,11 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
         size = 1.0 + rest
 
         def elements(turn):
-            """The label, the share, 1 - share, the value, and its derivative by q."""
+            """(label, where most of the row is, share, 1 - share, value by label,
+            () -> its derivative by the share)."""
             y, e, log_e = again(turn)
             share, not_share = e / size, ((1.0 - e) + rest) / size
-            cost = log_sum - log_e
-            kept = (cost >= least) & (cost <= most)
-            cost = tf.clip_by_value(cost, least, most)
+            cost, kept = clipped_cost(e, log_e, rest, log_sum)
             not_q = tf.clip_by_value(not_share, 1.0 - high, 1.0 - low)
             power, d_power = pow_and_derivative(not_q, gamma)
 
@@ -134,21 +132,22 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
                 d = d_power * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
                 return tf.where(kept, -alpha * y * d, tf.zeros_like(d))
 
-            return y, share, not_share, alpha * power * cost, d_share
+            most = tf.equal(e, 1.0) & (share > 0.5)
+            return y, most, share, not_share, alpha * power * cost, d_share
 
-        y, _, _, values, _ = elements(2)
+        y, *_, values, _ = elements(2)
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            _, share, _, _, d_share = elements(3)
+            _, most, share, *_, d_share = elements(3)
             along = d_share() * share
             mean = sum_along(along, keepdims=True)
-            others = tf.where(share > 0.5, tf.zeros_like(along), along)
+            others = tf.where(most, tf.zeros_like(along), along)
             others = sum_along(others, keepdims=True)
-            _, share, not_share, values, d_share = elements(4)
+            _, most, share, not_share, values, d_share = elements(4)
             d = d_share()
             # Of a share near 1, d - d * share would have no digits.
-            d = tf.where(share > 0.5, d * not_share - others, d - mean)
+            d = tf.where(most, d * not_share - others, d - mean)
             d *= upstream
             return upstream * values, d * share if from_logits else d / (size * top)
 

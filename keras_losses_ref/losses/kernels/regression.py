@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
@@ -51,6 +52,8 @@ def log_cosh(y_true, y_pred):
 
 def cosine_similarity(y_true, y_pred, axis=-1):
     """Cosine similarity: the gradient is the part at right angles, over the norm."""
+    if not same_length(y_true, y_pred, axis):  # each has a norm of its own
+        return NotImplemented
 
     def terms(y_true, y_pred):
         y, y_square, y_factor, y_scale, y_short = scaled(y_true, axis)
@@ -67,6 +70,13 @@ def cosine_similarity(y_true, y_pred, axis=-1):
         return -tf.squeeze(dot * factor, axis), gradient
 
     return with_gradient(terms, *broadcast_both(y_true, y_pred))
+
+
+def same_length(y_true, y_pred, axis):
+    """Whether no vector is stretched to the length of the other, as far as known."""
+    true, pred = y_true.shape, y_pred.shape
+    axes = range(true.rank) if axis is None else np.atleast_1d(axis)
+    return all(true[a] is not None and true[a] == pred[a] for a in axes)
 
 
 def scaled(x, axis):

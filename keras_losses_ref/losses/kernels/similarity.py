@@ -40,7 +40,7 @@ def circle(
             d_push = (rate / sum_push) * (distance - 1.0)
             d_push = tf.where(distance > 1.0 + margin, zero, d_push)
             d_distance = e * tf.where(negative, d_push, (rate / sum_pull) * distance)
-            d_cosine = tf.where(counts & ~(cosine > 1.0), -d_distance, zero)
+            d_cosine = tf.where(counts & (cosine <= 1.0), -d_distance, zero)
             return tf.matmul(d_cosine + tf.transpose(d_cosine), x)
 
         values = tf.where(paired, tf.nn.softplus(exponent), tf.zeros_like(exponent))

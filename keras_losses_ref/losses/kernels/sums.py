@@ -5,8 +5,9 @@ import tensorflow as tf
 
 from keras_losses_ref.losses.kernels import dispatch
 
-#: Numbers that are added up at a time.
-BLOCK = 1024
+#: How many numbers are added up at a time, stage by stage: the first one reads all of
+#: them, the later ones decide how many digits are left.
+BLOCKS = (1024, 32, 32, 32)
 
 
 def mean_along(values, axis=-1):
@@ -45,14 +46,12 @@ def sum_along(values, axis=-1, keepdims=False):
 
 
 def _row_sums(rows, length):
-    """The sum of each row, of which each stage leaves a 1024th."""
-    for _ in range(3):
-        if isinstance(length, int) and length <= BLOCK:
+    """The sum of each row."""
+    for block in BLOCKS:
+        if isinstance(length, int) and length <= block:
             break
-        count = -(-length // BLOCK)
-        rows = tf.pad(rows, [[0, 0], [0, count * BLOCK - length]])
-        sums = tf.linalg.matvec(
-            tf.reshape(rows, [-1, BLOCK]), tf.ones([BLOCK], rows.dtype)
-        )
-        rows, length = tf.reshape(sums, [-1, count]), count
+        count = -(-length // block)
+        rows = tf.pad(rows, [[0, 0], [0, count * block - length]])
+        blocks, ones = tf.reshape(rows, [-1, block]), tf.ones([block], rows.dtype)
+        rows, length = tf.reshape(tf.linalg.matvec(blocks, ones), [-1, count]), count
     return tf.linalg.matvec(rows, tf.ones([length], rows.dtype))
