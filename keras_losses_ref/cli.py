@@ -34,7 +34,7 @@ class UsageError(Exception):
     """What the user must change; printed in one line, exit code 2."""
 
 
-def run():
+def run() -> None:
     """The console script."""
     from keras_losses_ref.conformance.chatter import filtered
 
@@ -600,8 +600,7 @@ def _compare(arguments):
 
 def _upgrade(arguments):
     from keras_losses_ref.conformance.parity import ParityError, record_file, upgrade
-    from keras_losses_ref.conformance.report import diff as diff_report
-    from keras_losses_ref.conformance.report import extras
+    from keras_losses_ref.conformance.report import diff as diff_report, extras
 
     if arguments.html or arguments.format == "html":
         extras.require("html")
