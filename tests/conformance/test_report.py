@@ -27,8 +27,11 @@ from keras_losses_ref.conformance import (
     runners,
 )
 from keras_losses_ref.conformance.parity import upgrade
-from keras_losses_ref.conformance.report import deviations as deviations_report
-from keras_losses_ref.conformance.report import html_page, plots
+from keras_losses_ref.conformance.report import (
+    deviations as deviations_report,
+    html_page,
+    plots,
+)
 from keras_losses_ref.conformance.report.summary import known
 from keras_losses_ref.losses import compat
 

@@ -1,7 +1,11 @@
 """Focal losses with their gradients in closed form."""
 
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels.autodiff import (
     mean_of,
     with_gradient,
@@ -22,15 +26,15 @@ from keras_losses_ref.losses.kernels.sums import sum_along
 
 
 def binary_focal_crossentropy(
-    y_true,
-    y_pred,
-    apply_class_balancing=False,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Binary focal cross-entropy, by the product rule."""
 
     def terms(y, x):
@@ -60,7 +64,7 @@ def binary_focal_crossentropy(
     return mean_of(terms, y_true, y_pred, axis)
 
 
-def pow_and_derivative(base, exponent):
+def pow_and_derivative(base: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
     """base ** exponent and its derivative, which is 0 where it would be infinite."""
     if exponent == 0:
         return tf.ones_like(base), tf.zeros_like(base)
@@ -76,14 +80,14 @@ def pow_and_derivative(base, exponent):
 
 
 def categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: Union[float, Sequence[float]] = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Categorical focal cross-entropy."""
     y_true = smooth_labels(y_true, label_smoothing, axis)
     y_true, y_pred = move_axis_last(y_true, axis), move_axis_last(y_pred, axis)
@@ -91,14 +95,14 @@ def categorical_focal_crossentropy(
 
 
 def sparse_categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: Union[float, Sequence[float]] = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    ignore_class: Optional[int] = None,
+    axis: int = -1,
+) -> Tensor:
     """The same of integer labels."""
 
     def loss(labels, x):
@@ -108,7 +112,9 @@ def sparse_categorical_focal_crossentropy(
     return over_valid_labels(loss, y_true, move_axis_last(y_pred, axis), ignore_class)
 
 
-def focal_cross_entropy(y, x, alpha, gamma, from_logits):
+def focal_cross_entropy(
+    y: Tensor, x: Tensor, alpha: Any, gamma: float, from_logits: bool
+) -> Tensor:
     """sum(alpha (1 - q)^gamma y (-log q)), q the clipped share, along the last axis."""
     low, high = clip_bounds(x.dtype)
     alpha = tf.constant(alpha, x.dtype)

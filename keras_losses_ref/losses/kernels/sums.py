@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.kernels import dispatch
 
 #: How many numbers are added up at a time, stage by stage: the first one reads all of
@@ -10,14 +11,14 @@ from keras_losses_ref.losses.kernels import dispatch
 BLOCKS = (1024, 32, 32, 32)
 
 
-def mean_along(values, axis=-1):
+def mean_along(values: Tensor, axis: Axes = -1) -> Tensor:
     """The mean along `axis`."""
     if not dispatch.in_xla_on_cpu():
         return tf.reduce_mean(values, axis=axis)
     return sum_along(values, axis) / tf.cast(tf.shape(values)[axis], values.dtype)
 
 
-def sum_along(values, axis=-1, keepdims=False):
+def sum_along(values: Tensor, axis: Axes = -1, keepdims: bool = False) -> Tensor:
     """The sum along `axis`, or several, or all if None.
 
     TensorFlow's own kernels add in a tree. XLA's for CPUs adds one number after the
