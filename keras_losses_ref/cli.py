@@ -66,6 +66,7 @@ def _command(arguments):
 
     try:
         if arguments.needs_host:
+            backend.known()  # or it is refused here
             import_host()
         return arguments.command(arguments)
     except (UsageError, Unusable) as error:
@@ -369,7 +370,6 @@ def _version():
 
 
 def _check(arguments):
-    backend.known()  # or it is refused here
     own = [name for name in arguments.loss if ":" in name]
     if own:
         if len(own) < len(arguments.loss):
@@ -555,7 +555,6 @@ def _list(arguments):
 
 
 def _record(arguments):
-    backend.known()  # or it is refused here
     from keras_losses_ref.conformance import check
     from keras_losses_ref.conformance.parity import record, record_file
 

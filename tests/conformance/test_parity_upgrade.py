@@ -569,3 +569,12 @@ def test_the_page_is_up_to_date():
     assert versions_page.page(folder) == (folder / "README.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_options_keep_their_older_spelling():
+    parse = cli._parser().parse_args
+    for option in ("--intermediate", "--between"):
+        assert parse(["compare", "a", "b", option, "c"]).intermediate == "c"
+    for option in ("--isolate-tensorflow", "--apart"):
+        assert parse(["upgrade", "a", "b", option]).isolate_tensorflow
+    assert not parse(["upgrade", "a", "b"]).isolate_tensorflow

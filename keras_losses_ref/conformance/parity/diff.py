@@ -272,6 +272,9 @@ def _changes(old, new):
         a, b = old.answers.get(identifier), new.answers.get(identifier)
         if a is None or b is None:
             only = a or b
+            if identifier.startswith("ours:") and _of_two_backends(old, new):
+                alone += 1  # ours run on one of them alone
+                continue
             if "is_class" not in only and "alias_of" not in only:
                 alone += 1
                 continue
