@@ -400,8 +400,11 @@ def test_snippet_runs_and_prints_the_answer(identifier):
         code = bisect._code(case, aspect)
         assert code.count("\n") < 10
         text = printed(code).split("(")[-1].replace("[", " ").replace("]", " ")
-        numbers = [float(n) for n in text.split(", shape")[0].split() if n[-1].isdigit()
-                   or n[-1] == "."]  # fmt: skip
+        numbers = [
+            float(n)
+            for n in text.split(", shape")[0].split()
+            if n[-1].isdigit() or n[-1] == "."
+        ]
         want = np.ravel(getattr(outcome, aspect))
         if case.path == "eager":
             np.testing.assert_allclose(numbers, want, rtol=1e-5, atol=1e-7)
@@ -450,9 +453,18 @@ def checked(keras, **verdicts):
     for loss, (verdict, ledger) in verdicts.items():
         gone = verdict == "absent"
         answer = {"absent": "no such loss"} if gone else 1.0
-        results.append({"id": f"{loss}/x", "loss": loss, "aspect": "value",
-                        "verdict": "agree" if gone else verdict, "ledger": ledger,
-                        "ours": 1.0, "keras": answer, "oracle": 1.0})  # fmt: skip
+        results.append(
+            {
+                "id": f"{loss}/x",
+                "loss": loss,
+                "aspect": "value",
+                "verdict": "agree" if gone else verdict,
+                "ledger": ledger,
+                "ours": 1.0,
+                "keras": answer,
+                "oracle": 1.0,
+            }
+        )
     environment = {"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
     return {
         "environment": environment,
@@ -496,16 +508,26 @@ def test_the_page_of_versions(tmp_path, monkeypatch):
 def compared(old, new, *found):
     """The JSON of a comparison with one change for each of `found`."""
     changes_ = [
-        {"id": identifier, "implementation": identifier.partition(":")[0],
-         "aspect": aspect, "kind": kind, "explained_by": why,
-         "of_interface": "[" not in identifier}
+        {
+            "id": identifier,
+            "implementation": identifier.partition(":")[0],
+            "aspect": aspect,
+            "kind": kind,
+            "explained_by": why,
+            "of_interface": "[" not in identifier,
+        }
         for identifier, aspect, kind, why in found
-    ]  # fmt: skip
-    sides = [{"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
-             for keras in (old, new)]  # fmt: skip
+    ]
+    sides = [
+        {"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
+        for keras in (old, new)
+    ]
     return {
-        "old": sides[0], "new": sides[1], "counts": {"same": 7}, "changes": changes_,
-    }  # fmt: skip
+        "old": sides[0],
+        "new": sides[1],
+        "counts": {"same": 7},
+        "changes": changes_,
+    }
 
 
 def test_the_page_says_what_changed(tmp_path):
@@ -547,3 +569,12 @@ def test_the_page_is_up_to_date():
     assert versions_page.page(folder) == (folder / "README.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_options_keep_their_older_spelling():
+    parse = cli._parser().parse_args
+    for option in ("--intermediate", "--between"):
+        assert parse(["compare", "a", "b", option, "c"]).intermediate == "c"
+    for option in ("--isolate-tensorflow", "--apart"):
+        assert parse(["upgrade", "a", "b", option]).isolate_tensorflow
+    assert not parse(["upgrade", "a", "b"]).isolate_tensorflow

@@ -27,8 +27,11 @@ from keras_losses_ref.conformance import (
     runners,
 )
 from keras_losses_ref.conformance.parity import upgrade
-from keras_losses_ref.conformance.report import deviations as deviations_report
-from keras_losses_ref.conformance.report import html_page, plots
+from keras_losses_ref.conformance.report import (
+    deviations as deviations_report,
+    html_page,
+    plots,
+)
 from keras_losses_ref.conformance.report.summary import known
 from keras_losses_ref.losses import compat
 
@@ -143,8 +146,14 @@ def test_json_is_what_a_program_needs(result):
 
     document = json.loads(report.render(result, "json"), parse_constant=refuse)
     assert set(document) == {
-        "schema", "environment", "verdict", "counts", "coverage", "skipped", "results"
-    }  # fmt: skip
+        "schema",
+        "environment",
+        "verdict",
+        "counts",
+        "coverage",
+        "skipped",
+        "results",
+    }
     assert document["schema"] == 1 and document["verdict"] == "deviates"
     assert document["counts"] == result.counts()
     kinds = {"id", "loss", "aspect", "verdict", "ours", "keras", "oracle", "ulp"}
@@ -382,13 +391,21 @@ def browse(tmp_path_factory):
 
     def browse(path):
         command = [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-            "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-            "--virtual-time-budget=20000", "--dump-dom",
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
             f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
             path.as_uri(),
-        ]  # fmt: skip
+        ]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, errors="replace"
         )
@@ -773,11 +790,14 @@ def test_an_unmatched_entry_fails_the_command(monkeypatch, capsys):
     from keras_losses_ref.conformance.outcome import Outcome
 
     stale = deviations.Deviation(
-        "made-up", ("MeanSquaredError",), (("2.12.0", None), ("3.0.0", None)),
-        "Every loss is refused.", "https://example.org",
+        "made-up",
+        ("MeanSquaredError",),
+        (("2.12.0", None), ("3.0.0", None)),
+        "Every loss is refused.",
+        "https://example.org",
         lambda case: case.expected_error is None,
         lambda case: Outcome(error="ValueError"),
-    )  # fmt: skip
+    )
     monkeypatch.setattr(deviations, "DEVIATIONS", (stale,))
     argv = ["check", "--case", "mean_squared_error/documented*", "--path", "eager"]
     assert cli.main(argv) == cli.DIFFERENCE
