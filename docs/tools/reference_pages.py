@@ -21,6 +21,7 @@ from keras_losses_ref.conformance.checks import (
     execution,
     fresh_process,
     gradients,
+    portability,
     reductions,
 )
 from keras_losses_ref.conformance.report.markdown import table
@@ -60,6 +61,7 @@ _GROUPS_OF_CHECKS = {
     "Gradients": gradients,
     "Where it runs": execution,
     "In a fresh process": fresh_process,
+    "On another backend": portability,
 }
 
 #: A field of a docstring, `Shapes:    ...`, and one of its arguments, `name   ...`.
