@@ -74,14 +74,19 @@ def register(cls_or_function):
     return decorator(cls_or_function)
 
 
-def init_base(loss, name, reduction, dtype):
-    """Call the host's `Loss.__init__`, whose arguments differ by generation."""
+def check_reduction(loss, reduction):
+    """Refuse a reduction that this host has not."""
     if reduction not in REDUCTIONS:
         raise ValueError(
             f"{type(loss).__name__}: Invalid value for argument `reduction`. Received: "
             f"reduction={reduction!r}. Expected one of "
             f"{', '.join(map(repr, REDUCTIONS))}, which Keras {VERSION} accepts."
         )
+
+
+def init_base(loss, name, reduction, dtype):
+    """Call the host's `Loss.__init__`, whose arguments differ by generation."""
+    check_reduction(loss, reduction)
     if GENERATION == 3:
         Loss.__init__(loss, name=name, reduction=reduction, dtype=dtype)
         return
@@ -102,6 +107,7 @@ def dtype_of(dtype, y_pred):
 
 def effective_reduction(loss):
     """The reduction to apply now; Keras 2 resolves "auto" and refuses some uses."""
+    check_reduction(loss, loss.reduction)  # it may have been set since
     return loss._get_reduction() if GENERATION == 2 else loss.reduction
 
 
