@@ -14,7 +14,7 @@ import importlib.abc
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0.dev0"
 
@@ -37,11 +37,87 @@ _MODULES = (
     "pytest_plugin",
 )
 
-if TYPE_CHECKING:
-    from keras_losses_ref.losses import *
+if TYPE_CHECKING:  # what type checkers and editors see of `_find`
+    from keras_losses_ref.conformance.checks import (
+        Domain as Domain,
+        check_loss as check_loss,
+        parametrize_with_loss_checks as parametrize_with_loss_checks,
+    )
+    from keras_losses_ref.losses import (
+        BCE as BCE,
+        CTC as CTC,
+        KLD as KLD,
+        MAE as MAE,
+        MAPE as MAPE,
+        MSE as MSE,
+        MSLE as MSLE,
+        BinaryCrossentropy as BinaryCrossentropy,
+        BinaryFocalCrossentropy as BinaryFocalCrossentropy,
+        CategoricalCrossentropy as CategoricalCrossentropy,
+        CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
+        CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
+        CategoricalHinge as CategoricalHinge,
+        Circle as Circle,
+        CosineSimilarity as CosineSimilarity,
+        Dice as Dice,
+        Hinge as Hinge,
+        Huber as Huber,
+        KLDivergence as KLDivergence,
+        LinearHead as LinearHead,
+        LinearSparseCategoricalCrossentropy as LinearSparseCategoricalCrossentropy,
+        LogCosh as LogCosh,
+        Loss as Loss,
+        MeanAbsoluteError as MeanAbsoluteError,
+        MeanAbsolutePercentageError as MeanAbsolutePercentageError,
+        MeanSquaredError as MeanSquaredError,
+        MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
+        Poisson as Poisson,
+        SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
+        SparseCategoricalFocalCrossentropy as SparseCategoricalFocalCrossentropy,
+        SquaredHinge as SquaredHinge,
+        Tversky as Tversky,
+        bce as bce,
+        binary_crossentropy as binary_crossentropy,
+        binary_focal_crossentropy as binary_focal_crossentropy,
+        categorical_crossentropy as categorical_crossentropy,
+        categorical_focal_crossentropy as categorical_focal_crossentropy,
+        categorical_generalized_cross_entropy as categorical_generalized_cross_entropy,
+        categorical_hinge as categorical_hinge,
+        circle as circle,
+        cosine_similarity as cosine_similarity,
+        ctc as ctc,
+        dice as dice,
+        get as get,
+        huber as huber,
+        huber_loss as huber_loss,
+        kl_divergence as kl_divergence,
+        kld as kld,
+        kullback_leibler_divergence as kullback_leibler_divergence,
+        linear_logits as linear_logits,
+        linear_sparse_categorical_crossentropy as linear_sparse_categorical_crossentropy,
+        log_cosh as log_cosh,
+        logcosh as logcosh,
+        mae as mae,
+        mape as mape,
+        mean_absolute_error as mean_absolute_error,
+        mean_absolute_percentage_error as mean_absolute_percentage_error,
+        mean_squared_error as mean_squared_error,
+        mean_squared_logarithmic_error as mean_squared_logarithmic_error,
+        mse as mse,
+        msle as msle,
+        poisson as poisson,
+        sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+        sparse_categorical_focal_crossentropy as sparse_categorical_focal_crossentropy,
+        squared_hinge as squared_hinge,
+        to_keras as to_keras,
+        tversky as tversky,
+    )
+
+    # Not the module of that name.
+    from keras_losses_ref.losses.hinge import hinge as hinge
 
 
-def __getattr__(name):
+def _find(name: str) -> Any:
     """Find a public name in the losses, which imports TensorFlow (PEP 562)."""
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
@@ -58,11 +134,15 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
-def __dir__():
-    return sorted({*globals(), *__getattr__("__all__")})
+if not TYPE_CHECKING:  # or any name would do
+    __getattr__ = _find
 
 
-def _import(name):
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_find("__all__")})
+
+
+def _import(name: str) -> Any:
     """A module of this package that needs TensorFlow, or the Keras of a backend."""
     importlib.import_module(f"{__name__}.backend").known()  # or it is refused here
     try:
@@ -73,17 +153,17 @@ def _import(name):
         raise ModuleNotFoundError(_NO_TENSORFLOW, name="tensorflow") from None
 
 
-def _import_losses():
+def _import_losses() -> Any:
     return _import("losses")
 
 
 class _RegisterWithKeras(importlib.abc.MetaPathFinder):
     """Import the losses, and so register them, right after Keras is first imported."""
 
-    def __init__(self, package):
+    def __init__(self, package: str) -> None:
         self.package = package
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Keras's own spec, whose loader imports the losses when Keras has loaded."""
         if name != self.package:
             return None
@@ -96,7 +176,7 @@ class _RegisterWithKeras(importlib.abc.MetaPathFinder):
             return None
         run = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: Any) -> None:
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             run(module)
@@ -106,17 +186,17 @@ class _RegisterWithKeras(importlib.abc.MetaPathFinder):
             if _on_tensorflow(module):
                 _import_losses()
 
-        spec.loader.exec_module = exec_module
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _on_tensorflow(keras):
+def _on_tensorflow(keras: Any) -> bool:
     """Whether a Keras that is loaded runs on TensorFlow, as our losses do."""
     config = getattr(keras, "config", None)  # Keras 2 has none, and no other backend
     return config is None or config.backend() == "tensorflow"
 
 
-def _register_with_keras():
+def _register_with_keras() -> None:
     legacy = os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true")
     package = "tf_keras" if legacy else "keras"
     if package in sys.modules and "tensorflow" in sys.modules:

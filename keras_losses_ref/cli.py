@@ -34,7 +34,7 @@ class UsageError(Exception):
     """What the user must change; printed in one line, exit code 2."""
 
 
-def run():
+def run() -> None:
     """The console script."""
     from keras_losses_ref.conformance.chatter import filtered
 
@@ -66,6 +66,7 @@ def _command(arguments):
 
     try:
         if arguments.needs_host:
+            backend.known()  # or it is refused here
             import_host()
         return arguments.command(arguments)
     except (UsageError, Unusable) as error:
@@ -369,7 +370,6 @@ def _version():
 
 
 def _check(arguments):
-    backend.known()  # or it is refused here
     own = [name for name in arguments.loss if ":" in name]
     if own:
         if len(own) < len(arguments.loss):
@@ -555,7 +555,6 @@ def _list(arguments):
 
 
 def _record(arguments):
-    backend.known()  # or it is refused here
     from keras_losses_ref.conformance import check
     from keras_losses_ref.conformance.parity import record, record_file
 
@@ -601,8 +600,7 @@ def _compare(arguments):
 
 def _upgrade(arguments):
     from keras_losses_ref.conformance.parity import ParityError, record_file, upgrade
-    from keras_losses_ref.conformance.report import diff as diff_report
-    from keras_losses_ref.conformance.report import extras
+    from keras_losses_ref.conformance.report import diff as diff_report, extras
 
     if arguments.html or arguments.format == "html":
         extras.require("html")

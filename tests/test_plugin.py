@@ -156,9 +156,14 @@ def test_one_case_is_run_by_its_id(run):
 def test_workers_share_the_losses_and_the_summary_adds_up(run_apart):
     pytest.importorskip("xdist")
     done = run_apart(
-        "--losses-ref=LogCosh,Poisson", "-k", "documented and float32", "-v",
-        "-n2", "--dist=loadscope", plugins=["xdist"],
-    )  # fmt: skip
+        "--losses-ref=LogCosh,Poisson",
+        "-k",
+        "documented and float32",
+        "-v",
+        "-n2",
+        "--dist=loadscope",
+        plugins=["xdist"],
+    )
     assert done.returncode == 0, done.stdout
     placed = re.findall(r"\[(gw\d)\].* PASSED \S*::(\w+)::\S+", done.stdout)
     workers = {loss: {w for w, name in placed if name == loss} for _, loss in placed}

@@ -1,5 +1,6 @@
 """The files that other tools read about this project are valid and agree."""
 
+import ast
 import pathlib
 import re
 import subprocess
@@ -56,3 +57,32 @@ def test_citation_and_changelog_name_a_release():
     assert klr.__version__ == version or tuple(map(int, base.split("."))) > tuple(
         map(int, version.split("."))
     )
+
+
+def python_files():
+    for folder in ("keras_losses_ref", "tests", "docs"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+    yield ROOT / "noxfile.py"
+
+
+def test_only_tables_are_kept_from_the_formatter():
+    """A `fmt: skip` ends the assignment of a display, or a table of cases."""
+    mark = "# fmt: " + "skip"
+    for path in python_files():
+        text = path.read_text("utf-8")
+        lines = [n for n, row in enumerate(text.splitlines(), 1) if row.endswith(mark)]
+        statements = [
+            node
+            for node in (ast.walk(ast.parse(text)) if lines else ())
+            if isinstance(node, ast.stmt) and not hasattr(node, "body")
+        ]
+        for line in lines:
+            around = [s for s in statements if s.lineno <= line <= s.end_lineno]
+            (statement,) = around
+            value = getattr(statement, "value", None)
+            if isinstance(value, ast.Call):
+                assert "cases" in path.parts, f"{path}:{line}"
+            else:
+                tables = (ast.Dict, ast.List, ast.Tuple, ast.ListComp, ast.DictComp)
+                assert isinstance(value, tables), f"{path}:{line}"
+                assert isinstance(statement, ast.Assign), f"{path}:{line}"

@@ -178,15 +178,17 @@ def aliases(function):
 
 
 def _shared():
-    """The part of base.py's docstring that is meant for a user."""
+    """The arguments, and the part of base.py's docstring that is meant for a user."""
     text = inspect.cleandoc(base.__doc__)
-    return _prose(text[text.index("Arguments that all classes share") :])
+    text = text[text.index("`loss(y_true") :]
+    heading = "Arguments that all losses share:"
+    return _prose(f"{heading}\n\n{base.SHARED_ARGUMENTS}\n{text}")
 
 
 def _loss(name):
     cls = getattr(losses, name)
     function = cls.function
-    summary, fields = _parsed(cls.__doc__)
+    summary, fields = _parsed(function.__doc__)
     calls = [_signature(name, cls), _signature(function.__name__, function)]
     lines = [f"### {name}", "", summary, "", "```python", *calls, "```", ""]
     if name in HANDWRITTEN:
@@ -271,12 +273,16 @@ def _prose(text):
 
 
 def _signature(name, called):
-    """As written, not in the order of the Keras that happens to be installed."""
-    if not inspect.isclass(called):
-        return f"{name}{inspect.signature(inspect.unwrap(called))}"
-    signature = inspect.signature(inspect.unwrap(called.__init__))
-    arguments = list(signature.parameters.values())[1:]  # no self
-    return f"{name}{signature.replace(parameters=arguments)}"
+    """As written, not in the order of the Keras that happens to be installed.
+
+    Without types: what the arguments are is said in the text.
+    """
+    of = inspect.unwrap(called.__init__ if inspect.isclass(called) else called)
+    signature = inspect.signature(of)
+    arguments = list(signature.parameters.values())[inspect.isclass(called) :]
+    arguments = [a.replace(annotation=inspect.Parameter.empty) for a in arguments]
+    bare = inspect.Signature(arguments)
+    return f"{name}{bare}"
 
 
 def _escaped(text):

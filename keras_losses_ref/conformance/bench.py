@@ -20,9 +20,11 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any, Callable
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref.conformance import inputs
 from keras_losses_ref.conformance.files import SCHEMA, dumps
@@ -42,34 +44,48 @@ def _softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-def reals(random, shape):
+def reals(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return random.standard_normal(shape), random.standard_normal(shape)
 
 
-def positive(random, shape):
+def positive(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return random.uniform(0.1, 3.0, shape), random.uniform(0.1, 3.0, shape)
 
 
-def signs(random, shape):
+def signs(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return random.choice([-1.0, 1.0], shape), random.standard_normal(shape)
 
 
-def binary(random, shape):
+def binary(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return random.integers(0, 2, shape), random.uniform(0.01, 0.99, shape)
 
 
-def binary_logits(random, shape):
+def binary_logits(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return random.integers(0, 2, shape), 3 * random.standard_normal(shape)
 
 
-def indices(random, shape):
+def indices(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return (
         random.integers(0, shape[-1], shape[:-1]).astype("int32"),
         _softmax(random.standard_normal(shape)),
     )
 
 
-def index_logits(random, shape):
+def index_logits(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return indices(random, shape)[0], 3 * random.standard_normal(shape)
 
 
@@ -85,17 +101,23 @@ def _hot(draw):
 one_hot, one_hot_logits = _hot(indices), _hot(index_logits)
 
 
-def shares(random, shape):
+def shares(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     return tuple(_softmax(random.standard_normal(shape)) for _ in range(2))
 
 
-def embeddings(random, shape):
+def embeddings(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     rows = random.standard_normal(shape)
     labels = random.integers(0, max(2, shape[0] // 8), shape[:1]).astype("int32")
     return labels, rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def sequences(random, shape):
+def sequences(
+    random: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     count = max(1, shape[1] // 5)
     labels = random.integers(1, shape[2], (shape[0], count)).astype("int32")
     return labels, 3 * random.standard_normal(shape)
@@ -109,15 +131,15 @@ class BenchSpec:
     """A loss with the arguments and the inputs with which it is measured."""
 
     loss: str
-    draw: Callable
-    arguments: tuple = ()
-    large: tuple = LARGE
-    small: tuple = (32, 10)
+    draw: Callable[..., Any]
+    arguments: tuple[tuple[str, Any], ...] = ()
+    large: tuple[tuple[int, ...], ...] = LARGE
+    small: tuple[int, ...] = (32, 10)
     #: The shape with a length in the place of None, or None: it takes no sequences.
     lengths: Any = (32, None, 32)
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.loss + (" from logits" if dict(self.arguments) else "")
 
 
@@ -171,35 +193,37 @@ class Cell:
 
     name: str
     path: str
-    shape: tuple
+    shape: tuple[Any, ...]
     ours: float
     keras: float
-    ratios: tuple
+    ratios: tuple[float, ...]
     #: Whether y_true holds one class for a row of y_pred.
     indexed: bool = False
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         return statistics.median(self.ratios)
 
     @property
-    def spread(self):
+    def spread(self) -> tuple[float, float]:
         """The quartiles of the ratios."""
         low, _, high = statistics.quantiles(self.ratios, n=4)
         return low, high
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """What a step must move: both inputs read, the gradient written."""
         labels = 4 * math.prod(self.shape[:-1] if self.indexed else self.shape)
         return labels + 8 * math.prod(self.shape)
 
 
-def geometric_mean(ratios):
+def geometric_mean(ratios: Iterable[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, ratios)))
 
 
-def tensors(draw, shape, seed=0):
+def tensors(
+    draw: Callable[..., Any], shape: tuple[int, ...], seed: int = 0
+) -> tuple[Any, Any]:
     import tensorflow as tf
 
     y_true, y_pred = draw(np.random.default_rng(seed), shape)
@@ -208,7 +232,7 @@ def tensors(draw, shape, seed=0):
     return tf.constant(y_true), tf.constant(y_pred.astype("float32"))
 
 
-def step(loss, path):
+def step(loss: Any, path: str) -> Callable[[Any, Any], Any]:
     """(y_true, y_pred) -> (loss, gradient to y_pred)."""
     import tensorflow as tf
 
@@ -223,7 +247,7 @@ def step(loss, path):
     return tf.function(run, jit_compile=path == "xla")
 
 
-def timed(run, times):
+def timed(run: Callable[[], Any], times: int) -> float:
     start = time.perf_counter()
     for _ in range(times):
         value, gradient = run()
@@ -231,7 +255,13 @@ def timed(run, times):
     return (time.perf_counter() - start) / times
 
 
-def measure(ours, keras, seconds=0.5, pairs=(7, 60), warm_up=4):
+def measure(
+    ours: Callable[[], Any],
+    keras: Callable[[], Any],
+    seconds: float = 0.5,
+    pairs: tuple[int, int] = (7, 60),
+    warm_up: int = 4,
+) -> tuple[float, float, tuple[float, ...]]:
     """Times of both, taken in turn: (ours, keras, the ratios of neighbours)."""
     for run in (ours, keras):
         for _ in range(warm_up):
@@ -283,7 +313,9 @@ def _lengths(spec, losses, turns=4):
     return Cell(spec.name, "lengths", spec.lengths, ours, keras, ratios)
 
 
-def cells_to_measure(specs=SPECS, paths=PATHS, fast=False):
+def cells_to_measure(
+    specs: Iterable[BenchSpec] = SPECS, paths: Iterable[str] = PATHS, fast: bool = False
+) -> list[tuple[BenchSpec, str, tuple[Any, ...]]]:
     """(spec, path, shape) of every cell; of the large shapes the first if `fast`."""
     found = []
     for spec in specs:
@@ -298,7 +330,9 @@ def cells_to_measure(specs=SPECS, paths=PATHS, fast=False):
     return found
 
 
-def bench(found, progress=None):
+def bench(
+    found: Sequence[Any], progress: Optional[Callable[[int, str], object]] = None
+) -> list[Cell]:
     """A Cell for each of the places `found`, but where this Keras lacks the loss."""
     from keras_losses_ref import losses
     from keras_losses_ref.losses import compat
@@ -320,7 +354,7 @@ def bench(found, progress=None):
     return cells
 
 
-def bandwidth(size=2**26, times=9):
+def bandwidth(size: int = 2**26, times: int = 9) -> float:
     """Bytes a second that this machine copies, reads and writes together."""
     source = np.zeros(size, np.uint8)
     target = np.ones_like(source)
@@ -337,7 +371,9 @@ def bandwidth(size=2**26, times=9):
 MEMORY = (4096, 4096)
 
 
-def memory(spec, path, shape=MEMORY):
+def memory(
+    spec: BenchSpec, path: str, shape: tuple[int, ...] = MEMORY
+) -> tuple[float, ...]:
     """(ours, Keras's): the most that a step holds beside its inputs, in y_preds.
 
     Each in a process of its own, whose high-water mark the system keeps (Linux).
@@ -360,7 +396,9 @@ def memory(spec, path, shape=MEMORY):
     return tuple(float(printed.split()[-1]) for printed, _ in answers)
 
 
-def memories(found, progress=None):
+def memories(
+    found: Sequence[Any], progress: Optional[Callable[[int, str], object]] = None
+) -> list[tuple[Any, ...]]:
     """(name, path, ours, Keras's) for each (spec, path) of `found`, in y_preds."""
     rows = []
     for done, (spec, path) in enumerate(found, 1):
@@ -403,7 +441,7 @@ _GOAL = (
 )
 
 
-def document(cells, speed):
+def document(cells: Sequence[Cell], speed: float) -> dict[str, Any]:
     """What --format json prints."""
     from keras_losses_ref.conformance.runtime import runtime_info
 
@@ -429,7 +467,7 @@ def document(cells, speed):
     }
 
 
-def table(cells):
+def table(cells: Sequence[Cell]) -> list[list[str]]:
     """Rows of strings: a loss in each, a path in each column, the lowest ratio there.
 
     The last rows hold the geometric mean and the lowest of each path.
@@ -451,7 +489,7 @@ def table(cells):
     return rows
 
 
-def render(cells, speed, format):
+def render(cells: Sequence[Cell], speed: float, format: str) -> str:
     if format == "json":
         return dumps(document(cells, speed))
     rows = table(cells)
@@ -488,7 +526,7 @@ def _means(cells):
     return f"ours is so many times as fast as Keras's: {', '.join(words)}"
 
 
-def render_memory(rows, format):
+def render_memory(rows: Sequence[Any], format: str) -> str:
     if format == "json":
         keys = ("loss", "path", "ours", "keras")
         found = [dict(zip(keys, row)) for row in rows]

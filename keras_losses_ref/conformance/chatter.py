@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 
 #: Known notices of the host, by what they say. None tells a user to change anything.
 NOTICES = (
@@ -55,12 +56,12 @@ _NOTICE = re.compile("|".join(NOTICES))
 _ATTEMPT = re.compile("|".join(ATTEMPTS))
 
 
-def is_notice(line):
+def is_notice(line: str) -> bool:
     """Whether a line is, or begins, a known notice."""
     return bool(_NOTICE.search(line) or _ATTEMPT.match(line))
 
 
-def kept(lines):
+def kept(lines: Iterable[str]) -> Iterator[str]:
     """The lines that are no known notice."""
     in_attempt = False
     for line in lines:
@@ -71,7 +72,7 @@ def kept(lines):
 
 
 @contextlib.contextmanager
-def filtered():
+def filtered() -> Iterator[None]:
     """Drop known notices from file descriptor 2 of this process and its children.
 
     `sys.stderr` keeps the terminal: progress bars and our messages are not filtered.

@@ -8,10 +8,12 @@ import logging
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
+from typing import Any, Callable, Optional
 
 from keras_losses_ref.conformance import deviations, runners
-from keras_losses_ref.conformance.cases import COMPILED_PATHS, HANDWRITTEN, corpus
+from keras_losses_ref.conformance.cases import COMPILED_PATHS, HANDWRITTEN, Case, corpus
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.report import Report
 from keras_losses_ref.conformance.runtime import BACKEND_NAMES, runtime_info
@@ -29,8 +31,13 @@ class NothingSelected(ValueError):
 
 
 def select(
-    names=None, patterns=None, full=False, paths=None, dtypes=None, device="CPU:0"
-):
+    names: Optional[Sequence[str]] = None,
+    patterns: Optional[Sequence[str]] = None,
+    full: bool = False,
+    paths: Optional[Sequence[str]] = None,
+    dtypes: Optional[Sequence[str]] = None,
+    device: str = "CPU:0",
+) -> list[Case]:
     """The cases to run: by loss, by glob over ids, by path, dtype and device.
 
     The device may be "all": the CPU and every GPU there is.
@@ -87,14 +94,18 @@ def _matches(identifier, pattern):
 _WORTH_A_PROCESS = 1000
 
 
-def jobs_for(cases):
+def jobs_for(cases: Sequence[Case]) -> int:
     """How many processes are worth while: one a core, and never two on one GPU."""
     if any(not case.device.startswith("CPU") for case in cases):
         return 1
     return max(1, min(os.cpu_count() or 1, len(cases) // _WORTH_A_PROCESS))
 
 
-def check(cases, progress=None, jobs=1):
+def check(
+    cases: Iterable[Case],
+    progress: Optional[Callable[[int, Case], object]] = None,
+    jobs: int = 1,
+) -> Report[Any]:
     """Ask ours, the host's and the oracle, and judge who is right: a Report.
 
     `progress(done, case)` is called as the work proceeds. With several `jobs`, losses
@@ -118,7 +129,7 @@ def check(cases, progress=None, jobs=1):
     )
 
 
-def outcomes(cases):
+def outcomes(cases: Iterable[Case]) -> Iterator[tuple[Case, dict[str, Outcome]]]:
     """Yield (case, {"ours", "keras", "oracle": its outcome}) for each of the cases."""
     evaluate = runners.load().evaluate
     answers = zip(*(evaluate(cases, name) for name in runners.IMPLEMENTATIONS))

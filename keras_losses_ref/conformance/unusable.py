@@ -25,7 +25,7 @@ class Unusable(Exception):
     """The installed Keras or its backend cannot be imported; the message says why."""
 
 
-def import_host():
+def import_host() -> None:
     """Import Keras and its backend, or raise `Unusable`.
 
     A missing TensorFlow stays a `ModuleNotFoundError`, and a backend that nothing here
@@ -63,7 +63,7 @@ def _sentence(error):
     )
 
 
-def installed():
+def installed() -> dict[str, str]:
     """{name: version} of the packages that must fit together."""
     found = {}
     for name in (*TENSORFLOWS, "jax", *KERASES, "numpy"):

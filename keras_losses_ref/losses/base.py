@@ -5,17 +5,6 @@ one value per sample, and a class that binds the function's arguments, weighs an
 reduces the values, and can be saved. `loss_function` makes the first out of plain
 maths, `Loss` is the base of the second.
 
-Arguments that all classes share:
-
-reduction    how the values of a batch become one number: "sum_over_batch_size" (the
-             default; "auto" in Keras 2), "sum", "mean", "mean_with_sample_weight",
-             "none" or None, as far as the host has them
-name         the name of the loss; its default is Keras's
-dtype        the dtype in which y_pred is taken and the loss is returned; None means
-             Keras's floatx (Keras 3) or the dtype of y_pred (Keras 2)
-jit_compile  whether the loss is compiled to kernels of its own: "auto", where that
-             pays; True, always; False, never
-
 `loss(y_true, y_pred, sample_weight=None)`: a weight multiplies its sample's value;
 a mask on y_pred (from a Masking or Embedding layer) drops what it marks False.
 
@@ -27,10 +16,14 @@ their own dtype. Integer labels are never rounded.
 import copyreg
 import functools
 import inspect
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
 
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import DType, F, Tensor
 from keras_losses_ref.losses.inputs import (
     align,
     by_row,
@@ -46,29 +39,71 @@ from keras_losses_ref.losses.inputs import (
 from keras_losses_ref.losses.kernels import dispatch
 from keras_losses_ref.losses.reduction import MEANS, reduce_weighted_values
 
-_undecorated = tf.autograph.experimental.do_not_convert
+#: What `help` shows below each loss: the arguments that all of them share.
+SHARED_ARGUMENTS = """\
+reduction    how the values of a batch become one number: "sum_over_batch_size" (the
+             default; "auto" in Keras 2), "sum", "mean", "mean_with_sample_weight",
+             "none" or None, as far as the host has them
+name         the name of the loss; its default is Keras's
+dtype        the dtype in which y_pred is taken and the loss is returned; None means
+             Keras's floatx (Keras 3) or the dtype of y_pred (Keras 2)
+jit_compile  whether the loss is compiled to kernels of its own: "auto", where that
+             pays; True, always; False, never
+"""
 
 
-class Loss(compat.Loss):
+def field(*, default: Any, kw_only: bool = False) -> Any:
+    """The default of an argument; a type checker wants some by keyword."""
+    return default
+
+
+if TYPE_CHECKING:
+    # Keras's Loss has no types. A type checker takes the attributes that a class
+    # annotates for the arguments of its constructor, as in a dataclass; `_constructor`
+    # makes it of the function's arguments, which are the same.
+    from typing_extensions import dataclass_transform
+
+    @dataclass_transform(field_specifiers=(field,))
+    class _Base: ...
+
+else:
+    _Base = compat.Loss
+
+L = TypeVar("L", bound="Loss")
+
+
+def undecorated(function: F) -> F:
+    """`function` as it is written, which AutoGraph need not convert."""
+    converted: F = tf.autograph.experimental.do_not_convert(function)
+    return converted
+
+
+class Loss(_Base):
     """Base class of all losses; extends the installed Keras's `Loss`.
 
     A subclass names its function in `function`. Its constructor takes the arguments of
     the function and those that all losses share, and stores each under its own name.
     """
 
+    if TYPE_CHECKING:
+        reduction: Optional[str] = field(default="", kw_only=True)
+        name: Optional[str] = field(default="", kw_only=True)
+        dtype: DType = field(default=None, kw_only=True)
+        jit_compile: Union[bool, str] = field(default="auto", kw_only=True)
+
     #: The loss per sample, made by `loss_function`.
-    function = None
+    function: ClassVar[Any] = None
     #: The name of a loss that was given none; by default that of the function.
-    default_name = None
+    default_name: ClassVar[Optional[str]] = None
     #: The arguments of the function that the constructor takes, stores and passes on.
-    arguments = ()
+    arguments: ClassVar[tuple[str, ...]] = ()
     #: The order of the constructor's arguments, where Keras has "reduction" and "name"
     #: not behind all of those.
-    order = None
+    order: ClassVar[Optional[tuple[str, ...]]] = None
     #: Whether the loss as a whole may become a kernel (`dispatch.py`).
-    fusible = True
+    fusible: ClassVar[bool] = True
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "function" in vars(cls):
             cls.function = staticmethod(cls.function)  # not a method of the instance
@@ -78,15 +113,17 @@ class Loss(compat.Loss):
                 cls.arguments = tuple(inspect.signature(cls.function).parameters)[2:]
             cls.__doc__ = cls.function.__doc__
             cls.__init__ = compat.in_host_order(_constructor(cls), cls.__name__)
+        if cls.__module__.startswith(__package__):
+            cls.__doc__ = _with_shared_docs(cls.__doc__, cls.__init__)
 
     def __init__(
         self,
-        name=None,
-        reduction=compat.DEFAULT_REDUCTION,
-        dtype=None,
-        jit_compile="auto",
-        **arguments,
-    ):
+        name: Optional[str] = None,
+        reduction: Optional[str] = compat.DEFAULT_REDUCTION,
+        dtype: DType = None,
+        jit_compile: Union[bool, str] = "auto",
+        **arguments: Any,
+    ) -> None:
         compat.check_backend(type(self).__name__)
         compat.init_base(self, name, reduction, dtype)
         for argument, value in arguments.items():
@@ -102,8 +139,10 @@ class Loss(compat.Loss):
         check = self.function.checks.get(argument)
         return check(type(self).__name__, argument, value) if check else value
 
-    @_undecorated
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    @undecorated
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Optional[Tensor] = None
+    ) -> Tensor:
         if any(map(compat.is_symbolic, (y_true, y_pred, sample_weight))):
             return symbolic_loss(self, y_true, y_pred, sample_weight=sample_weight)
         with tf.name_scope(self._scope()):
@@ -167,11 +206,11 @@ class Loss(compat.Loss):
         return y_true, y_pred, bound, factor
 
     @staticmethod
-    def with_mask(values, dtype):
+    def with_mask(values: Tensor, dtype: DType) -> Tensor:
         """`values`, with a mask on them if the mean is to leave some out."""
         return values
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss per sample, before weights and reduction."""
         return self.function(y_true, y_pred, **self._call_kwargs())
 
@@ -182,7 +221,7 @@ class Loss(compat.Loss):
         name = (self.name or type(self).__name__).replace("<lambda>", "lambda")
         return name.strip("_") or "loss"
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes, so that a reloaded loss is the same loss.
 
         Keras's own `get_config` leaves out `dtype`.
@@ -196,7 +235,7 @@ class Loss(compat.Loss):
         return {**config, **self._call_kwargs()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls: type[L], config: Mapping[str, Any]) -> L:
         return cls(**compat.portable_config(config))
 
     def __reduce__(self):
@@ -207,6 +246,20 @@ class Loss(compat.Loss):
     def __repr__(self):
         config = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({config})"
+
+
+def _with_shared_docs(doc, init):
+    """`doc` with a section on those of the shared arguments that `init` takes."""
+    if doc is None:  # python -OO
+        return None
+    accepted = inspect.signature(init).parameters
+    entries = re.split(r"\n(?=\w)", SHARED_ARGUMENTS.rstrip())
+    lines = [entry for entry in entries if entry.split()[0] in accepted]
+    shared = "\n".join(["Arguments that all losses share:", "", *lines])
+    return f"{inspect.cleandoc(doc)}\n\n{shared}\n"
+
+
+Loss.__doc__ = _with_shared_docs(Loss.__doc__, Loss.__init__)
 
 
 def _constructor(cls):
@@ -232,16 +285,16 @@ def _constructor(cls):
 
 
 def loss_function(
-    kernel=None,
-    checks=None,
-    labels="values",
-    logits_of=None,
-    broadcast=False,
-    trust_from_logits=False,
-    ragged=True,
-    check=None,
-    flattenable=None,
-):
+    kernel: Optional[Callable[..., Any]] = None,
+    checks: Optional[Mapping[str, Callable[..., Any]]] = None,
+    labels: str = "values",
+    logits_of: Optional[str] = None,
+    broadcast: bool = False,
+    trust_from_logits: bool = False,
+    ragged: bool = True,
+    check: Optional[Callable[..., Any]] = None,
+    flattenable: Optional[str] = None,
+) -> Callable[[F], F]:
     """Make a loss function out of its definition, the maths of its body.
 
     The definition gets tensors of one float dtype (float32 at least), their ranks
@@ -250,8 +303,9 @@ def loss_function(
 
     kernel      the same function with its gradient in closed form, by y_true and y_pred
                 both, itself differentiable. It runs where it applies: on tensors of
-                known rank, with hyperparameters that are no tensors. Elsewhere the
-                definition does, for each row of ragged inputs as well
+                known rank, with hyperparameters that are no tensors. Elsewhere, and
+                where it returns NotImplemented, the definition does, for each row of
+                ragged inputs as well
     labels      "values" (cast to the dtype of y_pred) or "indices" (kept integers,
                 with the class axis of y_pred missing)
     logits_of   "Sigmoid" or "Softmax": where y_pred is the output of that op in a
@@ -280,9 +334,12 @@ def loss_function(
             y_pred = widen(y_pred)
             if labels == "values":
                 y_true = tf.cast(y_true, y_pred.dtype)
+            values = NotImplemented
             if kernel is not None and _applies(y_true, y_pred, bound):
-                return kernel(y_true, y_pred, **bound)
-            return definition(y_true, y_pred, **bound)
+                values = kernel(y_true, y_pred, **bound)
+            if values is NotImplemented:
+                values = definition(y_true, y_pred, **bound)
+            return values
 
         def prepare(y_true, y_pred, bound):
             """Align the inputs, recover logits and validate, before any kernel runs."""
@@ -305,7 +362,7 @@ def loss_function(
                 y_true = check(name, y_true, y_pred, bound)
             return y_true, y_pred, bound
 
-        @_undecorated
+        @undecorated
         @functools.wraps(definition)
         def unrounded(y_true, y_pred, *args, **kwargs):
             y_true, y_pred = to_tensors(y_true, y_pred, None, labels)
@@ -322,7 +379,7 @@ def loss_function(
             tensors = to_tensors(y_true, y_pred, None, labels)
             return body(*prepare(*tensors, bound), kernel=None)
 
-        @_undecorated
+        @undecorated
         @functools.wraps(definition)
         def function(y_true, y_pred, *args, **kwargs):
             compat.check_backend(name)

@@ -7,6 +7,8 @@ here and nowhere else.
 
 import functools
 import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional, TypeVar, Union
 
 import tensorflow as tf
 
@@ -32,6 +34,15 @@ from keras_losses_ref.host import (  # noqa: F401 (the losses find the host's ru
     set_mask,
 )
 
+#: TensorFlow and Keras have no types. `Tensor` is whatever TensorFlow takes as one:
+#: tensors, arrays, numbers, nested lists; `DType` a name such as "float16", or a
+#: `tf.DType`, and None where that is left to Keras.
+Tensor = Any
+DType = Any
+Axes = Union[int, Sequence[int], None]
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
 Dense = keras.layers.Dense
 
 #: What stands for a step of a functional model: an Operation, a Layer in Keras 2.
@@ -44,12 +55,12 @@ AS_IT_COMES = {} if GENERATION == 3 else {"autocast": False}
 AUTOCAST = "autocast" if GENERATION == 3 else "experimental_autocast"
 
 
-def default_dtype():
+def default_dtype() -> Optional[str]:
     """The dtype of a loss that was given none: floatx, or y_pred's (Keras 2)."""
     return floatx() if GENERATION == 3 else None
 
 
-def check_backend(name):
+def check_backend(name: str) -> None:
     """Refuse to make a loss that Keras's backend could not run."""
     if BACKEND != "tensorflow":
         raise BackendError(
@@ -59,7 +70,7 @@ def check_backend(name):
         )
 
 
-def is_symbolic(value):
+def is_symbolic(value: Any) -> bool:
     """Whether `value` stands for a tensor of a functional model, and holds no data."""
     if isinstance(value, tf.Tensor):
         return False
@@ -68,13 +79,13 @@ def is_symbolic(value):
     return hasattr(value, "_keras_history")
 
 
-def register(cls_or_function):
+def register(cls_or_function: T) -> T:
     """Register for saving and loading, as `keras_losses_ref>Name`."""
     decorator = keras.utils.register_keras_serializable(package="keras_losses_ref")
     return decorator(cls_or_function)
 
 
-def check_reduction(loss, reduction):
+def check_reduction(loss: Any, reduction: Optional[str]) -> None:
     """Refuse a reduction that this host has not."""
     if reduction not in REDUCTIONS:
         raise ValueError(
@@ -84,7 +95,9 @@ def check_reduction(loss, reduction):
         )
 
 
-def init_base(loss, name, reduction, dtype):
+def init_base(
+    loss: Any, name: Optional[str], reduction: Optional[str], dtype: DType
+) -> None:
     """Call the host's `Loss.__init__`, whose arguments differ by generation."""
     check_reduction(loss, reduction)
     if GENERATION == 3:
@@ -95,7 +108,7 @@ def init_base(loss, name, reduction, dtype):
     loss.dtype = None if dtype is None else tf.as_dtype(dtype).name
 
 
-def dtype_of(dtype, y_pred):
+def dtype_of(dtype: DType, y_pred: Tensor) -> DType:
     """The dtype in which a loss of this `dtype` takes `y_pred`, as a `tf.DType`."""
     if dtype is not None:
         return tf.as_dtype(dtype)
@@ -105,13 +118,13 @@ def dtype_of(dtype, y_pred):
     return tf.as_dtype(floatx())
 
 
-def effective_reduction(loss):
+def effective_reduction(loss: Any) -> Optional[str]:
     """The reduction to apply now; Keras 2 resolves "auto" and refuses some uses."""
     check_reduction(loss, loss.reduction)  # it may have been set since
     return loss._get_reduction() if GENERATION == 2 else loss.reduction
 
 
-def replicas():
+def replicas() -> Any:
     """How many replicas share the batch, where the host's losses divide by them."""
     if not SCALES_BY_REPLICAS:
         return 1
@@ -126,7 +139,7 @@ _SAME_REDUCTION = {
 }
 
 
-def portable_config(config):
+def portable_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A saved config as this host can take it: "auto" and "mean" are the usual mean."""
     reduction = config.get("reduction", DEFAULT_REDUCTION)
     if reduction not in REDUCTIONS and reduction in _SAME_REDUCTION:
@@ -134,17 +147,17 @@ def portable_config(config):
     return config
 
 
-def state():
+def state() -> tuple[Any, ...]:
     """What a loss reads from Keras's settings whenever it is called."""
     return epsilon(), replicas()
 
 
-def in_fit():
+def in_fit() -> bool:
     """Whether Keras 3's `fit`, `evaluate` or `train_on_batch` is building its graph."""
     return "compile_loss" in tf.get_current_name_scope()
 
 
-def is_builtin(loss_type):
+def is_builtin(loss_type: type) -> bool:
     """Whether a class or function is one of Keras's own losses, of either generation.
 
     By its module (`keras.src.losses.losses`, `keras.losses`), so that a user's class
@@ -154,7 +167,7 @@ def is_builtin(loss_type):
     return path.split(".")[0] in ("keras", "tf_keras") and path.endswith(".losses")
 
 
-def to_save(loss):
+def to_save(loss: Any) -> Any:
     """What `from_saved` reads: a config of an instance, a function's registered name.
 
     Keras up to 3.6 saves a function by its bare name, and finds its own one by that.
@@ -164,19 +177,19 @@ def to_save(loss):
     return keras.utils.get_registered_name(loss)
 
 
-def from_saved(loss):
+def from_saved(loss: Any) -> Any:
     """The loss that `to_save` was given."""
     if isinstance(loss, str):
         return keras.utils.get_registered_object(loss)
     return deserialize(loss)
 
 
-def deserialize(config):
+def deserialize(config: Mapping[str, Any]) -> Any:
     """A loss that is none of ours, out of its config: the host's loader knows it."""
     return keras.losses.deserialize(config)
 
 
-def in_host_order(function, host_name):
+def in_host_order(function: F, host_name: str) -> F:
     """Let positional arguments of `function` mean what they mean in this host.
 
     Keras moved arguments between releases (`axis` of the sparse cross-entropy).

@@ -2,6 +2,8 @@
 
 import difflib
 import inspect
+from collections.abc import Mapping
+from typing import Any, Callable, Union, overload
 
 from keras_losses_ref.losses import (
     compat,
@@ -15,6 +17,7 @@ from keras_losses_ref.losses import (
     similarity,
 )
 from keras_losses_ref.losses.base import Loss
+from keras_losses_ref.losses.compat import Tensor
 
 
 def _is_loss(value):
@@ -41,7 +44,13 @@ LOSSES = {
 }
 
 
-def get(identifier):
+@overload
+def get(identifier: None) -> None: ...
+@overload
+def get(
+    identifier: Union[str, Mapping[str, Any], Callable[..., Any]],
+) -> Callable[..., Tensor]: ...
+def get(identifier: Any) -> Any:
     """The loss that `identifier` names, as one of this package's.
 
     identifier  None; the name of a class (gives an instance with its defaults), of a
@@ -77,7 +86,7 @@ def get(identifier):
     return ours.from_config(_arguments_of(identifier, ours))
 
 
-def to_keras(loss):
+def to_keras(loss: Any) -> Any:
     """The host Keras's own loss with the arguments of `loss`: the way back from `get`.
 
     loss        a name, or an instance, class or function of this package; or a config

@@ -5,10 +5,13 @@ categorical one (one-hot labels) and the sparse one (integer labels). With
 `from_logits=True` the activation is part of the loss, and the layer has none.
 """
 
+from typing import Optional
+
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
-from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.base import Loss, field, loss_function
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.inputs import (
     constant,
     several_classes,
@@ -41,8 +44,12 @@ from keras_losses_ref.losses.validation import (
     flattenable="mean",
 )
 def binary_crossentropy(
-    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Binary cross-entropy: minus the log of the probability given to the label.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,), the mean over `axis`
@@ -74,7 +81,7 @@ def binary_crossentropy(
     return mean_along(loss, axis)
 
 
-def clip_probability(p):
+def clip_probability(p: Tensor) -> Tensor:
     """`p` between Keras's bounds, beyond which there is no gradient."""
     return tf.clip_by_value(p, *clip_bounds(p.dtype))
 
@@ -82,6 +89,10 @@ def clip_probability(p):
 @compat.register
 class BinaryCrossentropy(Loss):
     function = binary_crossentropy
+
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
 
 
 @loss_function(
@@ -91,8 +102,12 @@ class BinaryCrossentropy(Loss):
     check=several_classes,
 )
 def categorical_crossentropy(
-    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Categorical cross-entropy between one-hot labels and class probabilities.
 
     Shapes:    y_true, y_pred (*batch, classes) -> (*batch,), classes along `axis`
@@ -119,7 +134,7 @@ def categorical_crossentropy(
     return sum_along(y_true * cost_of_classes(y_pred)[0])
 
 
-def cross_entropy_from_logits(y, x):
+def cross_entropy_from_logits(y: Tensor, x: Tensor) -> Tensor:
     """-sum(y log softmax(x)) = sum(y (log(sum(exp(x - top))) - (x - top)))."""
     below, top, largest = below_largest(x)
     # Without the largest, whose exponential is 1: 1 + 1e-9 would be 1.
@@ -133,19 +148,19 @@ def cross_entropy_from_logits(y, x):
     return sum_along(loss) + tf.squeeze(gradient_of(log_sum) + slack, -1)
 
 
-def gradient_of(x):
+def gradient_of(x: Tensor) -> Tensor:
     """0 with the gradient of x."""
     return x - tf.stop_gradient(x)
 
 
-def below_largest(x):
+def below_largest(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """x less the largest of its row, that, and where it is: the first of several."""
     largest = label_mask(tf.argmax(x, axis=-1), x)
     top = sum_along(tf.where(largest, x, tf.zeros_like(x)), keepdims=True)
     return tf.where(largest, tf.zeros_like(x), x - top), top, largest
 
 
-def cost_of_classes(x):
+def cost_of_classes(x: Tensor) -> tuple[Tensor, Tensor]:
     """-log(q) and 1 - q for the share q = clip(x / sum(x)) of each class.
 
     The largest share may be almost 1: its 1 - q is that of the others.
@@ -158,14 +173,20 @@ def cost_of_classes(x):
     top = sum_along(tf.where(largest, x, zero), keepdims=True)
     others = sum_along(tf.where(largest, zero, x), keepdims=True)
     q = tf.clip_by_value(x / (top + others), low, high)
+    most = largest & (others >= 0.0) & (others < top)
     odds = tf.maximum(others / top, (1.0 - high) / high)
-    cost = tf.where(largest, tf.math.log1p(odds), -tf.math.log(q))
-    return cost, tf.where(largest, odds / (1.0 + odds), 1.0 - q)
+    odds = tf.where(most, odds, tf.ones_like(x))
+    cost = tf.where(most, tf.math.log1p(odds), -tf.math.log(q))
+    return cost, tf.where(most, odds / (1.0 + odds), 1.0 - q)
 
 
 @compat.register
 class CategoricalCrossentropy(Loss):
     function = categorical_crossentropy
+
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
 
 
 @loss_function(
@@ -176,13 +197,13 @@ class CategoricalCrossentropy(Loss):
     check=validate_class_indices_in_graph,
 )
 def sparse_categorical_crossentropy(
-    y_true,
-    y_pred,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
-    label_smoothing=0.0,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    from_logits: bool = False,
+    ignore_class: Optional[int] = None,
+    axis: int = -1,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Categorical cross-entropy with the classes given as integers.
 
     Shapes:    y_true (*batch,) or with an axis of 1 in the place of `axis`;
@@ -237,13 +258,20 @@ class SparseCategoricalCrossentropy(Loss):
         "name",
     )
 
+    from_logits: bool = False
+    ignore_class: Optional[int] = None
+    axis: int = field(default=-1, kw_only=True)
+    label_smoothing: float = field(default=0.0, kw_only=True)
+
 
 @loss_function(
     labels="indices",
     checks={"q": check_open_fraction},
     check=validate_class_indices,
 )
-def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
+def categorical_generalized_cross_entropy(
+    y_true: Tensor, y_pred: Tensor, q: float = 0.5
+) -> Tensor:
     """Generalized cross-entropy: between cross-entropy (q -> 0) and MAE (q -> 1).
 
     Shapes:    y_true (*batch,) or (*batch, 1); y_pred (*batch, classes) -> (*batch,)
@@ -274,6 +302,8 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
 @compat.register
 class CategoricalGeneralizedCrossEntropy(Loss):
     function = categorical_generalized_cross_entropy
+
+    q: float = 0.5
 
 
 bce = BCE = binary_crossentropy

@@ -4,12 +4,13 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels import divergence as kernels
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
 @loss_function(kernels.kl_divergence, broadcast=True, flattenable="sum")
-def kl_divergence(y_true, y_pred):
+def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the truth.
 
     Shapes:    y_true, y_pred (*batch, classes) -> (*batch,)
@@ -35,7 +36,7 @@ class KLDivergence(Loss):
 
 
 @loss_function(kernels.poisson, broadcast=True, flattenable="mean")
-def poisson(y_true, y_pred):
+def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Poisson loss: minus the log-likelihood of counts, but for a constant.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)

@@ -1,9 +1,13 @@
 """Focal cross-entropies: what is already well predicted counts for little."""
 
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.crossentropy import (
     below_largest,
     clip_probability,
@@ -43,15 +47,15 @@ from keras_losses_ref.losses.validation import (
     flattenable="mean",
 )
 def binary_focal_crossentropy(
-    y_true,
-    y_pred,
-    apply_class_balancing=False,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Binary focal cross-entropy: what is already well predicted counts for little.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,), the mean over `axis`
@@ -86,7 +90,7 @@ def binary_focal_crossentropy(
     return mean_along(power(miss, gamma) * loss, axis)
 
 
-def power(base, exponent):
+def power(base: Tensor, exponent: float) -> Tensor:
     """base^exponent, whose derivative is 0 where it would be infinite."""
     if not tf.is_tensor(exponent) and exponent in (0, 1, 2):
         return (tf.ones_like(base), base, tf.square(base))[int(exponent)]
@@ -100,6 +104,13 @@ def power(base, exponent):
 class BinaryFocalCrossentropy(Loss):
     function = binary_focal_crossentropy
 
+    apply_class_balancing: bool = False
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+
 
 @loss_function(
     kernels.categorical_focal_crossentropy,
@@ -112,14 +123,14 @@ class BinaryFocalCrossentropy(Loss):
     check=several_classes,
 )
 def categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: Union[float, Sequence[float]] = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Categorical focal cross-entropy: well predicted samples count for little.
 
     Shapes:    y_true, y_pred (*batch, classes) -> (*batch,), classes along `axis`
@@ -147,7 +158,9 @@ def categorical_focal_crossentropy(
     return focal_cross_entropy(y_true, y_pred, alpha, gamma, from_logits)
 
 
-def focal_cross_entropy(y, x, alpha, gamma, from_logits):
+def focal_cross_entropy(
+    y: Tensor, x: Tensor, alpha: Any, gamma: float, from_logits: bool
+) -> Tensor:
     """sum(alpha (1 - q)^gamma y (-log q)) along the last axis, q the clipped share."""
     if from_logits:
         x = tf.exp(below_largest(x)[0])
@@ -159,6 +172,12 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
 class CategoricalFocalCrossentropy(Loss):
     function = categorical_focal_crossentropy
 
+    alpha: Union[float, Sequence[float]] = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+
 
 @loss_function(
     kernels.sparse_categorical_focal_crossentropy,
@@ -167,14 +186,14 @@ class CategoricalFocalCrossentropy(Loss):
     check=validate_class_indices,
 )
 def sparse_categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: Union[float, Sequence[float]] = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    ignore_class: Optional[int] = None,
+    axis: int = -1,
+) -> Tensor:
     """Categorical focal cross-entropy with the classes given as integers.
 
     Shapes:    y_true (*batch,) or with an axis of 1 in the place of `axis`;
@@ -206,3 +225,9 @@ def sparse_categorical_focal_crossentropy(
 @compat.register
 class SparseCategoricalFocalCrossentropy(Loss):
     function = sparse_categorical_focal_crossentropy
+
+    alpha: Union[float, Sequence[float]] = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    ignore_class: Optional[int] = None
+    axis: int = -1

@@ -4,18 +4,19 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels import hinge as kernels
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
-def signed(y_true):
+def signed(y_true: Tensor) -> Tensor:
     """Labels of 0 and 1 as -1 and 1, if the whole batch holds nothing else."""
     binary = tf.reduce_all(tf.equal(y_true, 0.0) | tf.equal(y_true, 1.0))
     return tf.where(binary, 2.0 * y_true - 1.0, y_true)
 
 
 @loss_function(broadcast=True, flattenable="mean")
-def hinge(y_true, y_pred):
+def hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Hinge loss: linear until the margin of 1 is reached, then zero.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -38,7 +39,7 @@ class Hinge(Loss):
 
 
 @loss_function(broadcast=True, flattenable="mean")
-def squared_hinge(y_true, y_pred):
+def squared_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Squared hinge loss: the hinge loss of each element, squared.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -60,7 +61,7 @@ class SquaredHinge(Loss):
 
 
 @loss_function(kernels.categorical_hinge, broadcast=True)
-def categorical_hinge(y_true, y_pred):
+def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Categorical hinge: the true class must lead the best other one by 1.
 
     Shapes:    y_true, y_pred (*batch, classes) -> (*batch,)

@@ -1,16 +1,21 @@
 """What a loss is given: tensors, ranks, ragged rows, class labels, logits recovery."""
 
 import warnings
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import DType, Tensor
 from keras_losses_ref.losses.reduction import squeeze_or_expand_to_same_rank
 from keras_losses_ref.losses.validation import check_axis, check_labels
 
 
-def to_tensors(y_true, y_pred, dtype, labels):
+def to_tensors(
+    y_true: Tensor, y_pred: Tensor, dtype: DType, labels: str
+) -> tuple[Tensor, Tensor]:
     """y_pred as a float tensor; y_true in the same dtype, unless it holds integers.
 
     Integers stay integers: 257 is no bfloat16, 2049 no float16, 2^24 + 1 no float32.
@@ -26,7 +31,7 @@ def to_tensors(y_true, y_pred, dtype, labels):
     return y_true, y_pred
 
 
-def to_tensor(value):
+def to_tensor(value: Any) -> Tensor:
     """A tensor or a ragged one out of anything that holds numbers.
 
     A variable is read here, TensorFlow's or Keras's, so that all the rest of a loss
@@ -37,7 +42,7 @@ def to_tensor(value):
     return tf.convert_to_tensor(to_array(value))
 
 
-def to_array(value):
+def to_array(value: Any) -> Tensor:
     """What has a NumPy form, such as a column of pandas, in it; the rest as it is.
 
     An array of objects becomes one of the numbers that it holds.
@@ -55,29 +60,42 @@ class SymbolicLoss(compat.Operation):
     loss        the function or instance; `arguments` are passed on to it
     """
 
-    def __init__(self, loss, arguments=None, name=None, **kwargs):
+    def __init__(
+        self,
+        loss: Any,
+        arguments: Optional[Mapping[str, Any]] = None,
+        name: Optional[str] = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **{**compat.AS_IT_COMES, **kwargs})
         self.loss = loss if callable(loss) else compat.from_saved(loss)
         self.arguments = arguments or {}
         self.supports_masking = True
 
-    def call(self, y_true, y_pred, tensors=None):
+    def call(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        tensors: Optional[Mapping[str, Any]] = None,
+    ) -> Tensor:
         return self.loss(y_true, y_pred, **self.arguments, **(tensors or {}))
 
-    def compute_mask(self, *args, **kwargs):
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """None: the mask of y_pred is part of the loss."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config() if compat.GENERATION == 2 else {"name": self.name}
         loss = compat.to_save(self.loss)
         return {**config, "loss": loss, "arguments": self.arguments}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
         return cls(**config)
 
 
-def symbolic_loss(loss, y_true, y_pred, **arguments):
+def symbolic_loss(
+    loss: Any, y_true: Tensor, y_pred: Tensor, **arguments: Any
+) -> Tensor:
     """The symbolic output of `loss`, of whose inputs some are symbolic."""
     given = {k: v for k, v in arguments.items() if v is not None}
     tensors = {k: v for k, v in given.items() if compat.is_symbolic(v)}
@@ -88,11 +106,17 @@ def symbolic_loss(loss, y_true, y_pred, **arguments):
     )
 
 
-def is_ragged(tensor):
+def is_ragged(tensor: Tensor) -> bool:
     return isinstance(tensor, tf.RaggedTensor)
 
 
-def check_ragged(name, allowed, y_true, y_pred, arguments):
+def check_ragged(
+    name: str,
+    allowed: bool,
+    y_true: Tensor,
+    y_pred: Tensor,
+    arguments: Mapping[str, Any],
+) -> None:
     """Refuse ragged inputs where the loss has no meaning for them."""
     if not allowed:
         raise ValueError(
@@ -114,13 +138,13 @@ def check_ragged(name, allowed, y_true, y_pred, arguments):
         )
 
 
-def to_flat(tensor):
+def to_flat(tensor: Tensor) -> Tensor:
     """The elements of a ragged tensor, or of a dense one, in a vector."""
     flat = tensor.flat_values if is_ragged(tensor) else tensor
     return tf.reshape(flat, [-1])
 
 
-def by_row(function, y_true, y_pred):
+def by_row(function: Callable[..., Tensor], y_true: Tensor, y_pred: Tensor) -> Tensor:
     """`function` of each row of a ragged y_pred by itself.
 
     (n, (rows), features) gives (n, (rows)); (n, (features)) gives (n,).
@@ -142,17 +166,19 @@ def by_row(function, y_true, y_pred):
         )
 
 
-def widened(dtype):
+def widened(dtype: DType) -> DType:
     """float32 for float16 and bfloat16; any other dtype as it is."""
     return tf.float32 if dtype.size < 4 else dtype
 
 
-def widen(tensor):
+def widen(tensor: Tensor) -> Tensor:
     """float16 and bfloat16 as float32; everything else as it is."""
     return tf.cast(tensor, widened(tensor.dtype))
 
 
-def align(name, y_true, y_pred, broadcast):
+def align(
+    name: str, y_true: Tensor, y_pred: Tensor, broadcast: bool
+) -> tuple[Tensor, Tensor]:
     """Give y_true and y_pred one rank, or say why they have none.
 
     (N,) against (N, 1) becomes (N, 1), never (N, N). Where a graph does not know enough
@@ -214,7 +240,9 @@ def _same(one, other):
     return tf.reduce_all(tf.equal(*_padded(one, other)))
 
 
-def reshape_if(fits, tensor, shape, message, other):
+def reshape_if(
+    fits: Tensor, tensor: Tensor, shape: Any, message: str, other: Tensor
+) -> Tensor:
     """`tensor` in `shape`, or an error, once it is known whether it `fits`.
 
     XLA leaves assertions out: there the impossible shape of -2 is what fails.
@@ -224,7 +252,9 @@ def reshape_if(fits, tensor, shape, message, other):
         return tf.reshape(tensor, tf.where(fits, shape, tf.constant(-2)))
 
 
-def recover_logits(y_pred, from_logits, op_type, name):
+def recover_logits(
+    y_pred: Tensor, from_logits: bool, op_type: str, name: str
+) -> tuple[Tensor, bool]:
     """In a graph, the logits behind probabilities that a Sigmoid or Softmax op made.
 
     A probability that rounds to 1 has lost its gradient; the op's input has not.
@@ -249,12 +279,14 @@ def recover_logits(y_pred, from_logits, op_type, name):
     return logits, True
 
 
-def constant(value, dtype):
+def constant(value: Any, dtype: DType) -> Tensor:
     """A hyperparameter in `dtype`; `tf.cast` would take a float through float32."""
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
-def several_classes(name, y_true, y_pred, arguments):
+def several_classes(
+    name: str, y_true: Tensor, y_pred: Tensor, arguments: Mapping[str, Any]
+) -> Tensor:
     """y_true; with Keras's warning, where there is one class only to choose from."""
     axis = check_axis(name, "axis", arguments["axis"], y_pred.shape)
     if y_pred.shape.rank is not None and y_pred.shape[axis] == 1:
@@ -269,7 +301,9 @@ def several_classes(name, y_true, y_pred, arguments):
     return y_true
 
 
-def validate_class_indices(name, y_true, y_pred, arguments):
+def validate_class_indices(
+    name: str, y_true: Tensor, y_pred: Tensor, arguments: Mapping[str, Any]
+) -> Tensor:
     """y_true as one class for each row of y_pred; eagerly, what is none is refused."""
     axis = check_axis(name, "axis", arguments.get("axis", -1), y_pred.shape)
     y_true = drop_class_axis(name, y_true, y_pred, axis)
@@ -279,7 +313,9 @@ def validate_class_indices(name, y_true, y_pred, arguments):
     return tf.cast(y_true, tf.int64)
 
 
-def validate_class_indices_in_graph(name, y_true, y_pred, arguments):
+def validate_class_indices_in_graph(
+    name: str, y_true: Tensor, y_pred: Tensor, arguments: Mapping[str, Any]
+) -> Tensor:
     """The same; in a graph on a CPU, what is no class is refused when it runs.
 
     A lookup does it, as it does in TensorFlow's own kernel.
@@ -293,18 +329,18 @@ def validate_class_indices_in_graph(name, y_true, y_pred, arguments):
     return y_true + assert_labels_in_range(index, tf.shape(y_pred)[arguments["axis"]])
 
 
-def assert_labels_in_range(labels, classes):
+def assert_labels_in_range(labels: Tensor, classes: Any) -> Tensor:
     """0 for each label; on a CPU an error for what is no class."""
     return tf.gather(tf.zeros([classes], tf.int64), labels)
 
 
-def of_rank(tensor, rank):
+def of_rank(tensor: Tensor, rank: int) -> Tensor:
     """`tensor`, which has this rank when the graph runs, if it is known no earlier."""
     known = tensor.shape.rank is not None
     return tensor if known else tf.ensure_shape(tensor, [None] * rank)
 
 
-def one_per_row(name, labels, rows, axis=-1):
+def one_per_row(name: str, labels: Tensor, rows: Tensor, axis: int = -1) -> Tensor:
     """Labels in the shape of `rows` without `axis`, as the graph finds them to be."""
     shape, at = tf.shape(rows), axis % tf.rank(rows)
     before, after = shape[:at], shape[at + 1 :]
@@ -322,7 +358,7 @@ def one_per_row(name, labels, rows, axis=-1):
     return labels
 
 
-def drop_class_axis(name, y_true, y_pred, axis):
+def drop_class_axis(name: str, y_true: Tensor, y_pred: Tensor, axis: int) -> Tensor:
     """Class indices in the shape of y_pred without its class axis."""
     true, pred = y_true.shape, y_pred.shape
     unsure = None in (true.rank, pred.rank)

@@ -20,12 +20,14 @@ worked by then; there the loss takes the parts: `loss(y, (hidden, weight, bias))
 
 import functools
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
-from keras_losses_ref.losses.base import Loss
+from keras_losses_ref.losses.base import Loss, undecorated
+from keras_losses_ref.losses.compat import DType, Tensor
 from keras_losses_ref.losses.crossentropy import SparseCategoricalCrossentropy
 from keras_losses_ref.losses.inputs import (
     assert_labels_in_range,
@@ -57,7 +59,12 @@ class Parts(NamedTuple):
     softcap: Any = None
 
 
-def linear_logits(hidden, weight, bias=None, softcap=None):
+def linear_logits(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor] = None,
+    softcap: Optional[float] = None,
+) -> Tensor:
     """Logits that the loss below can do without: what a layer of your own returns.
 
     Shapes:    hidden (*batch, features), weight (features, classes), bias (classes,)
@@ -90,7 +97,9 @@ class LinearHead(compat.Dense):
     Its weights stay float32 under a mixed precision policy, and so do the logits.
     """
 
-    def __init__(self, units, softcap=None, **kwargs):
+    def __init__(
+        self, units: int, softcap: Optional[float] = None, **kwargs: Any
+    ) -> None:
         if kwargs.get("activation") not in (None, "linear"):
             raise ValueError(
                 "LinearHead: there is no activation, the layer returns logits. "
@@ -100,29 +109,29 @@ class LinearHead(compat.Dense):
         super().__init__(units, **kwargs)
         self.softcap = check_softcap("LinearHead", softcap)
 
-    def add_weight(self, *args, **kwargs):
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
         """A weight that mixed precision leaves alone."""
         return super().add_weight(*args, **{**kwargs, compat.AUTOCAST: False})
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Any:
         bias = self.bias if self.use_bias else None
         return linear_logits(inputs, self.kernel, bias, self.softcap)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "softcap": self.softcap}
 
 
 @compat.register
-@tf.autograph.experimental.do_not_convert
+@undecorated
 def linear_sparse_categorical_crossentropy(
-    y_true,
-    hidden,
-    weight,
-    bias=None,
-    softcap=None,
-    ignore_class=None,
-    label_smoothing=0.0,
-):
+    y_true: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor] = None,
+    softcap: Optional[float] = None,
+    ignore_class: Optional[int] = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Sparse categorical cross-entropy of a last layer, chunk by chunk of its logits.
 
     Shapes:    y_true (*batch,) or (*batch, 1); hidden (*batch, features);
@@ -161,22 +170,27 @@ class LinearSparseCategoricalCrossentropy(Loss):
     function = linear_sparse_categorical_crossentropy
     arguments = ("ignore_class", "label_smoothing")
 
+    ignore_class: Optional[int]
+    label_smoothing: float
+
     def __init__(
         self,
-        ignore_class=None,
-        label_smoothing=0.0,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="linear_sparse_categorical_crossentropy",
-        dtype=None,
-    ):
+        ignore_class: Optional[int] = None,
+        label_smoothing: float = 0.0,
+        reduction: Optional[str] = compat.DEFAULT_REDUCTION,
+        name: Optional[str] = "linear_sparse_categorical_crossentropy",
+        dtype: DType = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.ignore_class = ignore_class
         self.label_smoothing = check_label_smoothing(
             type(self).__name__, "label_smoothing", label_smoothing
         )
 
-    @tf.autograph.experimental.do_not_convert
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    @undecorated
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Optional[Tensor] = None
+    ) -> Tensor:
         """The loss, from logits of a `LinearHead`, or (hidden, weight, bias, softcap).
 
         Of the four only the first two are needed.
@@ -198,7 +212,7 @@ class LinearSparseCategoricalCrossentropy(Loss):
             )
             return tf.cast(chunked.total(weigh), dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss per sample, before weights and reduction."""
         parts = self._parts(y_pred)
         if parts is None:
@@ -234,18 +248,18 @@ class LinearSparseCategoricalCrossentropy(Loss):
             )
         return SparseCategoricalCrossentropy(from_logits=True, **self.get_config())
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Without `jit_compile`: there is nothing that a kernel could do at once."""
         config = super().get_config()
         config.pop("jit_compile", None)
         return config
 
 
-def check_softcap(name, softcap):
+def check_softcap(name: Optional[str], softcap: Optional[float]) -> Optional[float]:
     return None if softcap is None else check_positive(name, "softcap", softcap)
 
 
-def to_parts(name, parts):
+def to_parts(name: Optional[str], parts: Any) -> Parts:
     """`parts` as tensors of one dtype, float32 at least, that fit together."""
     for given in parts[:3]:
         if isinstance(given, (tf.RaggedTensor, tf.SparseTensor)):
@@ -283,7 +297,14 @@ def to_parts(name, parts):
 class ChunkedLoss:
     """Labels and the parts of the logits, checked, in one row for each token."""
 
-    def __init__(self, name, y_true, parts, ignore_class, label_smoothing):
+    def __init__(
+        self,
+        name: Optional[str],
+        y_true: Tensor,
+        parts: Any,
+        ignore_class: Optional[int],
+        label_smoothing: float,
+    ) -> None:
         if tf.is_tensor(label_smoothing) or tf.is_tensor(parts.softcap):
             raise ValueError(
                 f"{name}: `label_smoothing` and `softcap` must be Python numbers, as "
@@ -322,14 +343,14 @@ class ChunkedLoss:
         self.tensors = [t for t in (hidden, weight, bias) if t is not None]
         self.options = smoothing, softcap
 
-    def in_batch(self, values):
+    def in_batch(self, values: Tensor) -> Tensor:
         """One value for each token in the shape of the labels, the ignored masked."""
         values = tf.ensure_shape(tf.reshape(values, self.shape), self.static_shape)
         if self.valid is not None:
             compat.set_mask(values, tf.reshape(self.valid, self.shape))
         return values
 
-    def values(self):
+    def values(self) -> Tensor:
         """The loss of each token, whose gradient computes the logits once more."""
 
         @tf.custom_gradient
@@ -345,7 +366,7 @@ class ChunkedLoss:
         values = losses(*self.tensors)
         return self.in_batch(tf.math.multiply_no_nan(values, self.factor))
 
-    def total(self, weigh):
+    def total(self, weigh: Callable[[Tensor], Tensor]) -> Tensor:
         """`weigh(values)`, for a `weigh` that is linear, as sums and means are.
 
         In a graph the gradients are computed along with the loss, out of the same
@@ -378,7 +399,7 @@ class ChunkedLoss:
         return weighed(counts, *self.tensors)
 
 
-def in_shape_of(name, labels, hidden):
+def in_shape_of(name: Optional[str], labels: Tensor, hidden: Tensor) -> Tensor:
     """Labels in the shape of `hidden` without its features."""
     unsure = labels.shape.rank == hidden.shape.rank and labels.shape[-1] is None
     if labels.shape.rank is None or unsure:
@@ -395,7 +416,7 @@ def in_shape_of(name, labels, hidden):
     return labels
 
 
-def no_second_derivative(grads, *inputs):
+def no_second_derivative(grads: Sequence[Tensor], *inputs: Tensor) -> Tensor:
     """`grads`, first derivatives by hand, which refuse to be differentiated again."""
 
     @tf.custom_gradient
@@ -424,7 +445,7 @@ def _no_tape(labels, tensors, counts, smoothing, softcap):
 
 
 @functools.lru_cache(maxsize=MAX_TRACES)
-def traced(smoothing, softcap, *_):
+def traced(smoothing: float, softcap: Optional[float], *_: Any) -> Callable[..., Any]:
     """`scan_chunks` as a graph of its own, in which chunks share their memory."""
 
     def of(labels, tensors, counts):
@@ -433,7 +454,13 @@ def traced(smoothing, softcap, *_):
     return tf.function(of, autograph=False, reduce_retracing=True)
 
 
-def scan_chunks(labels, tensors, counts, smoothing, softcap):
+def scan_chunks(
+    labels: Tensor,
+    tensors: Sequence[Tensor],
+    counts: Optional[Tensor],
+    smoothing: float,
+    softcap: Optional[float],
+) -> Tensor:
     """What `chunk_loss_and_grads` gives for all tokens, a chunk at a time.
 
     The logits of a chunk take half as much memory as the weight.
@@ -478,7 +505,15 @@ def scan_chunks(labels, tensors, counts, smoothing, softcap):
     return [join(a, like) for a, like in zip(arrays, (labels, hidden))] + sums
 
 
-def chunk_loss_and_grads(weight, bias, smoothing, softcap, labels, hidden, counts=None):
+def chunk_loss_and_grads(
+    weight: Tensor,
+    bias: Optional[Tensor],
+    smoothing: float,
+    softcap: Optional[float],
+    labels: Tensor,
+    hidden: Tensor,
+    counts: Optional[Tensor] = None,
+) -> list[Any]:
     """The loss of each token; with `counts` also the gradients of sum(counts * loss).
 
     By the hidden states, the weight and the bias. The buffer of the logits becomes that

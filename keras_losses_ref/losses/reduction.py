@@ -5,16 +5,24 @@ arithmetic is ours: in float32 at least, whatever the dtype of the loss, with su
 blocks (`kernels/sums.py`).
 """
 
+from typing import Optional
+
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import DType, Tensor
 from keras_losses_ref.losses.kernels.sums import sum_along
 
 #: The reductions that, without weights and masks, are the mean of all values.
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
-def reduce(values, sample_weight=None, mask=None, reduction="sum_over_batch_size"):
+def reduce(
+    values: Tensor,
+    sample_weight: Optional[Tensor] = None,
+    mask: Optional[Tensor] = None,
+    reduction: Optional[str] = "sum_over_batch_size",
+) -> Tensor:
     """Weigh `values` by `sample_weight` and `mask`, then reduce them.
 
     Shapes:    values (*batch); sample_weight and mask broadcast to it, after a
@@ -112,7 +120,9 @@ def _in_rank_of(values, weights):
     return tf.reshape(weights, shape)
 
 
-def squeeze_or_expand_to_same_rank(first, second):
+def squeeze_or_expand_to_same_rank(
+    first: Tensor, second: Tensor
+) -> tuple[Tensor, Tensor]:
     """Drop or add a last axis of one where the ranks differ by exactly one.
 
     The rule of Keras 3: against a vector the vector grows, (N,) to (N, 1); against
@@ -168,7 +178,13 @@ def _keeps_its_rank(tensor):
     return rank in (0, 2) or tensor.shape[-1] not in (1, None)
 
 
-def reduce_weighted_values(values, sample_weight, mask, reduction, dtype):
+def reduce_weighted_values(
+    values: Tensor,
+    sample_weight: Optional[Tensor],
+    mask: Optional[Tensor],
+    reduction: Optional[str],
+    dtype: DType,
+) -> Tensor:
     """`values` weighed, masked and reduced, in the dtype of the loss."""
     values_mask = compat.get_mask(values)
     if mask is None:

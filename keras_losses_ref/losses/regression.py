@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.inputs import constant
 from keras_losses_ref.losses.kernels import regression as kernels
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
@@ -11,7 +12,7 @@ from keras_losses_ref.losses.validation import check_axes, check_positive
 
 
 @loss_function(broadcast=True, flattenable="mean")
-def mean_squared_error(y_true, y_pred):
+def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Mean squared error: the mean of the squared differences.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -35,7 +36,7 @@ class MeanSquaredError(Loss):
 
 
 @loss_function(broadcast=True, flattenable="mean")
-def mean_absolute_error(y_true, y_pred):
+def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Mean absolute error: the mean of the absolute differences.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -58,7 +59,7 @@ class MeanAbsoluteError(Loss):
 
 
 @loss_function(broadcast=True, flattenable="mean")
-def mean_absolute_percentage_error(y_true, y_pred):
+def mean_absolute_percentage_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Mean absolute percentage error: absolute differences in per cent of the truth.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -87,7 +88,7 @@ class MeanAbsolutePercentageError(Loss):
     broadcast=True,
     flattenable="mean",
 )
-def mean_squared_logarithmic_error(y_true, y_pred):
+def mean_squared_logarithmic_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Mean squared logarithmic error: the error of log(1 + .), squared.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -115,7 +116,7 @@ class MeanSquaredLogarithmicError(Loss):
 
 
 @loss_function(broadcast=True, checks={"delta": check_positive}, flattenable="mean")
-def huber(y_true, y_pred, delta=1.0):
+def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
     """Huber loss: quadratic near zero, linear beyond `delta`.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -144,9 +145,11 @@ class Huber(Loss):
     function = huber
     default_name = "huber_loss"
 
+    delta: float = 1.0
+
 
 @loss_function(kernels.log_cosh, broadcast=True, flattenable="mean")
-def log_cosh(y_true, y_pred):
+def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Logarithm of the hyperbolic cosine: a Huber loss without the corner.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,)
@@ -174,7 +177,7 @@ class LogCosh(Loss):
 
 
 @loss_function(kernels.cosine_similarity, checks={"axis": check_axes}, broadcast=True)
-def cosine_similarity(y_true, y_pred, axis=-1):
+def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: Axes = -1) -> Tensor:
     """Cosine of the angle between two vectors, negated: -1 for the same direction.
 
     Shapes:    y_true, y_pred (*batch, n) -> (*batch,), the vectors along `axis`
@@ -196,7 +199,7 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     return -sum_along(unit_vector(y_true, axis) * unit_vector(y_pred, axis), axis)
 
 
-def unit_vector(x, axis):
+def unit_vector(x: Tensor, axis: Axes) -> Tensor:
     """x / max(|x|, epsilon), by the largest element first: x^2 may be out of range."""
     epsilon = tf.constant(compat.epsilon(), x.dtype)
     largest = tf.stop_gradient(tf.reduce_max(tf.abs(x), axis, keepdims=True))
@@ -211,6 +214,8 @@ def unit_vector(x, axis):
 @compat.register
 class CosineSimilarity(Loss):
     function = cosine_similarity
+
+    axis: Axes = -1
 
 
 mse = MSE = mean_squared_error

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
-from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.base import Loss, field, loss_function
+from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.inputs import constant
 from keras_losses_ref.losses.kernels import segmentation as kernels
 from keras_losses_ref.losses.kernels.sums import sum_along
@@ -11,7 +12,7 @@ from keras_losses_ref.losses.validation import check_axes, check_number
 
 
 @loss_function(kernels.dice, checks={"axis": check_axes}, flattenable="one")
-def dice(y_true, y_pred, axis=None):
+def dice(y_true: Tensor, y_pred: Tensor, axis: Axes = None) -> Tensor:
     """Dice loss: one minus twice the overlap over the size of both masks.
 
     Shapes:    y_true, y_pred (*any) -> what is left without `axis`; all axes, and so a
@@ -32,7 +33,7 @@ def dice(y_true, y_pred, axis=None):
     return share_of_errors(error, 2.0 * hit)
 
 
-def share_of_errors(error, hit):
+def share_of_errors(error: Tensor, hit: Tensor) -> Tensor:
     """E / (E + hit) with epsilon in E, as a quotient that no gradient cancels in."""
     error += tf.constant(compat.epsilon(), error.dtype)
     return 1.0 / (1.0 + hit / error)
@@ -43,13 +44,21 @@ class Dice(Loss):
     function = dice
     order = ("reduction", "name", "axis")
 
+    axis: Axes = field(default=None, kw_only=True)
+
 
 @loss_function(
     kernels.tversky,
     checks={"axis": check_axes, "alpha": check_number, "beta": check_number},
     flattenable="one",
 )
-def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
+def tversky(
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    axis: Axes = None,
+) -> Tensor:
     """Tversky loss: Dice with a price of its own for each kind of error.
 
     Shapes:    as in dice
@@ -78,3 +87,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 class Tversky(Loss):
     function = tversky
     order = ("alpha", "beta", "reduction", "name", "axis")
+
+    alpha: float = 0.5
+    beta: float = 0.5
+    axis: Axes = field(default=None, kw_only=True)

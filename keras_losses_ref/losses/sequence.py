@@ -9,12 +9,15 @@ autodiff of the definition.
 
 import functools
 import math
+from collections.abc import Mapping
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.inputs import of_rank
 from keras_losses_ref.losses.kernels import dispatch, tape_watch
 
@@ -27,7 +30,9 @@ _LOG_ALMOST_ZERO = math.log(1e-307)
 _ALMOST_ZERO = 2.0**-850
 
 
-def check_label_rows(name, y_true, y_pred, arguments):
+def check_label_rows(
+    name: str, y_true: Tensor, y_pred: Tensor, arguments: Mapping[str, Any]
+) -> Tensor:
     """Refuse other ranks; eagerly, labels that are no classes or follow the padding."""
     if y_true.shape.rank not in (None, 2) or y_pred.shape.rank not in (None, 3):
         raise ValueError(
@@ -52,7 +57,7 @@ def check_label_rows(name, y_true, y_pred, arguments):
 
 
 @loss_function(labels="indices", check=check_label_rows, ragged=False)
-def ctc(y_true, y_pred):
+def ctc(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Connectionist temporal classification: labels in order, at unknown times.
 
     Shapes:    y_true (n, labels), y_pred (n, time, classes) -> (n,)
@@ -79,7 +84,7 @@ def ctc(y_true, y_pred):
     return with_closed_form_gradient(tf.cast(y_true, tf.int32), y_pred)
 
 
-def usable_labels(labels, classes):
+def usable_labels(labels: Tensor, classes: Any) -> tuple[Tensor, Tensor, Tensor]:
     """(labels, or 0 for those that cannot be used; how many; whether all can)."""
     length = tf.math.count_nonzero(labels, axis=1, dtype=tf.int32)
     inside = tf.sequence_mask(length, tf.shape(labels)[1])
@@ -93,14 +98,14 @@ def usable_labels(labels, classes):
 # --- the definition ------------------------------------------------------------------
 
 
-def loss_by_definition(labels, y_pred):
+def loss_by_definition(labels: Tensor, y_pred: Tensor) -> Tensor:
     """-log_likelihood; NaN for rows with labels that are no classes."""
     labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
     values = -log_likelihood(labels, length, y_pred)
     return tf.where(known, values, tf.constant(float("nan"), values.dtype))
 
 
-def log_likelihood(labels, length, y_pred):
+def log_likelihood(labels: Tensor, length: Tensor, y_pred: Tensor) -> Tensor:
     """log of the summed probability of the paths, by Graves's forward recursion.
 
     The states of a path are blank, label 1, blank, label 2, ..., blank. In a step it
@@ -127,7 +132,9 @@ def log_likelihood(labels, length, y_pred):
     return tf.cast(found + infeasible_penalty(possible), y_pred.dtype)
 
 
-def extended_labels(labels, length, time):
+def extended_labels(
+    labels: Tensor, length: Tensor, time: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(the states, where a path may skip to, the last state, whether one gets there).
 
     The first two (rows, states), the others (rows, 1).
@@ -143,7 +150,7 @@ def extended_labels(labels, length, time):
     return states, can_skip, 2 * length[:, tf.newaxis], possible[:, tf.newaxis]
 
 
-def log_softmax(y_pred):
+def log_softmax(y_pred: Tensor) -> Tensor:
     """In float64: hundreds of steps add up, and the fast form scales probabilities.
 
     Those of a step are divided by the largest, and one that is 1e-308 of it may yet be
@@ -152,24 +159,24 @@ def log_softmax(y_pred):
     return tf.maximum(tf.nn.log_softmax(tf.cast(y_pred, tf.float64)), _LOG_ZERO)
 
 
-def emissions(p, states):
+def emissions(p: Tensor, states: Tensor) -> Tensor:
     """p (rows, time, classes) of the classes of the states: (time, rows, states)."""
     return tf.transpose(tf.gather(p, states, axis=2, batch_dims=1), [1, 0, 2])
 
 
-def log_arriving(reached, can_skip):
+def log_arriving(reached: Tensor, can_skip: Tensor) -> Tensor:
     """log of what comes to each state in a step: from it, from one or two before it."""
     skipped = tf.where(can_skip, shift(reached, 2, _LOG_ZERO), _LOG_ZERO)
     ways = tf.stack([reached, shift(reached, 1, _LOG_ZERO), skipped])
     return tf.reduce_logsumexp(ways, axis=0)
 
 
-def infeasible_penalty(possible):
+def infeasible_penalty(possible: Tensor) -> Tensor:
     free = tf.constant(0.0, tf.float64)
     return tf.where(possible[:, 0], free, _LOG_ALMOST_ZERO)
 
 
-def shift(states, by, fill=0):
+def shift(states: Tensor, by: int, fill: float = 0) -> Tensor:
     """Rows moved to the right by `by`, with `fill` on the left."""
     shifted = tf.pad(states, [[0, 0], [by, 0]])[:, :-by]
     if fill == 0:
@@ -182,7 +189,7 @@ def shift(states, by, fill=0):
 # --- the fast form -------------------------------------------------------------------
 
 
-def with_closed_form_gradient(labels, y_pred):
+def with_closed_form_gradient(labels: Tensor, y_pred: Tensor) -> Tensor:
     """`loss_by_definition`, its gradient in closed form; second ones by autodiff."""
     # In a graph forward mode looks past the written-out gradient, at the operations
     # that made the value, and for the gradient of a gradient it cannot do without.
@@ -214,7 +221,7 @@ def with_closed_form_gradient(labels, y_pred):
     return loss(y_pred)
 
 
-def value_and_grad(labels, y_pred):
+def value_and_grad(labels: Tensor, y_pred: Tensor) -> tuple[Any, ...]:
     """`loss_by_definition` and its gradient to y_pred.
 
     A step of the scan is a dozen small operations. Eagerly hundreds of steps take
@@ -235,7 +242,7 @@ def value_and_grad(labels, y_pred):
     return value, grad
 
 
-def forward_backward_scaled(labels, y_pred):
+def forward_backward_scaled(labels: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """((the value, its gradient), whether both are right), with shares instead of logs.
 
     In a step the shares of a row are divided by the largest. So one of them vanishes
@@ -281,7 +288,7 @@ def forward_backward_scaled(labels, y_pred):
     return result(-likelihood, posterior, labels, known, p, y_pred), sound
 
 
-def forward_backward_log(labels, y_pred):
+def forward_backward_log(labels: Tensor, y_pred: Tensor) -> Tensor:
     """(the value, its gradient): as `forward_backward_scaled`, but losing nothing."""
     labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
     states, can_skip, last, possible = extended_labels(
@@ -307,7 +314,9 @@ def forward_backward_log(labels, y_pred):
     return result(-likelihood, posterior, labels, known, tf.exp(log_p), y_pred)
 
 
-def scan(arriving, emit, start, emission):
+def scan(
+    arriving: Callable[..., Tensor], emit: Tensor, start: Tensor, emission: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """(what came to the states in each step, in the step after the last, its scale).
 
     The rows are there twice: from the start on, and from the end back, where the
@@ -337,18 +346,18 @@ def scan(arriving, emit, start, emission):
     return history.stack(), arriving(state), scale
 
 
-def apart(came):
+def apart(came: Tensor) -> tuple[Tensor, Tensor]:
     """The two ways of a scan, by time and state from the start on."""
     there, back = tf.split(came, 2, axis=1)
     return there, tf.reverse(back, [0, 2])
 
 
-def both_ways(weights, by):
+def both_ways(weights: Tensor, by: int) -> Tensor:
     """Weights of moves by `by` states onto a state; on the way back, out of it."""
     return tf.concat([weights, shift(tf.reverse(weights, [1]), by)], axis=0)
 
 
-def both_ends(states, last, possible):
+def both_ends(states: Tensor, last: Tensor, possible: Tensor) -> list[Any]:
     """Where the scans are before the first step, and where after the last one."""
     at = tf.range(tf.shape(states)[1])
     first = tf.equal(at, 0) & (last >= 0)
@@ -361,11 +370,13 @@ def both_ends(states, last, possible):
     ]
 
 
-def up_to(last, states):
+def up_to(last: Tensor, states: Tensor) -> Tensor:
     return tf.range(tf.shape(states)[1]) <= last
 
 
-def path_reweighting(p, states, last, possible):
+def path_reweighting(
+    p: Tensor, states: Tensor, last: Tensor, possible: Tensor
+) -> tuple[Tensor, Tensor]:
     """What moving on to a state is multiplied by, and the log of that for whole paths.
 
     All paths that count pass the same states, by moves or skips, and pay the same. So
@@ -383,7 +394,14 @@ def path_reweighting(p, states, last, possible):
     return reweight, tf.reduce_sum(tf.math.log(reweight), axis=1)
 
 
-def result(values, posterior, labels, known, p, y_pred):
+def result(
+    values: Tensor,
+    posterior: Tensor,
+    labels: Tensor,
+    known: Tensor,
+    p: Tensor,
+    y_pred: Tensor,
+) -> tuple[Tensor, Tensor]:
     """The loss, and its gradient: p minus the share of the paths in a class."""
     classes = tf.shape(p)[2]
     blank = tf.transpose(tf.reduce_sum(posterior[:, :, ::2], axis=2))[:, :, tf.newaxis]

@@ -1,26 +1,40 @@
 """Losses over all pairs of a batch, for learning an embedding."""
 
+from collections.abc import Mapping
+from typing import Any, Optional
+
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
+from keras_losses_ref.losses.compat import DType, Tensor
 from keras_losses_ref.losses.inputs import constant, of_rank, one_per_row, to_tensor
 from keras_losses_ref.losses.kernels import similarity as kernels
 from keras_losses_ref.losses.kernels.similarity import masked, pair_masks
 from keras_losses_ref.losses.validation import check_number
 
 
-def one_label_per_row(name, y_true, y_pred, arguments):
+def one_label_per_row(
+    name: str, y_true: Tensor, y_pred: Tensor, arguments: Mapping[str, Any]
+) -> Tensor:
     """y_true as a vector of integers."""
     return labels_of_rows(name, "y_true", "y_pred", y_true, y_pred)
 
 
-def as_tensor(owner, argument, value, shape=None, arguments=None):
+def as_tensor(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Optional[Tensor]:
     """A tensor, if there is one."""
     return None if value is None else to_tensor(value)
 
 
-def labels_of_rows(name, labels_name, rows_name, labels, rows):
+def labels_of_rows(
+    name: str, labels_name: str, rows_name: str, labels: Tensor, rows: Tensor
+) -> Tensor:
     """Labels as a vector of integers, one for each of `rows`."""
     labels, rows = to_tensor(labels), to_tensor(rows)
     vector = labels
@@ -59,14 +73,14 @@ def labels_of_rows(name, labels_name, rows_name, labels, rows):
     ragged=False,
 )
 def circle(
-    y_true,
-    y_pred,
-    ref_labels=None,
-    ref_embeddings=None,
-    remove_diagonal=True,
-    gamma=80.0,
-    margin=0.4,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    ref_labels: Optional[Tensor] = None,
+    ref_embeddings: Optional[Tensor] = None,
+    remove_diagonal: bool = True,
+    gamma: float = 80.0,
+    margin: float = 0.4,
+) -> Tensor:
     """Circle loss: same labels near each other, others apart, the worst pairs first.
 
     Shapes:    y_true (n,) or (n, 1), y_pred (n, features) -> (n,); references, if
@@ -110,7 +124,7 @@ def circle(
     return values
 
 
-def masked_logsumexp(values, mask):
+def masked_logsumexp(values: Tensor, mask: Optional[Tensor]) -> Tensor:
     """log(sum(exp(values))) of each row over what `mask` keeps."""
     return tf.reduce_logsumexp(masked(values, mask), axis=1, keepdims=True)
 
@@ -120,8 +134,12 @@ class Circle(Loss):
     function = circle
     arguments = ("gamma", "margin", "remove_diagonal")
 
+    gamma: float = 80.0
+    margin: float = 0.4
+    remove_diagonal: bool = True
+
     @staticmethod
-    def with_mask(values, dtype):
+    def with_mask(values: Tensor, dtype: DType) -> Tensor:
         """A value that is 0 in the loss's dtype does not count in the mean."""
         compat.set_mask(values, tf.cast(values, dtype) > 0)
         return values

@@ -6,12 +6,22 @@ known only when the graph runs, and passes.
 """
 
 import numbers
+from collections.abc import Mapping
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Tensor
 
-def check_axis(owner, argument, value, shape=None, arguments=None):
+
+def check_axis(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Any:
     """An integer that is an axis of y_pred."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(
@@ -27,7 +37,13 @@ def check_axis(owner, argument, value, shape=None, arguments=None):
     return value
 
 
-def check_axes(owner, argument, value, shape=None, arguments=None):
+def check_axes(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Any:
     """An axis, several, or None for all; lists become tuples."""
     if value is None:
         return None
@@ -36,7 +52,13 @@ def check_axes(owner, argument, value, shape=None, arguments=None):
     return check_axis(owner, argument, value, shape)
 
 
-def check_label_smoothing(owner, argument, value, shape=None, arguments=None):
+def check_label_smoothing(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Any:
     """A number between 0 and 1."""
     if tf.is_tensor(value):
         return value
@@ -48,7 +70,13 @@ def check_label_smoothing(owner, argument, value, shape=None, arguments=None):
     return value
 
 
-def check_number(owner, argument, value, shape=None, arguments=None):
+def check_number(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Any:
     """A real number as a Python number, so that a config can hold it."""
     if tf.is_tensor(value):
         return value
@@ -60,7 +88,13 @@ def check_number(owner, argument, value, shape=None, arguments=None):
     return value if isinstance(value, (int, float)) else float(value)
 
 
-def check_positive(owner, argument, value, shape=None, arguments=None):
+def check_positive(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Any:
     """A number above 0, as a float: Keras's Huber refuses an int."""
     value = check_number(owner, argument, value)
     if tf.is_tensor(value):
@@ -73,7 +107,13 @@ def check_positive(owner, argument, value, shape=None, arguments=None):
     return float(value)
 
 
-def check_open_fraction(owner, argument, value, shape=None, arguments=None):
+def check_open_fraction(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Any:
     """A number strictly between 0 and 1."""
     value = check_number(owner, argument, value)
     if not tf.is_tensor(value) and not 0 < value < 1:
@@ -85,7 +125,13 @@ def check_open_fraction(owner, argument, value, shape=None, arguments=None):
     return value
 
 
-def check_class_weights(owner, argument, value, shape=None, arguments=None):
+def check_class_weights(
+    owner: str,
+    argument: str,
+    value: Any,
+    shape: Any = None,
+    arguments: Optional[Mapping[str, Any]] = None,
+) -> Any:
     """A number, or a list with one number for each class."""
     if tf.is_tensor(value):
         given = value.shape
@@ -107,7 +153,9 @@ def check_class_weights(owner, argument, value, shape=None, arguments=None):
     return value
 
 
-def check_labels(name, labels, classes, ignore_class):
+def check_labels(
+    name: str, labels: Tensor, classes: int, ignore_class: Optional[int]
+) -> None:
     """Refuse `labels`, a NumPy array, that are no class and not to be ignored."""
     if labels.dtype.kind == "f":
         bad = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))

@@ -298,6 +298,7 @@ def test_numpy_rounds_as_tensorflow_does(dtype):
 
 
 def test_the_losses_of_indices_are_known():
-    indices = {n for n in cases.HANDWRITTEN
-               if getattr(losses, n).function.labels == "indices"}  # fmt: skip
+    indices = {
+        n for n in cases.HANDWRITTEN if getattr(losses, n).function.labels == "indices"
+    }
     assert indices == truth.TAKES_INDICES

@@ -232,9 +232,14 @@ def test_a_value_of_another_shape_is_whose_the_shape_is():
     squeezed = Outcome(np.float64(1), np.ones((5, 1)), "float32")
     right = Outcome(np.ones(5), np.ones((5, 1)), "float32")
     entry = deviations.Deviation(
-        "squeezed", ("Hinge",), (("2.0", None),), "Made up.", "https://example.org",
-        lambda case: True, lambda case: squeezed,
-    )  # fmt: skip
+        "squeezed",
+        ("Hinge",),
+        (("2.0", None),),
+        "Made up.",
+        "https://example.org",
+        lambda case: True,
+        lambda case: squeezed,
+    )
     case = cases.Case("Hinge", "made_up", "a test", np.ones(5), np.ones((5, 1)))
     found = verdict.judge(case, right, squeezed, right, [entry])
     answers = record._of_cases(list(found))
@@ -369,8 +374,17 @@ def test_json_of_a_comparison_has_its_keys(files, capsys):
     kinds = {"same", "rounding", "changed", "added", "removed"}
     assert set(document["counts"]) == kinds
     (change,) = document["changes"]
-    assert {"id", "loss", "implementation", "aspect", "kind", "old", "new", "ulp",
-            "explained_by"} <= set(change)  # fmt: skip
+    assert {
+        "id",
+        "loss",
+        "implementation",
+        "aspect",
+        "kind",
+        "old",
+        "new",
+        "ulp",
+        "explained_by",
+    } <= set(change)
     assert (change["implementation"], change["kind"]) == ("keras", "semantic")
 
 

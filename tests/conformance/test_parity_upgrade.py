@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -291,9 +292,11 @@ def kept(monkeypatch, here):
     ends = [record_file.load(RECORDS / f"keras{v}.json") for v in ("3.4.1", "3.15.1")]
 
     def record(self, environment, options=(), say=None):
-        release = environment.lock["keras"].partition("==")[2]
-        found = ends[KERASES.index(release) >= KERASES.index("3.13.0")]
-        versions = {**found.environment, "keras": release}
+        release = environment.lock.get("keras", "").partition("==")[2]
+        later = release in KERASES[KERASES.index("3.13.0") :]
+        named_new = any(name.startswith("new") for name in environment.lock)
+        found = ends[later or named_new]
+        versions = {**found.environment, "keras": release or "3.4.1"}
         return dataclasses.replace(found, environment=versions)
 
     monkeypatch.setattr(upgrade.RecordRunner, "record", record)
@@ -315,6 +318,38 @@ def shown_bisects():
 def test_a_bisect_that_is_shown_finds_what_is_shown(kept, capsys, command, output):
     assert cli.main(shlex.split(command)) == cli.DIFFERENCE
     assert output in capsys.readouterr().out
+
+
+def shown_comparisons():
+    """Every `compare` and `upgrade` of the pages, as words."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for page in pages:
+        text = page.read_text("utf-8")
+        blocks = re.findall(r"^```(?:sh|yaml)\n(.*?)^```", text, flags=re.M | re.S)
+        for line in "\n".join(blocks).splitlines():
+            found = re.search(r"keras-losses-ref ((?:compare|upgrade) [^#&]*)", line)
+            if found:
+                yield shlex.split(found[1])
+
+
+@pytest.mark.parametrize("words", shown_comparisons(), ids=" ".join)
+def test_a_comparison_that_is_shown_runs(kept, tmp_path, monkeypatch, capsys, words):
+    """On the kept records, under the names that the page gives them."""
+    monkeypatch.chdir(tmp_path)
+    for name, version in (("old", "3.4.1"), ("losses", "3.4.1"), ("new", "3.15.1")):
+        shutil.copy(RECORDS / f"keras{version}.json", f"{name}.json")
+    Path("accepted.txt").write_text("keras:mean_squared_error/*\n", encoding="utf-8")
+    if "--html" in words:
+        pytest.importorskip("jinja2")
+    code = cli.main(words)
+    if "--accept" in words:  # of another loss than those that changed
+        assert "ACCEPTED, BUT DID NOT CHANGE" in capsys.readouterr().out
+        return
+    assert code == cli.DIFFERENCE, capsys.readouterr().err
+    if "--output" in words:
+        return
+    shown = capsys.readouterr().out
+    assert shown.startswith("CHANGED: TensorFlow 2.21.0, Keras 3.4.1")
 
 
 def test_ids_that_compare_prints_are_found_by_bisect(kept, capsys):
@@ -365,8 +400,11 @@ def test_snippet_runs_and_prints_the_answer(identifier):
         code = bisect._code(case, aspect)
         assert code.count("\n") < 10
         text = printed(code).split("(")[-1].replace("[", " ").replace("]", " ")
-        numbers = [float(n) for n in text.split(", shape")[0].split() if n[-1].isdigit()
-                   or n[-1] == "."]  # fmt: skip
+        numbers = [
+            float(n)
+            for n in text.split(", shape")[0].split()
+            if n[-1].isdigit() or n[-1] == "."
+        ]
         want = np.ravel(getattr(outcome, aspect))
         if case.path == "eager":
             np.testing.assert_allclose(numbers, want, rtol=1e-5, atol=1e-7)
@@ -415,9 +453,18 @@ def checked(keras, **verdicts):
     for loss, (verdict, ledger) in verdicts.items():
         gone = verdict == "absent"
         answer = {"absent": "no such loss"} if gone else 1.0
-        results.append({"id": f"{loss}/x", "loss": loss, "aspect": "value",
-                        "verdict": "agree" if gone else verdict, "ledger": ledger,
-                        "ours": 1.0, "keras": answer, "oracle": 1.0})  # fmt: skip
+        results.append(
+            {
+                "id": f"{loss}/x",
+                "loss": loss,
+                "aspect": "value",
+                "verdict": "agree" if gone else verdict,
+                "ledger": ledger,
+                "ours": 1.0,
+                "keras": answer,
+                "oracle": 1.0,
+            }
+        )
     environment = {"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
     return {
         "environment": environment,
@@ -428,26 +475,32 @@ def checked(keras, **verdicts):
     }
 
 
-def test_the_page_of_versions(tmp_path):
+def test_the_page_of_versions(tmp_path, monkeypatch):
     folder = tmp_path / "versions"
     runs = {
         "new": checked("3.15.1", Huber=("agree", None), Dice=("ledger", "dice-swaps")),
         "old": checked("3.4.1", Huber=("unexplained", None), Dice=("absent", None)),
     }
+    monkeypatch.setitem(versions_page._SENTENCES, "dice-swaps", "Keras swaps")
     for name, document in runs.items():
         found = tmp_path / "check.json"
         found.write_text(json.dumps(document))
         versions_page.main(["add", str(folder), name, str(found)])
     versions_page.main(["page", str(folder)])
-    rows = (folder / "README.md").read_text().splitlines()
-    start = rows.index("| Keras | 3.4.1 | 3.15.1 |")
-    assert rows[start + 2 : start + 6] == [
-        "| TensorFlow | [2.21.0](old.json) | [2.21.0](new.json) |",
-        "| verdict | conforms | conforms |",
-        "| `Dice` | - | 1 |",
-        "| `Huber` | **!** | . |",
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    rows = text.splitlines()
+    start = next(i for i, row in enumerate(rows) if row.startswith("| Keras |"))
+    assert rows[start : start + 5] == [
+        '| Keras | [3.15](new.json "Keras 3.15.1: conforms") '
+        '| [3.4](old.json "Keras 3.4.1: conforms") |',
+        "|---|:-:|:-:|",
+        "| on TensorFlow | 2.21 | 2.21 |",
+        '| `Dice` | [🔶1](#dice "Keras swaps") | ⬜ |',
+        '| `Huber` | 🟩 | [🟥](#huber "not in the ledger") |',
     ]
-    assert "| 1 | `dice-swaps` |" in rows
+    entry = "[`dice-swaps`](../deviations.md#dice-swaps)"
+    assert f"### Dice\n\n- {entry}, Keras 3.15.1: Keras swaps\n" in text
+    assert "### Huber\n\n- 🟥 not in the ledger, Keras 3.4.1\n" in text
     failed = json.loads((folder / "old.json").read_text())["failed"]
     assert failed == [{"id": "Huber/x", "aspect": "value", "verdict": "unexplained"}]
 
@@ -455,16 +508,26 @@ def test_the_page_of_versions(tmp_path):
 def compared(old, new, *found):
     """The JSON of a comparison with one change for each of `found`."""
     changes_ = [
-        {"id": identifier, "implementation": identifier.partition(":")[0],
-         "aspect": aspect, "kind": kind, "explained_by": why,
-         "of_interface": "[" not in identifier}
+        {
+            "id": identifier,
+            "implementation": identifier.partition(":")[0],
+            "aspect": aspect,
+            "kind": kind,
+            "explained_by": why,
+            "of_interface": "[" not in identifier,
+        }
         for identifier, aspect, kind, why in found
-    ]  # fmt: skip
-    sides = [{"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
-             for keras in (old, new)]  # fmt: skip
+    ]
+    sides = [
+        {"keras": keras, "keras_package": "keras", "tensorflow": "2.21.0"}
+        for keras in (old, new)
+    ]
     return {
-        "old": sides[0], "new": sides[1], "counts": {"same": 7}, "changes": changes_,
-    }  # fmt: skip
+        "old": sides[0],
+        "new": sides[1],
+        "counts": {"same": 7},
+        "changes": changes_,
+    }
 
 
 def test_the_page_says_what_changed(tmp_path):
@@ -487,14 +550,16 @@ def test_the_page_says_what_changed(tmp_path):
     kept = json.loads((folder / name).read_text())
     assert kept["unexplained"] == ["keras:huber/c[x] value", "ours:huber/d[x] value"]
     versions_page.main(["page", str(folder)])
-    rows = (folder / "README.md").read_text().splitlines()
-    start = next(i for i, row in enumerate(rows) if row.startswith("|---|---|---:|"))
-    assert "| 3.0.5 -> 3.4.1 | 7 | 0 | 0 | 0 | 0 | 0 |  |  |" in rows[start + 1]
-    assert rows[start + 2] == (
-        f"| [2.21.0]({name}) | 3.4.1 -> 3.15.1 | 7 | 1 | 1 | 1 | 1 | 1 | + `Dice` "
-        "| 1 2 |"
+    assert kept["rules"] == {"masked-mean-divisor": 1}
+    rows = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    start = rows.index("| Keras | TensorFlow | what changed | names |")
+    assert rows[start + 2].endswith(" | 2.21.0 | 🟩 |  |")
+    assert rows[start + 2].startswith("| [3.0.5 → 3.4.1](changes/")
+    assert rows[start + 3] == (
+        f"| [3.4.1 → 3.15.1]({name}) | 2.21.0 | 🟥 1 answer<br>🔶 1 answer: "
+        "`huber-a`, `huber-b`<br>🔷 1 answer: `masked-mean-divisor`<br>"
+        "1 arguments, defaults or errors | + `Dice` |"
     )
-    assert "| 2 | `huber-b` |" in rows
 
 
 def test_the_page_is_up_to_date():
@@ -504,3 +569,12 @@ def test_the_page_is_up_to_date():
     assert versions_page.page(folder) == (folder / "README.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_options_keep_their_older_spelling():
+    parse = cli._parser().parse_args
+    for option in ("--intermediate", "--between"):
+        assert parse(["compare", "a", "b", option, "c"]).intermediate == "c"
+    for option in ("--isolate-tensorflow", "--apart"):
+        assert parse(["upgrade", "a", "b", option]).isolate_tensorflow
+    assert not parse(["upgrade", "a", "b"]).isolate_tensorflow

@@ -27,8 +27,12 @@ from keras_losses_ref.conformance import (
     runners,
 )
 from keras_losses_ref.conformance.parity import upgrade
-from keras_losses_ref.conformance.report import deviations as deviations_report
-from keras_losses_ref.conformance.report import html_page, plots
+from keras_losses_ref.conformance.report import (
+    deviations as deviations_report,
+    html_page,
+    plots,
+)
+from keras_losses_ref.conformance.report.summary import known
 from keras_losses_ref.losses import compat
 
 ROOT = Path(keras_losses_ref.__file__).parents[1]
@@ -89,6 +93,35 @@ def test_every_style_states_verdict_coverage_and_skips(result, pages, style):
         assert stated in shown.replace("&#39;", "'").replace("\\'", "'"), stated
 
 
+def test_text_has_the_verdict_first_and_no_plain_agreement(result):
+    lines = report.render(result, "text").splitlines()
+    assert lines[0] == report.summary(result).partition(", CPU: ")[0] + ", CPU"
+    assert f"{result.counts()['agree']} agree" in lines[1]
+    for absent in ("Covered", "Results, loss by loss"):
+        assert not any(line.startswith(absent) for line in lines)
+    assert sum(line.startswith("FAIL ") for line in lines) == len(result.failures)
+    # One line an entry of the ledger, with the number of its cases.
+    for entry, _ in known(result).items():
+        cases = {r.id for r in result.results if r.deviation == entry.id}
+        (line,) = [line for line in lines if f" {entry.id} " in line]
+        assert int(line.split()[0]) == len(cases) and len(line) <= 80
+    reason = next(line for line in lines if "has no reduction" in line)
+    assert int(reason.split()[0]) > 0
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_text_breaks_no_word_at_80_columns(result, verbose):
+    shown = report.render(result, "text", verbose=verbose)
+    inside = False
+    for line in shown.splitlines():
+        inside = line.startswith("FAIL ") or inside and bool(line)
+        if not inside:  # a failure has lines of its own, with ids to paste
+            assert len(line) <= 80 or " " not in line.strip(), line
+    words = set(shown.split())
+    for loss in result.by_loss():
+        assert {loss, f"{loss}:"} & words or not verbose
+
+
 def test_coverage_leaves_out_what_was_skipped(result):
     covered = report.coverage(result)["Huber"]
     assert "mean" not in covered["reductions"]
@@ -113,8 +146,14 @@ def test_json_is_what_a_program_needs(result):
 
     document = json.loads(report.render(result, "json"), parse_constant=refuse)
     assert set(document) == {
-        "schema", "environment", "verdict", "counts", "coverage", "skipped", "results"
-    }  # fmt: skip
+        "schema",
+        "environment",
+        "verdict",
+        "counts",
+        "coverage",
+        "skipped",
+        "results",
+    }
     assert document["schema"] == 1 and document["verdict"] == "deviates"
     assert document["counts"] == result.counts()
     kinds = {"id", "loss", "aspect", "verdict", "ours", "keras", "oracle", "ulp"}
@@ -352,13 +391,21 @@ def browse(tmp_path_factory):
 
     def browse(path):
         command = [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-            "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-            "--virtual-time-budget=20000", "--dump-dom",
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
             f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
             path.as_uri(),
-        ]  # fmt: skip
+        ]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, errors="replace"
         )
@@ -743,11 +790,14 @@ def test_an_unmatched_entry_fails_the_command(monkeypatch, capsys):
     from keras_losses_ref.conformance.outcome import Outcome
 
     stale = deviations.Deviation(
-        "made-up", ("MeanSquaredError",), (("2.12.0", None), ("3.0.0", None)),
-        "Every loss is refused.", "https://example.org",
+        "made-up",
+        ("MeanSquaredError",),
+        (("2.12.0", None), ("3.0.0", None)),
+        "Every loss is refused.",
+        "https://example.org",
         lambda case: case.expected_error is None,
         lambda case: Outcome(error="ValueError"),
-    )  # fmt: skip
+    )
     monkeypatch.setattr(deviations, "DEVIATIONS", (stale,))
     argv = ["check", "--case", "mean_squared_error/documented*", "--path", "eager"]
     assert cli.main(argv) == cli.DIFFERENCE

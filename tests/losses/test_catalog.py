@@ -4,6 +4,7 @@ The host is asked at run time, so a loss that a new Keras adds fails here by its
 """
 
 import inspect
+import pydoc
 import re
 
 import numpy as np
@@ -165,12 +166,20 @@ def test_the_docstring_has_every_part(cls):
         "Example:",
     ):
         assert part in cls.__doc__, part
-    assert cls.__doc__ == cls.function.__doc__
+    assert cls.__doc__.startswith(inspect.cleandoc(cls.function.__doc__))
+
+
+@pytest.mark.parametrize("cls", [*CLASSES, klr.Loss], ids=lambda cls: cls.__name__)
+def test_help_explains_the_shared_arguments(cls):
+    text = pydoc.render_doc(cls, renderer=pydoc.plaintext)
+    assert text.count("Arguments that all losses share:") == 1
+    for name in ("reduction", "name", "dtype", "jit_compile"):
+        assert re.search(rf"^ \|  {name} +(how|the|whether) ", text, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_the_example_of_the_docstring_holds(cls):
-    example = cls.__doc__.split("Example:")[1].strip()
+    example = cls.function.__doc__.split("Example:")[1].strip()
     code, _, result = example.partition("#")
     value = eval(code.strip().lstrip("> "), dict(vars(klr.losses)))
     expected = [

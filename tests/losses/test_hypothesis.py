@@ -6,8 +6,7 @@ of loss and dtype, 216 examples of 4 rows each.
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from keras_losses_ref.conformance import accuracy

@@ -70,6 +70,7 @@ def model_gradients(
     with tf.GradientTape() as tape:
         y_pred = model(x, training=False)
         loss = model.compute_loss(x=None, y=y, y_pred=y_pred, sample_weight=weight)
-    variables = [v if isinstance(v, tf.Variable) else v.value
-                 for v in model.trainable_variables]  # fmt: skip
+    variables = [
+        v if isinstance(v, tf.Variable) else v.value for v in model.trainable_variables
+    ]
     return tf.convert_to_tensor(loss), tape.gradient(loss, variables)

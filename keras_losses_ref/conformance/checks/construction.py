@@ -8,6 +8,7 @@ import os
 import pickle
 import tempfile
 import warnings
+from typing import Any, Optional
 
 import numpy as np
 
@@ -20,7 +21,10 @@ from keras_losses_ref.conformance.checks.check import (
     expect_close,
     number,
 )
-from keras_losses_ref.conformance.checks.loss_under_test import FunctionLoss
+from keras_losses_ref.conformance.checks.loss_under_test import (
+    FunctionLoss,
+    LossUnderTest,
+)
 
 keras = host.keras
 
@@ -39,7 +43,7 @@ KERAS_3 = host.GENERATION == 3
     "(rng, n) -> (y_true, y_pred) as the domain.",
     needs=(),
 )
-def runs(subject):
+def runs(subject: LossUnderTest) -> Optional[str]:
     """The loss can be built, and called on ordinary samples."""
     if subject.build_problem is not None:
         name = subject.name
@@ -63,7 +67,7 @@ def runs(subject):
 
 
 @check("error", "Write `def call(self, y_true, y_pred)`: the labels come first.")
-def arguments_in_order(subject):
+def arguments_in_order(subject: LossUnderTest) -> None:
     """The function takes the labels first and the predictions second."""
     function = subject.implementation
     if not subject.is_function:
@@ -92,7 +96,7 @@ def arguments_in_order(subject):
     "spaces. A lambda has no name; write a def.",
     needs=("built",),
 )
-def name_is_sane(subject):
+def name_is_sane(subject: LossUnderTest) -> None:
     """The loss has a name that can stand in a log line and in a graph."""
     if subject.is_function:
         name = getattr(subject.implementation, "__name__", "")
@@ -112,7 +116,7 @@ def name_is_sane(subject):
 @check(
     "warning", "Make __repr__ return a short string, or leave it to Keras.", ("built",)
 )
-def repr_is_sane(subject):
+def repr_is_sane(subject: LossUnderTest) -> None:
     """`repr` and `str` work, and fit on a screen."""
     for function in (repr, str):
         text = function(subject.loss)
@@ -128,7 +132,7 @@ def repr_is_sane(subject):
     "example by def __init__(self, alpha=1.0, **kwargs): super().__init__(**kwargs).",
     needs=("built", "class"),
 )
-def constructor_takes_name_and_reduction(subject):
+def constructor_takes_name_and_reduction(subject: LossUnderTest) -> None:
     """`name` and `reduction` can be given, and reach the loss."""
     arguments = subject.arguments()
     for key, value in (("name", "another_name"), ("reduction", "sum")):
@@ -147,7 +151,7 @@ def constructor_takes_name_and_reduction(subject):
     "Take dtype in __init__ (or **kwargs) and pass it to super().__init__.",
     needs=("built", "class"),
 )
-def constructor_takes_dtype(subject):
+def constructor_takes_dtype(subject: LossUnderTest) -> None:
     """`dtype` can be given, and reaches the loss."""
     loss = _with_dtype(subject, "float64")
     if loss.dtype != "float64":
@@ -177,7 +181,7 @@ def _with_dtype(subject, dtype):
     "a function, keras.saving.serialize_keras_object(layer) instead of an object.",
     needs=("built", "class"),
 )
-def config_is_json(subject):
+def config_is_json(subject: LossUnderTest) -> None:
     """The config is a dict that can be written as JSON."""
     config = subject.loss.get_config()
     if not isinstance(config, dict):
@@ -201,7 +205,7 @@ def config_is_json(subject):
     "{**super().get_config(), 'alpha': self.alpha}.",
     needs=("built", "class"),
 )
-def config_holds_every_argument(subject):
+def config_holds_every_argument(subject: LossUnderTest) -> None:
     """Every constructor argument but dtype is in the config."""
     config, lost = subject.loss.get_config(), _lost(subject)
     if lost:
@@ -219,7 +223,7 @@ def config_holds_every_argument(subject):
     "Add 'dtype': self.dtype to get_config: Keras's own get_config leaves it out.",
     needs=("class", "runs"),
 )
-def config_holds_dtype(subject):
+def config_holds_dtype(subject: LossUnderTest) -> None:
     """A loss built with a dtype has it after the round trip through its config."""
     try:
         loss = _with_dtype(subject, "float64")
@@ -265,7 +269,7 @@ def _json(config):
     "from_config pass them on.",
     needs=("class", "runs"),
 )
-def config_round_trip_keeps_values(subject):
+def config_round_trip_keeps_values(subject: LossUnderTest) -> Optional[str]:
     """`from_config(get_config())` gives the same values, whatever the arguments are."""
     kept, broken = 0, []
     if _config_root(subject) not in (None, "config_round_trip_keeps_values"):
@@ -346,7 +350,7 @@ def _expect_same(subject, loss, clone, what, trip):
     "transform arguments in __init__ before storing them.",
     needs=("built", "class"),
 )
-def config_round_trip_keeps_config(subject):
+def config_round_trip_keeps_config(subject: LossUnderTest) -> None:
     """The config of the reloaded loss is the config, name and reduction included."""
     _rest_on_config(subject)
     arguments = subject.arguments()
@@ -371,7 +375,7 @@ def config_round_trip_keeps_config(subject):
     "refuses what it does not know.",
     needs=("built", "class"),
 )
-def config_refuses_unknown_keys(subject):
+def config_refuses_unknown_keys(subject: LossUnderTest) -> None:
     """A config with a key that no argument answers to is refused."""
     config = {**subject.loss.get_config(), "no_such_argument": 1.0}
     try:
@@ -391,7 +395,7 @@ def config_refuses_unknown_keys(subject):
     "Return copies of lists and dicts from get_config: list(self.weights).",
     needs=("class", "runs"),
 )
-def config_is_a_copy(subject):
+def config_is_a_copy(subject: LossUnderTest) -> None:
     """Changing the returned config does not change the loss."""
     before = subject.values(*subject.sample)
     config = subject.loss.get_config()
@@ -450,7 +454,7 @@ def _survive(subject, trip, travel, by_config=True):
     "Keep no lambdas, locks, tensors or open files on the loss; make from_config take "
     "what get_config gives, which is how Keras 3 pickles a loss.",
 )
-def pickle_keeps_values(subject):
+def pickle_keeps_values(subject: LossUnderTest) -> None:
     """A pickled and unpickled loss gives the same values."""
     if not subject.importable():
         raise CheckSkipped(_not_importable(subject))
@@ -472,7 +476,7 @@ def _not_importable(subject):
     "get_config gives, which is how Keras 3 copies a loss.",
     rests_on=("pickle_keeps_values",),
 )
-def copies_keep_values(subject):
+def copies_keep_values(subject: LossUnderTest) -> None:
     """`copy.copy` and `copy.deepcopy` give the same values."""
     if subject.is_function:
         raise CheckSkipped("a plain function is its own copy")
@@ -484,7 +488,7 @@ def copies_keep_values(subject):
     "error",
     "Make from_config take what get_config gives, without positional surprises.",
 )
-def serialization_keeps_values(subject):
+def serialization_keeps_values(subject: LossUnderTest) -> None:
     """`keras.losses.serialize` and `deserialize` keep the values."""
 
     def travel(loss):
@@ -501,7 +505,7 @@ def serialization_keeps_values(subject):
     "Decorate it with @keras.saving.register_keras_serializable(package='my_package'), "
     "or tell your users to pass custom_objects to load_model.",
 )
-def registered_for_loading(subject):
+def registered_for_loading(subject: LossUnderTest) -> None:
     """A saved model finds the loss without `custom_objects`."""
     found = subject.implementation
     if getattr(found, "__module__", "").split(".")[0] in ("keras", "tf_keras"):
@@ -520,7 +524,7 @@ def registered_for_loading(subject):
     "warning",
     "Add the class to the table that keras.losses.get looks names up in.",
 )
-def name_finds_the_loss(subject):
+def name_finds_the_loss(subject: LossUnderTest) -> None:
     """`compile(loss="Name")` finds the loss, where Keras promises that."""
     found = subject.implementation
     name = keras.utils.get_registered_name(found)
@@ -544,7 +548,7 @@ def name_finds_the_loss(subject):
         raise CheckFailed(f"keras.losses.get({name!r}) finds {loss!r}")
 
 
-def identity_layer(length, **how):
+def identity_layer(length: int, **how: Any) -> Any:
     """A layer that passes its input on, once its weights are set to `np.eye(length)`.
 
     Not by the initializer "identity", which some releases save but cannot load.
@@ -552,7 +556,7 @@ def identity_layer(length, **how):
     return keras.layers.Dense(length, use_bias=False, **how)
 
 
-def identity_model(subject, loss, **how):
+def identity_model(subject: LossUnderTest, loss: Any, **how: Any) -> Any:
     """A model that predicts its input, compiled with `loss`.
 
     It has weights, and only layers that every saved file can name.
@@ -567,7 +571,7 @@ def identity_model(subject, loss, **how):
     return model
 
 
-def save_model(subject, loss, path):
+def save_model(subject: LossUnderTest, loss: Any, path: str) -> None:
     """Save a model compiled with `loss`, as a function where it was one."""
     if type(loss) is FunctionLoss and subject.is_function:
         loss = subject.implementation
@@ -576,7 +580,7 @@ def save_model(subject, loss, path):
         identity_model(subject, loss).save(path)
 
 
-def load_loss(path, custom_objects=None):
+def load_loss(path: str, custom_objects: Optional[dict[str, Any]] = None) -> Any:
     """The loss of a saved model."""
     loss = keras.models.load_model(path, custom_objects=custom_objects).loss
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
@@ -602,7 +606,7 @@ def _file_round_trip(subject, suffix):
     needs=("runs", "fits"),
     rests_on=("serialization_keeps_values",),
 )
-def keras_file_keeps_values(subject):
+def keras_file_keeps_values(subject: LossUnderTest) -> None:
     """A model saved as .keras and loaded again has the same loss."""
     _file_round_trip(subject, ".keras")
 
@@ -613,7 +617,7 @@ def keras_file_keeps_values(subject):
     "holds the config as JSON.",
     needs=("runs", "fits"),
 )
-def h5_file_keeps_values(subject):
+def h5_file_keeps_values(subject: LossUnderTest) -> None:
     """A model saved as .h5 and loaded again has the same loss."""
     _file_round_trip(subject, ".h5")
 
@@ -624,7 +628,7 @@ def h5_file_keeps_values(subject):
     "argument in place.",
     needs=("class", "runs"),
 )
-def instances_share_nothing(subject):
+def instances_share_nothing(subject: LossUnderTest) -> None:
     """Two losses built alike share no list, dict or array."""
     arguments = subject.arguments()
     try:
@@ -643,7 +647,7 @@ def instances_share_nothing(subject):
     "Use the argument in call, or remove it.",
     needs=("class", "runs"),
 )
-def arguments_have_an_effect(subject):
+def arguments_have_an_effect(subject: LossUnderTest) -> None:
     """Every number that the constructor takes changes something."""
     idle = subject.without_effect()
     if idle:
@@ -662,7 +666,7 @@ def arguments_have_an_effect(subject):
     "switches to another formula.",
     needs=("class", "runs"),
 )
-def arguments_do_not_jump(subject):
+def arguments_do_not_jump(subject: LossUnderTest) -> Optional[str]:
     """A tiny change of a constructor argument changes the loss a little only."""
     try:
         arguments = subject.arguments()

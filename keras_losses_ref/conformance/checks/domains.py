@@ -333,10 +333,13 @@ def _pairs_edges(rng, n):
     y_true, y_pred = _pairs(rng, n)
     return [
         ("both views equal", y_true, y_true),
-        ("all embeddings equal", np.ones_like(y_true) * y_true[:1],
-         np.ones_like(y_pred) * y_true[:1]),
+        (
+            "all embeddings equal",
+            np.ones_like(y_true) * y_true[:1],
+            np.ones_like(y_pred) * y_true[:1],
+        ),
         ("opposite views", y_true, -y_true),
-    ]  # fmt: skip
+    ]
 
 
 def _packed_mask(rng, n):

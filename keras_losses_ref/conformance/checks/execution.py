@@ -6,6 +6,7 @@ import io
 import random
 import threading
 import warnings
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from keras_losses_ref.conformance.checks.construction import (
     identity_model,
 )
 from keras_losses_ref.conformance.checks.loss_under_test import (
+    LossUnderTest,
     gradient_to_numpy,
     host_loss,
     keras,
@@ -34,7 +36,7 @@ from keras_losses_ref.conformance.checks.loss_under_test import (
 from keras_losses_ref.host import tf
 
 
-def trace(function, **how):
+def trace(function: Callable[..., Any], **how: Any) -> Any:
     """A function as the host's `fit` traces it: Keras 2 with autograph, 3 without."""
     if tf is None:
         return arrays.compiled(function)
@@ -55,9 +57,12 @@ def _compare(subject, got, where, rtol):
             raise CheckFailed(f"the gradient {where} is {gradient}, and not so eagerly")
         return
     expect_close(
-        gradient_to_numpy(gradient), want_gradient, f"the gradient {where}", "eagerly",
+        gradient_to_numpy(gradient),
+        want_gradient,
+        f"the gradient {where}",
+        "eagerly",
         rtol,
-    )  # fmt: skip
+    )
 
 
 #: Draws of a random loss, and the standard errors that two means may differ by.
@@ -104,7 +109,7 @@ def _compiled(subject, jit):
     "Use tf ops instead of .numpy(), `if tensor:`, Python loops over tensors and "
     "NumPy: fit runs the loss in a graph.",
 )
-def graph_equals_eager(subject):
+def graph_equals_eager(subject: LossUnderTest) -> None:
     """In a `tf.function` the values and gradients are the eager ones."""
     _compare(subject, _compiled(subject, False), "in a graph", 1e-5)
 
@@ -115,7 +120,7 @@ def graph_equals_eager(subject):
     "tf.unique) and tf.py_function; multiply by a mask instead.",
     rests_on=("graph_equals_eager",),
 )
-def xla_equals_eager(subject):
+def xla_equals_eager(subject: LossUnderTest) -> None:
     """Compiled by XLA, the values and gradients are the eager ones."""
     try:
         got = _compiled(subject, True)
@@ -163,7 +168,7 @@ def _with_signature(subject, unknown):
     "Read sizes with tf.shape(x)[0], not x.shape[0], which is None in fit.",
     rests_on=("graph_equals_eager",),
 )
-def batch_size_may_be_unknown(subject):
+def batch_size_may_be_unknown(subject: LossUnderTest) -> None:
     """One graph serves batches of any size."""
     _with_signature(subject, lambda x: [None, *x.shape[1:]])
 
@@ -173,7 +178,7 @@ def batch_size_may_be_unknown(subject):
     "Read sizes with tf.shape(x), not x.shape.",
     rests_on=("batch_size_may_be_unknown",),
 )
-def shape_may_be_unknown(subject):
+def shape_may_be_unknown(subject: LossUnderTest) -> None:
     """The graph needs to know the ranks only, not the sizes."""
     _or_as_the_host(subject, lambda s: _with_signature(s, lambda x: [None] * x.ndim))
 
@@ -183,7 +188,7 @@ def shape_may_be_unknown(subject):
     "Read sizes and ranks with tf.shape and tf.rank.",
     rests_on=("shape_may_be_unknown",),
 )
-def rank_may_be_unknown(subject):
+def rank_may_be_unknown(subject: LossUnderTest) -> None:
     """The graph needs no shapes at all."""
     _or_as_the_host(subject, lambda s: _with_signature(s, lambda x: None))
 
@@ -209,7 +214,7 @@ def _or_as_the_host(subject, holds):
     "Return finite numbers for zero samples, or nothing at all: shape (0,).",
     needs=("runs", "parts"),
 )
-def empty_batch_is_no_error(subject):
+def empty_batch_is_no_error(subject: LossUnderTest) -> None:
     """A batch of no samples, as a replica may get, gives no values and a sum of 0."""
     y_true, y_pred = (structures.take(x, slice(0, 0)) for x in subject.sample)
     try:
@@ -231,7 +236,7 @@ def empty_batch_is_no_error(subject):
     needs=("runs", "fits", "repeatable"),
     rests_on=("graph_equals_eager",),
 )
-def fit_reports_the_same_loss(subject):
+def fit_reports_the_same_loss(subject: LossUnderTest) -> None:
     """`fit` and `evaluate` report the loss that a direct call gives."""
     y_true, y_pred = tensors(*subject.sample)
     given = _as_given(subject)
@@ -265,7 +270,7 @@ def _as_given(subject):
     needs=("runs", "fits", "parts"),
     rests_on=("graph_equals_eager", "batch_size_may_be_unknown"),
 )
-def fit_takes_a_smaller_last_batch(subject):
+def fit_takes_a_smaller_last_batch(subject: LossUnderTest) -> None:
     """`fit` and `evaluate` take batches of an unknown size, and a smaller last one."""
     y_true, y_pred = tensors(*subject.sample)
     n, size = subject.n, 5
@@ -284,10 +289,11 @@ def fit_takes_a_smaller_last_batch(subject):
         return
     parts = [slice(0, size), slice(size, n)]
     losses = [
-        subject.values(*(structures.take(x, part) for x in subject.sample),
-                       reduction=...)
+        subject.values(
+            *(structures.take(x, part) for x in subject.sample), reduction=...
+        )
         for part in parts
-    ]  # fmt: skip
+    ]
     if any(loss.ndim for loss in losses):
         raise CheckSkipped("the loss is not reduced")
     # The mean over batches: by their samples, or plain as in early Keras 3.
@@ -295,9 +301,12 @@ def fit_takes_a_smaller_last_batch(subject):
     plain = (losses[0] + losses[1]) / 2
     if not np.isclose(got, plain, 2e-5, 1e-6):
         expect_close(
-            got, by_samples, f"the loss in evaluate with batches of {size} and "
-            f"{n - size}", "the mean of both in direct calls", 2e-5,
-        )  # fmt: skip
+            got,
+            by_samples,
+            f"the loss in evaluate with batches of {size} and {n - size}",
+            "the mean of both in direct calls",
+            2e-5,
+        )
 
 
 @check(
@@ -306,7 +315,7 @@ def fit_takes_a_smaller_last_batch(subject):
     needs=("runs", "fits", "repeatable", "per_sample"),
     rests_on=("fit_reports_the_same_loss",),
 )
-def fit_applies_sample_weight(subject):
+def fit_applies_sample_weight(subject: LossUnderTest) -> None:
     """`fit` with sample_weight reports the mean of the weighted values."""
     y_true, y_pred = tensors(*subject.sample)
     n = subject.n
@@ -325,9 +334,12 @@ def fit_applies_sample_weight(subject):
     got = history.history["loss"][0]
     if not any(np.isclose(got, want, 2e-5, 2e-6) for want in wanted):
         expect_close(
-            got, wanted[0], "the loss in fit with sample_weight", "the weighted mean",
+            got,
+            wanted[0],
+            "the loss in fit with sample_weight",
+            "the weighted mean",
             2e-5,
-        )  # fmt: skip
+        )
 
 
 def _weighted(subject, none, weight):
@@ -352,7 +364,7 @@ def _weighted(subject, none, weight):
     needs=("runs", "fits", "repeatable"),
     rests_on=("graph_equals_eager", "fit_reports_the_same_loss"),
 )
-def serves_several_outputs(subject):
+def serves_several_outputs(subject: LossUnderTest) -> None:
     """One loss for two outputs of a model gives the sum of both."""
     y_true, y_pred = tensors(*subject.sample)
     want = subject.values(y_true, y_pred, reduction=...)
@@ -375,9 +387,12 @@ def serves_several_outputs(subject):
     n = subject.n
     got = model.evaluate(y_pred, [y_true, y_true], batch_size=n, verbose=0)
     expect_close(
-        np.ravel(got)[0], 3.0 * want, "the loss of two outputs with weights 1 and 2",
-        "three times the loss of one", 2e-5,
-    )  # fmt: skip
+        np.ravel(got)[0],
+        3.0 * want,
+        "the loss of two outputs with weights 1 and 2",
+        "three times the loss of one",
+        2e-5,
+    )
 
 
 @check(
@@ -386,15 +401,20 @@ def serves_several_outputs(subject):
     "declares it, _klr_declares = {'random': True}, and is compared under one seed.",
     rests_on=("graph_equals_eager",),
 )
-def same_inputs_same_values(subject):
+def same_inputs_same_values(subject: LossUnderTest) -> Optional[str]:
     """Two calls with the same inputs give the same values, to the last bit."""
     first = subject.values(*subject.sample)
     for _ in range(3):
         again = subject.values(*subject.sample)
         expect_close(
-            again, first, "the loss of a second call", "of the first", 0, 0,
+            again,
+            first,
+            "the loss of a second call",
+            "of the first",
+            0,
+            0,
             why="under the same seed" if subject.random else "",
-        )  # fmt: skip
+        )
     if subject.random:
         return _draws_anew(subject)
     twice = [_compiled(subject, False)[0] for _ in range(2)]
@@ -433,7 +453,7 @@ def _state(loss):
     "Assign to self in __init__ only: a graph runs call once and remembers the value "
     "of that day. For a running value use a metric or a callback.",
 )
-def no_state_between_calls(subject):
+def no_state_between_calls(subject: LossUnderTest) -> None:
     """A call leaves the attributes of the loss as they were."""
     loss = subject.variant()
     if subject.is_function:
@@ -454,8 +474,10 @@ def no_state_between_calls(subject):
         if old is new and subject.random and hasattr(old, "state"):
             continue  # a generator counts, which is what it is for
         if not _equal(was, is_now) or (was is _OPAQUE and old is not new):
-            raise CheckFailed(f"a call changes .{key} from {_short(was, old)} to "
-                              f"{_short(is_now, new)}")  # fmt: skip
+            raise CheckFailed(
+                f"a call changes .{key} from {_short(was, old)} to "
+                f"{_short(is_now, new)}"
+            )
 
 
 #: The value of an object that has none to compare: it is the object itself.
@@ -506,7 +528,7 @@ def _short(value, whole):
     "error",
     "Work on new tensors or copies: y_pred = y_pred * 1.0, np.array(y_true).",
 )
-def inputs_are_not_changed(subject):
+def inputs_are_not_changed(subject: LossUnderTest) -> None:
     """Arrays and variables given to the loss are the same afterwards."""
     before = tensors(*subject.sample)
     arrays = [structures.tree_map(lambda x: x.numpy().copy(), x) for x in before]
@@ -528,9 +550,13 @@ def inputs_are_not_changed(subject):
     ):
         for leaf, original in zip(structures.leaves(now), structures.leaves(was)):
             expect_close(
-                np.asarray(leaf), original.numpy(), f"{what} after the call", "before",
-                0, 0,
-            )  # fmt: skip
+                np.asarray(leaf),
+                original.numpy(),
+                f"{what} after the call",
+                "before",
+                0,
+                0,
+            )
 
 
 _GRAPHS = threading.Lock()
@@ -541,7 +567,7 @@ _GRAPHS = threading.Lock()
     "Make tf.functions once, at module level, and pass them tensors, not Python "
     "numbers that change; avoid tf.vectorized_map outside of a tf.function.",
 )
-def no_new_graph_per_call(subject):
+def no_new_graph_per_call(subject: LossUnderTest) -> None:
     """Calls after the first build no new graph, in a custom training loop either."""
     y_true, y_pred = tensors(*subject.sample)
     loss = subject.variant()
@@ -573,7 +599,7 @@ def no_new_graph_per_call(subject):
     needs=("runs", "fits"),
     rests_on=("graph_equals_eager",),
 )
-def fit_traces_once(subject):
+def fit_traces_once(subject: LossUnderTest) -> None:
     """Inside `fit`, the Python code of the loss runs for the first step only."""
     y_true, y_pred = tensors(*subject.sample)
     calls = []
@@ -603,7 +629,7 @@ def fit_traces_once(subject):
     needs=("runs", "repeatable"),
     rests_on=("same_inputs_same_values",),
 )
-def threads_do_not_disturb_each_other(subject):
+def threads_do_not_disturb_each_other(subject: LossUnderTest) -> None:
     """Four threads at once get the values that they get alone."""
     loss = subject.variant()
     batches = [tensors(*subject.more(seed=seed)) for seed in range(4)]
@@ -624,7 +650,7 @@ def threads_do_not_disturb_each_other(subject):
     "warning",
     "Leave Keras's settings and the random generators alone.",
 )
-def global_settings_stay(subject):
+def global_settings_stay(subject: LossUnderTest) -> None:
     """A call changes neither Keras's settings nor the random state of the process."""
 
     def settings():
@@ -665,7 +691,7 @@ def global_settings_stay(subject):
 
 
 @check("advice", "Remove print and tf.print; turn warnings into errors or comments.")
-def is_quiet(subject):
+def is_quiet(subject: LossUnderTest) -> None:
     """A call prints nothing and warns of nothing."""
     y_true, y_pred = tensors(*subject.sample)
     out = io.StringIO()
@@ -685,7 +711,7 @@ def is_quiet(subject):
     "Scale by the batch only through `reduction`.",
     needs=("runs", "repeatable", "independent"),
 )
-def mean_does_not_depend_on_batch_size(subject):
+def mean_does_not_depend_on_batch_size(subject: LossUnderTest) -> None:
     """Two copies of a batch have the mean of one: learning rates carry over."""
     y_true, y_pred = subject.sample
     how = {"reduction": "sum_over_batch_size"}
@@ -705,7 +731,7 @@ def mean_does_not_depend_on_batch_size(subject):
     needs=("class", "runs", "repeatable"),
     rests_on=("graph_equals_eager",),
 )
-def changed_attributes_reach_the_step(subject):
+def changed_attributes_reach_the_step(subject: LossUnderTest) -> None:
     """An argument that is changed on the loss after the first step has an effect."""
     y_true, y_pred = tensors(*subject.sample)
     deaf = []

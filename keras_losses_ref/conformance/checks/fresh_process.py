@@ -218,9 +218,12 @@ def _loads(subject, suffix):
         if entry["error"]:
             raise CheckFailed(f"{entry['what']}: {entry['error']}")
         expect_close(
-            np.array(entry["values"]), np.array(entry["want"]),
-            f"{entry['what']}: the loss in a fresh process", "here", 1e-6,
-        )  # fmt: skip
+            np.array(entry["values"]),
+            np.array(entry["want"]),
+            f"{entry['what']}: the loss in a fresh process",
+            "here",
+            1e-6,
+        )
     if not seen:
         raise CheckSkipped(
             f"it could not be written here: {child.notes.get(suffix)}", _WRITTEN[suffix]
@@ -243,9 +246,12 @@ def fresh_process_gives_same_values(subject: LossUnderTest) -> None:
     if answer.get("error"):
         raise CheckFailed(f"in a fresh process it {answer['error']}")
     expect_close(
-        np.array(answer["values"]), subject.values(*subject.sample),
-        "the loss built in a fresh process", "here", 1e-6,
-    )  # fmt: skip
+        np.array(answer["values"]),
+        subject.values(*subject.sample),
+        "the loss built in a fresh process",
+        "here",
+        1e-6,
+    )
 
 
 @check(
@@ -302,9 +308,14 @@ def replicas_update_as_one_device(subject: LossUnderTest) -> None:
     if not answer["host_holds"]:
         blame = {"severity": "advice", "why": "as for the host's MeanSquaredError"}
     expect_close(
-        np.array(answer["two"]), np.array(answer["one"]),
-        "the update by two replicas", "by one device", 1e-4, 1e-6, **blame,
-    )  # fmt: skip
+        np.array(answer["two"]),
+        np.array(answer["one"]),
+        "the update by two replicas",
+        "by one device",
+        1e-4,
+        1e-6,
+        **blame,
+    )
 
 
 # The child

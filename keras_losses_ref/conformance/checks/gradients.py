@@ -1,6 +1,7 @@
 """Checks of the gradient, of the dtype, and of the ends of the domain."""
 
 import contextlib
+from typing import Optional
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from keras_losses_ref.conformance.checks.construction import (
     identity_layer,
 )
 from keras_losses_ref.conformance.checks.loss_under_test import (
+    LossUnderTest,
     gradient_to_numpy,
     host_loss,
     keras,
@@ -35,7 +37,7 @@ KERAS_3 = host.GENERATION == 3
     "Stay in TensorFlow ops from y_pred to the result: no .numpy(), no np.*, no cast "
     "to integers, no tf.argmax.",
 )
-def gradient_exists(subject):
+def gradient_exists(subject: LossUnderTest) -> None:
     """The loss has a gradient in y_pred."""
     _, gradient = subject.gradient(*subject.sample)
     if gradient is None:
@@ -48,7 +50,7 @@ def gradient_exists(subject):
     "losses that declare it, in expected_failures.",
     rests_on=("gradient_exists",),
 )
-def gradient_reaches_both(subject):
+def gradient_reaches_both(subject: LossUnderTest) -> None:
     """Where y_true is a second prediction, the loss has a gradient in it too."""
     if not subject.domain.pairs:
         raise CheckSkipped(
@@ -83,7 +85,7 @@ def _gradient(subject, y_true, y_pred, **how):
     "or take logits.",
     rests_on=("values_are_finite",),
 )
-def gradient_is_not_zero(subject):
+def gradient_is_not_zero(subject: LossUnderTest) -> None:
     """The gradient is not zero for all ordinary samples."""
     _, gradient = _gradient(subject, *subject.sample)
     if not np.any(gradient):
@@ -97,7 +99,7 @@ def gradient_is_not_zero(subject):
     "Look for a 0 * inf: put tf.where around the input, not the result.",
     rests_on=("values_are_finite",),
 )
-def gradient_is_finite(subject):
+def gradient_is_finite(subject: LossUnderTest) -> None:
     """The gradient at ordinary samples is finite."""
     _, gradient = _gradient(subject, *subject.sample)
     if not np.isfinite(gradient).all():
@@ -115,7 +117,7 @@ DIFFERENCES = {"float64": 1e-5, "float32": 2e-2}
     "on purpose belongs into expected_failures.",
     rests_on=("gradient_is_finite",),
 )
-def gradient_matches_differences(subject):
+def gradient_matches_differences(subject: LossUnderTest) -> Optional[str]:
     """The gradient is the slope of the loss, by differences in float64.
 
     Differences stay inside the domain, and their step is that of the dtype. Where the
@@ -245,7 +247,7 @@ def _is_double(result):
     "Do not name a float type in call: cast to y_pred.dtype, and write constants as "
     "Python numbers.",
 )
-def float64_is_computed_in_float64(subject):
+def float64_is_computed_in_float64(subject: LossUnderTest) -> None:
     """float64 inputs are neither refused nor computed in float32."""
     problem = _float64(subject)
     if problem and subject.is_function:
@@ -285,7 +287,7 @@ def _no_half(subject):
     "Do not name a float type in call: cast to y_pred.dtype, and write constants as "
     "Python numbers.",
 )
-def dtype_is_honoured(subject):
+def dtype_is_honoured(subject: LossUnderTest) -> None:
     """The result has the dtype asked for, and ordinary samples are finite in it."""
     _no_half(subject)
     for dtype in ("float16", "bfloat16", "float32"):
@@ -310,7 +312,7 @@ def dtype_is_honoured(subject):
     rests_on=("values_are_finite", "dtype_is_honoured"),
     needs=("runs", "repeatable"),
 )
-def half_precision_is_close(subject):
+def half_precision_is_close(subject: LossUnderTest) -> None:
     """float16 and bfloat16 give what float32 gives, to their precision."""
     _no_half(subject)
     want = subject.values(*subject.sample)
@@ -334,7 +336,7 @@ def half_precision_is_close(subject):
     rests_on=("values_are_finite", "half_precision_is_close"),
     needs=("runs", "repeatable"),
 )
-def half_precision_at_training_size(subject):
+def half_precision_at_training_size(subject: LossUnderTest) -> Optional[str]:
     """float16 gives what float32 gives for as many elements as people train on."""
     _no_half(subject)
     y_true, y_pred = subject.training_size()
@@ -367,7 +369,7 @@ def half_precision_at_training_size(subject):
     "log-softmax of logits instead of log(softmax).",
     rests_on=("values_are_finite",),
 )
-def value_finite_at_the_ends(subject):
+def value_finite_at_the_ends(subject: LossUnderTest) -> None:
     """The loss is finite at the ends of its domain."""
     for what, y_true, y_pred in subject.edges:
         values = subject.values(y_true, y_pred)
@@ -382,7 +384,7 @@ def value_finite_at_the_ends(subject):
     "tf.sqrt(x + 1e-12), tf.where(ok, x, 1.0) before the division.",
     rests_on=("gradient_is_finite",),
 )
-def gradient_finite_at_the_ends(subject):
+def gradient_finite_at_the_ends(subject: LossUnderTest) -> None:
     """The gradient is finite at the ends of the domain."""
     for what, y_true, y_pred in subject.edges:
         values, gradient = _gradient(subject, y_true, y_pred)
@@ -399,7 +401,7 @@ def gradient_finite_at_the_ends(subject):
     "back.",
     rests_on=("dtype_is_honoured", "value_finite_at_the_ends"),
 )
-def half_precision_finite_at_the_ends(subject):
+def half_precision_finite_at_the_ends(subject: LossUnderTest) -> None:
     """The loss is finite in float16 at the ends of its domain."""
     _no_half(subject)
     for what, y_true, y_pred in subject.edges:
@@ -494,7 +496,7 @@ def _finite_gradient(subject):
     needs=("runs", "one_tensor"),
     rests_on=("gradient_is_finite",),
 )
-def finite_loss_has_finite_gradient(subject):
+def finite_loss_has_finite_gradient(subject: LossUnderTest) -> Optional[str]:
     """A finite value has a finite gradient, where labels or weights are NaN too."""
     try:
         return _finite_gradient(subject)
@@ -518,7 +520,7 @@ def finite_loss_has_finite_gradient(subject):
     "The loss treats its input as probabilities. Pass from_logits=True, or put a "
     "softmax or sigmoid on the last layer and check with that domain.",
 )
-def logits_are_taken_as_logits(subject):
+def logits_are_taken_as_logits(subject: LossUnderTest) -> None:
     """A loss of logits has values and gradients for logits outside [0, 1]."""
     if subject.domain.predicts != "logits":
         raise CheckSkipped(f"the domain {subject.domain.name!r} has no logits")
@@ -545,7 +547,7 @@ def logits_are_taken_as_logits(subject):
     "or sigmoid out of the last layer and check with a domain of logits.",
     rests_on=("values_are_finite",),
 )
-def probabilities_are_taken_as_probabilities(subject):
+def probabilities_are_taken_as_probabilities(subject: LossUnderTest) -> Optional[str]:
     """A loss of probabilities is best at the labels, not at logits far beyond them."""
     if subject.domain.predicts != "probabilities":
         raise CheckSkipped(f"the domain {subject.domain.name!r} has no probabilities")
@@ -590,7 +592,7 @@ def probabilities_are_taken_as_probabilities(subject):
     "from_logits.",
     rests_on=("probabilities_are_taken_as_probabilities",),
 )
-def probabilities_refuse_logits(subject):
+def probabilities_refuse_logits(subject: LossUnderTest) -> Optional[str]:
     """A loss of probabilities says so when it is given logits."""
     if subject.domain.predicts != "probabilities":
         raise CheckSkipped(f"the domain {subject.domain.name!r} has no probabilities")
@@ -617,7 +619,7 @@ def probabilities_refuse_logits(subject):
     needs=("runs", "fits"),
     rests_on=("graph_equals_eager", "gradient_is_finite"),
 )
-def mixed_precision_trains(subject):
+def mixed_precision_trains(subject: LossUnderTest) -> Optional[str]:
     """With float16 outputs and loss scaling a step changes the weights, finitely."""
     y_true, y_pred = tensors(*subject.sample)
     scaled = getattr(keras.mixed_precision, "LossScaleOptimizer", None)
@@ -655,9 +657,13 @@ def mixed_precision_trains(subject):
     rounded = arrays.to_numpy(y_pred).astype("float16").astype("float32")
     want = subject.values(y_true, rounded, reduction=...)
     expect_close(
-        history[0], want.mean(), "the loss of a float16 model", "of the same "
-        "predictions in float32", rtol=0.02, atol=0.02,
-    )  # fmt: skip
+        history[0],
+        want.mean(),
+        "the loss of a float16 model",
+        "of the same predictions in float32",
+        rtol=0.02,
+        atol=0.02,
+    )
 
 
 @check(
@@ -667,7 +673,7 @@ def mixed_precision_trains(subject):
     needs=("runs", "repeatable", "one_tensor"),
     rests_on=("values_are_finite",),
 )
-def value_does_not_jump(subject):
+def value_does_not_jump(subject: LossUnderTest) -> Optional[str]:
     """A tiny change of a prediction changes the loss a little only."""
     severity = None
     if subject.domain.ranked or not subject.independent_values:

@@ -7,8 +7,11 @@ import inspect
 import os
 import random
 import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref import host
 from keras_losses_ref.conformance import arrays
@@ -36,11 +39,11 @@ FunctionLoss = keras.losses.MeanSquaredError.__mro__[1]
 class StructureLoss(FunctionLoss):
     """A plain function of dicts or tuples, which the host's wrapper may not take."""
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred)
 
 
-def load_target(target):
+def load_target(target: str) -> Any:
     """The object that "pkg.mod:attr" names; `ImportError` says what is not there."""
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
@@ -62,7 +65,13 @@ def load_target(target):
 class LossUnderTest:
     """One loss, given as a class, an instance, a factory or a plain function."""
 
-    def __init__(self, given, domain=None, oracle=None, declares=None):
+    def __init__(
+        self,
+        given: Any,
+        domain: Any = None,
+        oracle: Optional[Callable[..., Any]] = None,
+        declares: Optional[Mapping[str, Any]] = None,
+    ) -> None:
         self.given = given
         self.oracle = oracle
         self.kind = _kind(given)
@@ -93,7 +102,7 @@ class LossUnderTest:
     # What it is
 
     @functools.cached_property
-    def loss(self):
+    def loss(self) -> Any:
         """One instance, as `compile` would use it."""
         if self.kind == "instance":
             return self.given
@@ -122,7 +131,7 @@ class LossUnderTest:
         return name.strip("<>") or "loss"
 
     @property
-    def cls(self):
+    def cls(self) -> Any:
         """The class of the loss, None for a plain function."""
         if inspect.isclass(self.given):
             return self.given
@@ -131,31 +140,31 @@ class LossUnderTest:
         return type(self.loss)
 
     @functools.cached_property
-    def is_function(self):
+    def is_function(self) -> bool:
         return self.kind == "function" or (
             not inspect.isclass(self.given)
             and type(self.loss) in (FunctionLoss, StructureLoss)
         )
 
     @property
-    def name(self):
+    def name(self) -> str:
         """What messages call it."""
         if self.kind == "instance":
             return type(self.given).__name__
         return getattr(self.given, "__name__", type(self.given).__name__)
 
     @property
-    def implementation(self):
+    def implementation(self) -> Any:
         """The function or class whose name the user chose, for saving."""
         if not self.is_function:
             return self.cls
         return self.given if self.kind == "function" else self.loss.fn
 
-    def custom_objects(self):
+    def custom_objects(self) -> dict[str, Any]:
         found = self.implementation
         return {getattr(found, "__name__", "loss"): found}
 
-    def importable(self):
+    def importable(self) -> bool:
         """Whether another process can import the loss by its name."""
         found = self.implementation
         module = getattr(found, "__module__", None)
@@ -169,7 +178,7 @@ class LossUnderTest:
 
     # What a check may need
 
-    def require(self, need):
+    def require(self, need: str) -> None:
         """Raise `CheckSkipped` where a check cannot say anything.
 
         built         an instance of it can be made
@@ -216,7 +225,7 @@ class LossUnderTest:
                 f"(N, 1) means nothing in the domain {self.domain.name!r}"
             )
 
-    def fails(self, name):
+    def fails(self, name: str) -> bool:
         """Whether the loss breaks another check, if that was asked for at all."""
         return self._cause(name) == name
 
@@ -229,7 +238,7 @@ class LossUnderTest:
             return name
         return self._cause(result.root) if result.skipped and result.root else None
 
-    def rest_on(self, name):
+    def rest_on(self, name: str) -> None:
         """Skip a check that can only fail again where `name` has failed."""
         cause = self._cause(name)
         if cause is not None:
@@ -252,7 +261,7 @@ class LossUnderTest:
             )
 
     @functools.cached_property
-    def build_problem(self):
+    def build_problem(self) -> Optional[str]:
         """What is wrong with building the loss, or None."""
         try:
             self.loss  # noqa: B018 (may raise)
@@ -262,7 +271,7 @@ class LossUnderTest:
         return None
 
     @functools.cached_property
-    def problem(self):
+    def problem(self) -> Optional[str]:
         """What is wrong with the loss on ordinary samples, or None."""
         if self.build_problem is not None:
             return self.build_problem
@@ -275,12 +284,12 @@ class LossUnderTest:
         return None
 
     @property
-    def random(self):
+    def random(self) -> bool:
         """Whether the loss draws random numbers, as it declares."""
         return bool(self.declares.get("random"))
 
     @contextlib.contextmanager
-    def seeded(self):
+    def seeded(self) -> Iterator[None]:
         """One seed for whatever a loss that is declared random draws from."""
         if not self.random:
             yield
@@ -302,12 +311,12 @@ class LossUnderTest:
         return [(state, state.numpy()) for state in states if hasattr(state, "assign")]
 
     @functools.cached_property
-    def per_sample(self):
+    def per_sample(self) -> bool:
         values = self.values(*self.sample)
         return values.ndim >= 1 and values.shape[0] == structures.size(self.sample[0])
 
     @functools.cached_property
-    def leak(self):
+    def leak(self) -> Optional[tuple[int, Any, Any]]:
         """How one sample changes another: (index, before, after), or None."""
         y_true, y_pred = self.sample
         before = self.values(y_true, y_pred)
@@ -327,11 +336,11 @@ class LossUnderTest:
         return None
 
     @property
-    def independent(self):
+    def independent(self) -> bool:
         return self.leak is None
 
     @functools.cached_property
-    def has_parts(self):
+    def has_parts(self) -> bool:
         """Not where each sample has a score for each other one, shape (N, N)."""
         shapes = [
             [leaf.shape[1:] for part in batch for leaf in structures.leaves(part)]
@@ -340,12 +349,12 @@ class LossUnderTest:
         return shapes[0] == shapes[1]
 
     @property
-    def independent_values(self):
+    def independent_values(self) -> bool:
         """Whether a sample can be asked alone: its value is its own."""
         return self.per_sample and self.independent
 
     @property
-    def float_labels(self):
+    def float_labels(self) -> bool:
         """Whether the labels are one array of floats, which can be NaN."""
         y_true = self.sample[0]
         return not structures.is_structure(y_true) and y_true.dtype.kind == "f"
@@ -384,11 +393,11 @@ class LossUnderTest:
         )
 
     @property
-    def domain(self):
+    def domain(self) -> domains.Domain:
         return self._chosen[0]
 
     @property
-    def domain_reason(self):
+    def domain_reason(self) -> str:
         return self._chosen[1]
 
     def _unfit(self, domain, strict):
@@ -432,25 +441,25 @@ class LossUnderTest:
         )
 
     @property
-    def guessed(self):
+    def guessed(self) -> bool:
         """Whether nobody has named the domain."""
         return self.domain_reason != "as given"
 
     @functools.cached_property
-    def sample(self):
+    def sample(self) -> tuple[Any, Any]:
         """One batch, as NumPy float64 (and int32 labels)."""
         return self.more()
 
-    def more(self, n=domains.SAMPLES, seed=0):
+    def more(self, n: int = domains.SAMPLES, seed: int = 0) -> tuple[Any, Any]:
         """Another batch."""
         return domains.draw(self.domain, seed, n)
 
     @property
-    def n(self):
+    def n(self) -> int:
         """The number of samples of the batch."""
         return structures.size(self.sample[0])
 
-    def training_size(self):
+    def training_size(self) -> tuple[Any, Any]:
         """A batch with as many elements as people train on."""
         y_true, y_pred = self.sample
         if structures.is_structure(y_pred) or self.domain.ranked or self.domain.pairs:
@@ -466,12 +475,12 @@ class LossUnderTest:
         return self.more(n=4096 if self.independent_values else 256)
 
     @property
-    def edges(self):
+    def edges(self) -> list[tuple[str, Any, Any]]:
         """[(what, y_true, y_pred)]: the ends of the domain."""
         return self._edges[0]
 
     @property
-    def not_checked(self):
+    def not_checked(self) -> list[str]:
         """The ends that could not be derived from the samples of the domain."""
         return self._edges[1]
 
@@ -481,7 +490,9 @@ class LossUnderTest:
 
     # Its values
 
-    def variant(self, reduction="none", dtype=None, loss=None):
+    def variant(
+        self, reduction: Optional[str] = "none", dtype: Any = None, loss: Any = None
+    ) -> Any:
         """The loss with another reduction or dtype, everything else untouched.
 
         Not by `copy.copy`, which in Keras 3 goes through the config: what a config
@@ -498,7 +509,14 @@ class LossUnderTest:
             _set_dtype(twin, dtype)
         return twin
 
-    def call(self, y_true, y_pred, weight=None, loss=None, **variant):
+    def call(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        weight: Any = None,
+        loss: Any = None,
+        **variant: Any,
+    ) -> Any:
         """The loss of arrays or tensors, eagerly, as a tensor.
 
         y_pred gets the variant's dtype (float32 without one), and so does a y_true
@@ -519,11 +537,20 @@ class LossUnderTest:
         with self.seeded():
             return arrays.tensor(loss(y_true, y_pred, **how), dtype)
 
-    def values(self, y_true, y_pred, weight=None, loss=None, **variant):
+    def values(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        weight: Any = None,
+        loss: Any = None,
+        **variant: Any,
+    ) -> NDArray[Any]:
         """As `call`, as a NumPy array, bfloat16 widened."""
         return arrays.to_numpy(self.call(y_true, y_pred, weight, loss, **variant))
 
-    def gradient(self, y_true, y_pred, loss=None, dtype="float32"):
+    def gradient(
+        self, y_true: Any, y_pred: Any, loss: Any = None, dtype: str = "float32"
+    ) -> tuple[NDArray[Any], Optional[NDArray[Any]]]:
         """The values, and the gradient of their sum in y_pred, or None.
 
         The gradient in a structure is one row for each sample.
@@ -534,13 +561,15 @@ class LossUnderTest:
             values, gradient = values_and_gradient(loss, y_true, y_pred)
         return arrays.to_numpy(values), gradient_to_numpy(gradient)
 
-    def weights(self, per_sample, values):
+    def weights(self, per_sample: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
         """One weight per sample in the shape of `values`: Keras does not broadcast."""
         per_sample = np.asarray(per_sample)
         shape = per_sample.shape + (1,) * (values.ndim - 1)
         return per_sample.reshape(shape) * np.ones(values.shape, per_sample.dtype)
 
-    def sample_weight(self, per_sample, values):
+    def sample_weight(
+        self, per_sample: NDArray[Any], values: NDArray[Any]
+    ) -> NDArray[Any]:
         """The same as the loss takes it in a direct call."""
         weights = self.weights(per_sample, values)
         if values.ndim == 1 and self._wants_weight_columns:
@@ -562,7 +591,7 @@ class LossUnderTest:
     # Building it again
 
     @functools.cached_property
-    def parameters(self):
+    def parameters(self) -> dict[str, inspect.Parameter]:
         """The constructor's parameters by name, without *args and **kwargs."""
         if self.is_function:
             return {}
@@ -574,14 +603,14 @@ class LossUnderTest:
         return {n: p for n, p in found.items() if p.kind not in kinds}
 
     @property
-    def takes_anything(self):
+    def takes_anything(self) -> bool:
         """Whether the constructor has **kwargs."""
         return any(
             p.kind is inspect.Parameter.VAR_KEYWORD
             for p in inspect.signature(self.cls).parameters.values()
         )
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """The current value of every constructor argument that can be found."""
         config = dict(self.loss.get_config())
         found = {}
@@ -594,7 +623,7 @@ class LossUnderTest:
         return found
 
     @functools.cached_property
-    def settings(self):
+    def settings(self) -> list[tuple[str, Any]]:
         """[(what, instance)]: the loss, then one per constructor argument changed.
 
         A config that forgets an argument shows only where the argument does not have
@@ -606,7 +635,7 @@ class LossUnderTest:
         ]
 
     @functools.cached_property
-    def changes(self):
+    def changes(self) -> list[tuple[str, Any, Any]]:
         """[(argument, other value, instance)]: arguments that change the values."""
         if self.is_function:
             return []
@@ -636,7 +665,7 @@ class LossUnderTest:
     def _plain(self):
         return self.values(*self.sample)
 
-    def without_effect(self):
+    def without_effect(self) -> dict[str, list[Any]]:
         """{argument: values tried}: those that change nothing, wherever they are tried.
 
         Tried are the ordinary samples and the ends of the domain. What the loss reads
@@ -778,7 +807,7 @@ def _set_dtype(loss, dtype):
         loss.dtype = dtype
 
 
-def tensors(y_true, y_pred, dtype="float32"):
+def tensors(y_true: Any, y_pred: Any, dtype: Any = "float32") -> tuple[Any, Any]:
     """Both as tensors; integers stay what they are, tensors too."""
 
     def convert(x):
@@ -787,7 +816,7 @@ def tensors(y_true, y_pred, dtype="float32"):
     return structures.tree_map(convert, y_true), structures.tree_map(convert, y_pred)
 
 
-def values_and_gradient(loss, y_true, y_pred):
+def values_and_gradient(loss: Any, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """The values of `loss` and the gradient of their sum, eagerly or in a graph.
 
     The gradient in a structure is a list, one for each leaf; None where no leaf has
@@ -809,7 +838,7 @@ def values_and_gradient(loss, y_true, y_pred):
     ]
 
 
-def gradient_to_numpy(gradient):
+def gradient_to_numpy(gradient: Any) -> Optional[NDArray[Any]]:
     """As an array: one row for each sample, where it is the gradient in a structure."""
     if isinstance(gradient, (list, tuple)):
         return structures.rows([arrays.to_numpy(part) for part in gradient])
@@ -817,6 +846,6 @@ def gradient_to_numpy(gradient):
 
 
 @functools.cache
-def host_loss(name):
+def host_loss(name: str) -> LossUnderTest:
     """A loss of the host, to tell what the host itself does wrong."""
     return LossUnderTest(getattr(keras.losses, name))

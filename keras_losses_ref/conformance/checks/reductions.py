@@ -1,8 +1,10 @@
 """Checks of the batch: values per sample, weights, masks and reductions."""
 
 import contextlib
+from typing import Any, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_losses_ref import host
 from keras_losses_ref.conformance import arrays
@@ -16,13 +18,14 @@ from keras_losses_ref.conformance.checks.check import (
     number,
 )
 from keras_losses_ref.conformance.checks.loss_under_test import (
+    LossUnderTest,
     host_loss,
     tensors,
 )
 
 
 @check("error", "Look for a log or a division of something that can be zero.")
-def values_are_finite(subject):
+def values_are_finite(subject: LossUnderTest) -> None:
     """Ordinary samples have finite values."""
     values = subject.values(*subject.sample)
     if not np.isfinite(values).all():
@@ -36,7 +39,7 @@ def values_are_finite(subject):
     "`reduction`: tf.reduce_mean(x, axis=-1), not tf.reduce_mean(x). One number for a "
     "batch on purpose is declared: _klr_declares = {'batch_wise': True}.",
 )
-def one_value_per_sample(subject):
+def one_value_per_sample(subject: LossUnderTest) -> Optional[str]:
     """`call` returns one value per sample, which weights and reduction then use."""
     if subject.per_sample:
         return
@@ -73,7 +76,7 @@ def one_value_per_sample(subject):
     "tf.squeeze(x).",
     needs=("runs", "parts"),
 )
-def batch_of_one_keeps_its_axis(subject):
+def batch_of_one_keeps_its_axis(subject: LossUnderTest) -> Optional[str]:
     """A batch of one sample has the value that the sample has among others."""
     y_true, y_pred = (structures.take(x, slice(0, 1)) for x in subject.sample)
     if subject.random or not subject.per_sample:
@@ -104,7 +107,7 @@ def batch_of_one_keeps_its_axis(subject):
     "Let call return values per sample and super().__call__ reduce them; do not look "
     "at self.reduction in call.",
 )
-def sum_is_sum_of_none(subject):
+def sum_is_sum_of_none(subject: LossUnderTest) -> None:
     """`reduction="sum"` is the sum of what `reduction="none"` gives."""
     none = subject.values(*subject.sample)
     total = subject.values(*subject.sample, reduction="sum")
@@ -116,7 +119,7 @@ def sum_is_sum_of_none(subject):
     "Let call return values per sample and super().__call__ reduce them; do not divide "
     "by the batch size in call.",
 )
-def mean_is_mean_of_none(subject):
+def mean_is_mean_of_none(subject: LossUnderTest) -> None:
     """`reduction="sum_over_batch_size"` is the mean of what "none" gives."""
     y_true, y_pred = subject.sample
     none = subject.values(y_true, y_pred)
@@ -126,7 +129,7 @@ def mean_is_mean_of_none(subject):
     expect_close(mean, want, "reduction='sum_over_batch_size'", "the mean of 'none'")
 
 
-def own_mask(subject):
+def own_mask(subject: LossUnderTest) -> Any:
     """The mask that `call` hangs on its values, as for an ignored class, or None."""
     call = getattr(subject.variant(), "call", None)
     return None if call is None else host.get_mask(call(*tensors(*subject.sample)))
@@ -143,7 +146,7 @@ def _weighted_sum(subject, weight):
     "error",
     "Apply sample_weight once, by super().__call__; do not normalise by its sum.",
 )
-def linear_in_sample_weight(subject):
+def linear_in_sample_weight(subject: LossUnderTest) -> None:
     """Twice the weight is twice the loss, and weights add up."""
     n = subject.n
     one = np.linspace(0.1, 1.3, n).astype("float32")
@@ -153,18 +156,26 @@ def linear_in_sample_weight(subject):
         one, two, unit = one[0], two[0], unit[0]
     first, second = _weighted_sum(subject, one), _weighted_sum(subject, two)
     expect_close(
-        _weighted_sum(subject, 2 * one), 2 * first, "the sum with twice the weight",
-        "twice the sum", rtol=2e-5,
-    )  # fmt: skip
+        _weighted_sum(subject, 2 * one),
+        2 * first,
+        "the sum with twice the weight",
+        "twice the sum",
+        rtol=2e-5,
+    )
     expect_close(
-        _weighted_sum(subject, one + two), first + second,
-        "the sum with weights w + v", "the sum with w plus that with v", rtol=2e-5,
-    )  # fmt: skip
+        _weighted_sum(subject, one + two),
+        first + second,
+        "the sum with weights w + v",
+        "the sum with w plus that with v",
+        rtol=2e-5,
+    )
     ones = _weighted_sum(subject, unit)
     expect_close(
-        ones, subject.values(*subject.sample, reduction="sum"),
-        "the sum with weights of 1", "without weights",
-    )  # fmt: skip
+        ones,
+        subject.values(*subject.sample, reduction="sum"),
+        "the sum with weights of 1",
+        "without weights",
+    )
 
 
 @check(
@@ -172,7 +183,7 @@ def linear_in_sample_weight(subject):
     "Multiply each sample's value by its weight, nothing else.",
     needs=("runs", "repeatable", "parts", "independent"),
 )
-def integer_weight_is_repetition(subject):
+def integer_weight_is_repetition(subject: LossUnderTest) -> None:
     """A weight of 3 counts, under "sum", as three copies of the sample."""
     y_true, y_pred = subject.sample
     times = np.arange(subject.n, dtype="int64") % 3 + 1
@@ -183,9 +194,12 @@ def integer_weight_is_repetition(subject):
         reduction="sum",
     )
     expect_close(
-        weighted, repeated, "the sum with integer weights",
-        "the sum of repeated samples", rtol=2e-5,
-    )  # fmt: skip
+        weighted,
+        repeated,
+        "the sum with integer weights",
+        "the sum of repeated samples",
+        rtol=2e-5,
+    )
 
 
 @check(
@@ -193,7 +207,7 @@ def integer_weight_is_repetition(subject):
     "Multiply each sample's value by its weight, and add nothing after that.",
     needs=("runs", "repeatable", "parts", "independent"),
 )
-def zero_weight_removes_sample(subject):
+def zero_weight_removes_sample(subject: LossUnderTest) -> None:
     """A weight of 0 counts, under "sum", as if the sample were not there."""
     weight = np.ones(subject.n, "float32")
     weight[::2] = 0
@@ -258,12 +272,14 @@ def _zero_weight_hides_nan(subject):
     "Replace such predictions before the loss: tf.where(weight > 0, y_pred, 0.0).",
     needs=("runs", "repeatable", "parts", "independent"),
 )
-def zero_weight_hides_nan(subject):
+def zero_weight_hides_nan(subject: LossUnderTest) -> None:
     """NaN in a sample of weight 0 does not reach the loss."""
     _blame(_zero_weight_hides_nan, subject)
 
 
-def masked(subject, y_true, y_pred, keep, **variant):
+def masked(
+    subject: LossUnderTest, y_true: Any, y_pred: Any, keep: Any, **variant: Any
+) -> NDArray[Any]:
     """The loss of predictions that carry a mask, as a Masking layer makes them."""
     none = subject.values(*subject.sample)
     y_true, y_pred = tensors(y_true, y_pred)
@@ -278,7 +294,7 @@ def masked(subject, y_true, y_pred, keep, **variant):
     "Do not override __call__, or take the mask of y_pred into account there.",
     needs=("runs", "one_tensor", "repeatable", "parts", "independent"),
 )
-def mask_removes_sample(subject):
+def mask_removes_sample(subject: LossUnderTest) -> None:
     """A sample that the mask of y_pred marks False does not count, under "sum"."""
     y_true, y_pred = subject.sample
     keep = np.arange(subject.n) % 3 != 0
@@ -295,7 +311,7 @@ def mask_removes_sample(subject):
     "Let super().__call__ divide: it divides by the number of samples the mask keeps.",
     needs=("runs", "one_tensor", "repeatable", "parts", "independent"),
 )
-def mask_counts_in_the_mean(subject):
+def mask_counts_in_the_mean(subject: LossUnderTest) -> None:
     """The mean under a mask is the mean of the samples it keeps."""
     y_true, y_pred = subject.sample
     keep = np.arange(subject.n) % 3 != 0
@@ -326,7 +342,7 @@ def _mask_hides_nan(subject):
     "Replace such predictions before the loss: tf.where(mask, y_pred, 0.0).",
     needs=("runs", "one_tensor", "repeatable", "parts", "independent"),
 )
-def mask_hides_nan(subject):
+def mask_hides_nan(subject: LossUnderTest) -> None:
     """NaN in a masked sample does not reach the loss."""
     _blame(_mask_hides_nan, subject)
 
@@ -336,7 +352,7 @@ def mask_hides_nan(subject):
     "Return values of shape (N,), and let Keras align the weights.",
     needs=("runs", "per_sample"),
 )
-def weight_column_equals_weight_vector(subject):
+def weight_column_equals_weight_vector(subject: LossUnderTest) -> None:
     """Weights of shape (N, 1) do what weights of shape (N,) do."""
     y_true, y_pred = subject.sample
     none = subject.values(y_true, y_pred)
@@ -358,7 +374,7 @@ def weight_column_equals_weight_vector(subject):
     "Do not use the position of a sample in the batch.",
     needs=("runs", "repeatable", "parts"),
 )
-def batch_order_does_not_matter(subject):
+def batch_order_does_not_matter(subject: LossUnderTest) -> None:
     """Samples in another order have the same values, in that order."""
     order = np.random.default_rng(3).permutation(subject.n)
     among = subject.values(*subject.sample)
@@ -376,7 +392,7 @@ def batch_order_does_not_matter(subject):
     "it: _klr_declares = {'batch_wise': True}.",
     needs=("runs", "repeatable", "per_sample"),
 )
-def samples_are_independent(subject):
+def samples_are_independent(subject: LossUnderTest) -> Optional[str]:
     """No sample changes the value of another, unless declared batch-wise."""
     declared = subject.declares.get("batch_wise", False)
     if declared and subject.independent:
@@ -398,7 +414,7 @@ def samples_are_independent(subject):
     "Leave them out of the sum and out of what it is divided by: sum(value * mask) / "
     "sum(mask).",
 )
-def ignored_entries_do_not_count(subject):
+def ignored_entries_do_not_count(subject: LossUnderTest) -> Optional[str]:
     """What the labels mark as padding, masked or invalid does not change the loss."""
     if subject.domain.ignored is None:
         raise CheckSkipped(f"the domain {subject.domain.name!r} ignores no entries")
@@ -408,9 +424,12 @@ def ignored_entries_do_not_count(subject):
     for added in (1.0, 100.0):
         got = subject.values(y_true, np.where(ignored, y_pred + added, y_pred))
         expect_close(
-            got, want, f"the loss with {added:g} added to the predictions that the "
-            "labels say to ignore", "without",
-        )  # fmt: skip
+            got,
+            want,
+            f"the loss with {added:g} added to the predictions that the "
+            "labels say to ignore",
+            "without",
+        )
     return f"{int(ignored.sum())} of {ignored.size} entries are ignored"
 
 
@@ -419,7 +438,7 @@ def ignored_entries_do_not_count(subject):
     "Align the ranks first: y_true = tf.reshape(y_true, tf.shape(y_pred)).",
     needs=("runs", "elementwise"),
 )
-def column_against_vector(subject):
+def column_against_vector(subject: LossUnderTest) -> Optional[str]:
     """Labels (N,) against predictions (N, 1) mean (N, 1), not (N, N)."""
     y_true, y_pred = (x[:, :1] for x in subject.sample)
     n = len(y_true)
@@ -438,9 +457,12 @@ def column_against_vector(subject):
         # From values per sample, a scalar is the mean of one long sample.
         if none.shape in ((n,), (n, n)) or not subject.per_sample:
             expect_close(
-                total, want, f"{what}: the sum", "with both (N, 1)",
+                total,
+                want,
+                f"{what}: the sum",
+                "with both (N, 1)",
                 why="the difference was broadcast to (N, N)",
-            )  # fmt: skip
+            )
     return ""
 
 
@@ -463,9 +485,13 @@ def _column_in_a_function(subject, y_true, y_pred):
         except Exception:
             continue  # refusing is as good
         expect_close(
-            got, want, f"{what}: the mean in a direct call", "with both (N, 1)",
-            why="the difference was broadcast to (N, N)", severity="warning",
-        )  # fmt: skip
+            got,
+            want,
+            f"{what}: the mean in a direct call",
+            "with both (N, 1)",
+            why="the difference was broadcast to (N, N)",
+            severity="warning",
+        )
     return "in a direct call; `fit` aligns the ranks itself"
 
 
@@ -474,7 +500,7 @@ def _column_in_a_function(subject, y_true, y_pred):
     "Cast the labels in call: y_true = tf.cast(y_true, y_pred.dtype).",
     needs=("runs",),
 )
-def integer_labels_equal_float_labels(subject):
+def integer_labels_equal_float_labels(subject: LossUnderTest) -> None:
     """Labels given as integers count as the same labels given as floats."""
     y_true, y_pred = subject.sample
     if structures.is_structure(y_true):
@@ -500,7 +526,7 @@ def integer_labels_equal_float_labels(subject):
     "or a sparse kernel, and override __call__ if Keras casts them first.",
     needs=("runs", "repeatable"),
 )
-def labels_stay_exact(subject):
+def labels_stay_exact(subject: LossUnderTest) -> None:
     """A class index beyond what a float type can count to stays that index."""
     if subject.domain.name not in ("indices", "index_logits"):
         raise CheckSkipped("the labels are no class indices")
@@ -546,10 +572,14 @@ def _labels_exact(subject, label, classes, dtype):
             "classes have values of their own: no two names mean the same"
         )
     expect_close(
-        got, want, f"the loss of label {label} of {classes} in {dtype or 'float32'}",
-        "with that class renamed to 3 it", rtol=0.2, atol=0.5,
+        got,
+        want,
+        f"the loss of label {label} of {classes} in {dtype or 'float32'}",
+        "with that class renamed to 3 it",
+        rtol=0.2,
+        atol=0.5,
         why=f"the label became {label - 1}",
-    )  # fmt: skip
+    )
 
 
 @check(
@@ -557,7 +587,7 @@ def _labels_exact(subject, label, classes, dtype):
     "Convert the inputs first: y_pred = tf.convert_to_tensor(y_pred).",
     needs=("runs",),
 )
-def arrays_equal_tensors(subject):
+def arrays_equal_tensors(subject: LossUnderTest) -> None:
     """NumPy arrays as inputs give what tensors give."""
     y_true, y_pred = tensors(*subject.sample)
     both = (structures.tree_map(arrays.to_numpy, x) for x in (y_true, y_pred))
@@ -573,7 +603,7 @@ def arrays_equal_tensors(subject):
     "Follow the definition, or give an oracle that follows yours.",
     needs=("runs",),
 )
-def value_matches_oracle(subject):
+def value_matches_oracle(subject: LossUnderTest) -> None:
     """The values are those of the oracle given to `check_loss`."""
     if subject.oracle is None:
         raise CheckSkipped("no oracle was given")
@@ -582,8 +612,10 @@ def value_matches_oracle(subject):
         expect_close(
             subject.values(y_true, y_pred, dtype="float64"),
             np.asarray(subject.oracle(y_true, y_pred)),
-            "the loss", "the oracle", rtol=1e-6,
-        )  # fmt: skip
+            "the loss",
+            "the oracle",
+            rtol=1e-6,
+        )
 
 
 def _claims(subject, claim):
@@ -598,7 +630,7 @@ def _claims(subject, claim):
     "Look for a missing absolute value, a swapped sign, or a constant left out; or "
     "withdraw the claim.",
 )
-def non_negative_as_claimed(subject):
+def non_negative_as_claimed(subject: LossUnderTest) -> None:
     """No value is below zero, where the loss claims so."""
     _claims(subject, "non_negative")
     for seed in range(3):
@@ -613,7 +645,7 @@ def non_negative_as_claimed(subject):
     "Check the formula where y_pred = y_true, smoothing and epsilons included; or "
     "withdraw the claim.",
 )
-def zero_at_perfect_as_claimed(subject):
+def zero_at_perfect_as_claimed(subject: LossUnderTest) -> None:
     """A perfect prediction has a loss of zero, where the loss claims so."""
     _claims(subject, "zero_at_perfect")
     if subject.domain.perfect is None:

@@ -6,6 +6,8 @@ import functools
 import logging
 import time
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional, TypeVar, Union
 
 from keras_losses_ref.conformance import arrays
 from keras_losses_ref.conformance.checks import (
@@ -16,7 +18,7 @@ from keras_losses_ref.conformance.checks import (
     portability,
     reductions,
 )
-from keras_losses_ref.conformance.checks.check import CHECKS, CheckResult
+from keras_losses_ref.conformance.checks.check import CHECKS, Check, CheckResult
 from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 from keras_losses_ref.conformance.report import Report
 from keras_losses_ref.conformance.runtime import runtime_info
@@ -34,16 +36,19 @@ for _module in (
 FLOOR = 30
 
 
+F = TypeVar("F", bound=Callable[..., object])
+
+
 def check_loss(
-    loss,
+    loss: Any,
     *,
-    domain=None,
-    oracle=None,
-    expected_failures=None,
-    declares=None,
-    checks=None,
-    progress=None,
-):
+    domain: Any = None,
+    oracle: Optional[Callable[..., Any]] = None,
+    expected_failures: Optional[Mapping[str, str]] = None,
+    declares: Optional[Mapping[str, Any]] = None,
+    checks: Optional[Sequence[str]] = None,
+    progress: Optional[Callable[[int, int, str], object]] = None,
+) -> Report[CheckResult]:
     """Check what must hold for any loss; the result has `.ok`, `.failures`, `.skipped`.
 
     loss                a `Loss` class or instance, a factory without arguments, or a
@@ -222,18 +227,20 @@ class BoundCheck:
     It raises `AssertionError` with the result's text, or skips, or xfails.
     """
 
-    def __init__(self, check, subject, expected, asked):
+    def __init__(
+        self, check: Check, subject: Any, expected: Mapping[str, str], asked: Any
+    ) -> None:
         self.check, self.subject, self.expected = check, subject, expected
         self.asked = asked
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.check.name
 
     def __repr__(self):
         return self.name
 
-    def __call__(self, loss=None):
+    def __call__(self, loss: Any = None) -> CheckResult:
         import pytest
 
         __tracebackhide__ = True
@@ -250,14 +257,16 @@ class BoundCheck:
 
 
 def parametrize_with_loss_checks(
-    losses,
+    losses: Sequence[Any],
     *,
-    domain=None,
-    oracle=None,
-    expected_failures=None,
-    declares=None,
-    checks=None,
-):
+    domain: Any = None,
+    oracle: Optional[Callable[..., Any]] = None,
+    expected_failures: Union[
+        Mapping[str, str], Callable[[Any], Optional[Mapping[str, str]]], None
+    ] = None,
+    declares: Optional[Mapping[str, Any]] = None,
+    checks: Optional[Sequence[str]] = None,
+) -> Callable[[F], F]:
     """A pytest decorator: one test for each loss and check.
 
     expected_failures may be a dict for all losses, or a function of the loss that

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from importlib import metadata
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
@@ -53,15 +54,15 @@ class BisectResult:
     before: str
     release: str
     change: diff.Change
-    deviations: dict
+    deviations: dict[str, Any]
     #: Code that prints another thing in each of the two, and what it prints; "" if
     #: none of a few lines does.
     snippet: str = ""
-    prints: tuple = ()
+    prints: tuple[str, ...] = ()
     #: Releases that could not be asked, and why.
-    skipped: tuple = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
-    def text(self):
+    def text(self) -> str:
         """For a person."""
         change = self.change
         lines = [
@@ -76,12 +77,20 @@ class BisectResult:
             lines.append(f"  {release} was passed over: {why}")
         if self.snippet:
             old, new = (text.replace("\n", " ") for text in self.prints)
-            lines += ["", self.snippet, "", f"# {self.before}: {old}",
-                      f"# {self.release}: {new}"]  # fmt: skip
+            lines += [
+                "",
+                self.snippet,
+                "",
+                f"# {self.before}: {old}",
+                f"# {self.release}: {new}",
+            ]
         else:
             question = shlex.quote(change.question)
-            lines += ["", "No few lines show it; in each of the two:",
-                      f"  keras-losses-ref check --case {question} --all"]  # fmt: skip
+            lines += [
+                "",
+                "No few lines show it; in each of the two:",
+                f"  keras-losses-ref check --case {question} --all",
+            ]
         return "\n".join(lines) + "\n"
 
 
@@ -96,7 +105,7 @@ class Unchanged:
     #: The largest change, where rounding moved the answer.
     ulp: float = 0.0
 
-    def text(self):
+    def text(self) -> str:
         """For a person."""
         lines = [
             self.full_id,
@@ -115,7 +124,13 @@ def _told(value):
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def bisect(identifier, old, new, build_options, on_progress=None):
+def bisect(
+    identifier: str,
+    old: str,
+    new: str,
+    build_options: venvs.BuildOptions,
+    on_progress: Optional[Callable[[str, str, float], object]] = None,
+) -> Union[BisectResult, Unchanged]:
     """Find the first release that changed an answer.
 
     identifier  as `compare` prints it, "keras:huber/x[...] value at [0]"; without an

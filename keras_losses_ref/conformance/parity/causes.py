@@ -14,6 +14,7 @@ import statistics
 import numpy as np
 
 from keras_losses_ref.conformance.parity import diff, host_rules
+from keras_losses_ref.conformance.parity.diff import Change, Comparison
 
 #: A training step notices a gradient that changed by more than this part of its
 #: largest element. Smaller changes are below what another order of the samples does.
@@ -33,22 +34,22 @@ class Cause:
     kind: str
     #: What changed, in words.
     what: str
-    changes: tuple
+    changes: tuple[Change, ...]
     thread: str = ""
     #: Under which condition the changes show, in words.
     condition: str = ""
 
     @property
-    def losses(self):
+    def losses(self) -> list[str]:
         return sorted({change.loss for change in self.changes})
 
     @property
-    def answers(self):
+    def answers(self) -> int:
         """How many questions get another answer."""
         return len({change.id for change in self.changes})
 
     @property
-    def components(self):
+    def components(self) -> list[str]:
         return sorted({change.component for change in self.changes} - {""})
 
     @property
@@ -57,33 +58,33 @@ class Cause:
         return [size for size in found if math.isfinite(size)]
 
     @property
-    def worst(self):
+    def worst(self) -> float:
         """The largest finite change, relative to the answer; NaN if there is none."""
         return max(self._relative, default=math.nan)
 
     @property
-    def median(self):
+    def median(self) -> float:
         return statistics.median(self._relative) if self._relative else math.nan
 
     @property
-    def not_finite(self):
+    def not_finite(self) -> int:
         """How many answers were NaN or infinite on one side alone."""
         found = {c.id for c in self.changes if math.isinf(c.relative)}
         return len(found)
 
     @property
-    def became_finite(self):
+    def became_finite(self) -> bool:
         """Whether all of those were so on the old side."""
         found = [c for c in self.changes if math.isinf(c.relative)]
         return all(c.old in ("nan", "inf", "-inf") for c in found)
 
     @property
-    def measured(self):
+    def measured(self) -> bool:
         """Whether its changes are of answers, and not of kept checks without any."""
         return not {change.aspect for change in self.changes} & {"deviation", "rule"}
 
     @property
-    def shown(self):
+    def shown(self) -> Change:
         """The change to look at first: the largest, of a value if there is one."""
 
         def rank(change):
@@ -93,7 +94,7 @@ class Cause:
         return max(self.changes, key=rank)
 
     @property
-    def step(self):
+    def step(self) -> tuple[str, str]:
         """("yes", "no" or "", why): whether a training step would notice."""
         if self.kind in ("api", "name"):
             return "", ""
@@ -124,7 +125,7 @@ class Cause:
         return "no", "gradients are the same"
 
 
-def causes(comparison):
+def causes(comparison: Comparison) -> list[Cause]:
     """The causes of a comparison's changes, what a user feels most first."""
     found = collections.defaultdict(list)
     for change in comparison.changes:
@@ -276,7 +277,7 @@ def _condition(changes):
     return ", ".join(words)
 
 
-def percent(size):
+def percent(size: float) -> str:
     """A relative change in a few characters: 50 %, 0.2 %, 1.2e-07."""
     if size >= 10:
         return f"{size:.0f} times" if size < 1e4 else f"{size:.0e} times"

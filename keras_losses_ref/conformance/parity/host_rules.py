@@ -8,11 +8,13 @@ under which condition it shows, and where it was changed. No TensorFlow.
 import dataclasses
 import functools
 import re
-from typing import Callable
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
 
 import numpy as np
 
 from keras_losses_ref.conformance import cases
+from keras_losses_ref.conformance.cases import Case
 from keras_losses_ref.conformance.runtime import backend_of
 
 _KERAS = "https://github.com/keras-team/keras"
@@ -32,10 +34,10 @@ class HostRule:
     #: Under which condition it shows, in words.
     when: str
     #: Whether a case meets that condition, on an aspect.
-    condition: Callable
+    condition: Callable[[Case, str], Any]
     by_backend: bool = False
 
-    def way(self, environment):
+    def way(self, environment: Mapping[str, Any]) -> str:
         """What the Keras of an environment does."""
         if self.by_backend:
             return dict(self.ways).get(backend_of(environment), self.ways[0][1])
@@ -43,15 +45,15 @@ class HostRule:
         passed = [way for first, way in self.ways if _number(first) <= number]
         return passed[-1] if passed else self.ways[0][1]
 
-    def differs(self, old, new):
+    def differs(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
         """Whether the Kerases of two environments go different ways."""
         return self.way(old) != self.way(new)
 
-    def sentence(self, old, new):
+    def sentence(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         """What changed from one environment to the other, in words."""
         return f"{self.subject} {self.way(new)}. Before, it {self.way(old)}."
 
-    def entry(self, old, new):
+    def entry(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         """The rule as an entry of the ledger stands in a comparison."""
         return {
             "sentence": self.sentence(old, new),
@@ -84,8 +86,10 @@ def _empty(case, aspect):
 def _rank_of_weights(case, aspect):
     """A weight or mask whose rank is not that of the values."""
     ranks = [np.ndim(x) for x in (case.sample_weight, case.mask) if x is not None]
-    values = max(np.ndim(case.y_pred) - 1, 0)
-    return any(rank not in (0, values) for rank in ranks) or len(set(ranks)) > 1
+    reduced = 2 if case.loss == "CTC" else 1
+    batch = np.shape(case.y_pred)[: max(np.ndim(case.y_pred) - reduced, 0)]
+    plain = (len(batch),) if batch == (1,) else (0, len(batch))
+    return any(rank not in plain for rank in ranks) or len(set(ranks)) > 1
 
 
 def _logits_behind_ignore_class(case, aspect):
@@ -179,19 +183,21 @@ BY_ID = {rule.id: rule for rule in RULES}
 
 
 @functools.lru_cache(maxsize=1)
-def corpus():
+def corpus() -> dict[str, Case]:
     """{id: case} of the whole corpus."""
     return {case.id: case for case in cases.corpus(full=True)}
 
 
-def case_of(question):
+def case_of(question: str) -> Optional[Case]:
     """The case that an id of a record asks, without its device; None if it is none."""
     if "/" not in question:
         return None
     return corpus().get(re.sub(r",GPU:\d+\]$", "]", question))
 
 
-def responsible(question, aspect, old, new):
+def responsible(
+    question: str, aspect: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Optional[HostRule]:
     """The rule that changed an answer of the definition's from old to new, or None.
 
     The first whose condition the case meets, of those in which the versions differ.

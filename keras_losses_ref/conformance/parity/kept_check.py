@@ -6,6 +6,8 @@ and why, but not how much: for that, `record` in both environments.
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 from keras_losses_ref.conformance.deviations import DEVIATIONS
 from keras_losses_ref.conformance.files import SCHEMA
@@ -13,7 +15,7 @@ from keras_losses_ref.conformance.parity import diff, host_rules
 from keras_losses_ref.conformance.parity.record_file import Unreadable
 
 
-def load(path):
+def load(path: str) -> Optional[dict[str, Any]]:
     """The kept check in a file, or None if it is something else."""
     with open(path, encoding="utf-8") as file:
         try:
@@ -26,7 +28,7 @@ def load(path):
     return document if kept and document.get("schema") == SCHEMA else None
 
 
-def load_both(paths):
+def load_both(paths: Sequence[str]) -> Optional[list[Any]]:
     """The kept checks in two files, or None if neither holds one."""
     found = [load(path) for path in paths]
     if None in found and found != [None, None]:
@@ -37,7 +39,9 @@ def load_both(paths):
     return None if None in found else found
 
 
-def compare(old, new, accepted=()):
+def compare(
+    old: Mapping[str, Any], new: Mapping[str, Any], accepted: Sequence[str] = ()
+) -> diff.Comparison:
     """The `diff.Comparison` of two kept checks."""
     sides = [document["environment"] for document in (old, new)]
     changes = [*_changes(old["losses"], new["losses"]), *_rules(*sides)]

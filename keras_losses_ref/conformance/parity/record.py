@@ -136,7 +136,7 @@ def _of_cases(results):
             judged["value"] = judged["shape"]  # values of two shapes are not compared
         taken = judged.get("error")  # by an entry: the definition has no value here
         unjudged = None if taken == "definition" else taken
-        for aspect in {*_ARRAYS, "config"} & set(answer):
+        for aspect in {*_ARRAYS, "config", "dtype"} & set(answer):
             judged.setdefault(aspect, unjudged)
         answer["matches"] = {k: v for k, v in judged.items() if v != "definition"}
     return answers

@@ -44,8 +44,10 @@ class Record:
 
 def dumps(record: Record) -> str:
     """The record as the text of a file."""
-    lines = [f"{_compact(key)}: {_compact(record.answers[key])}"
-             for key in sorted(record.answers)]  # fmt: skip
+    lines = [
+        f"{_compact(key)}: {_compact(record.answers[key])}"
+        for key in sorted(record.answers)
+    ]
     head = {
         "schema": SCHEMA,
         "digest": digest(record.answers),

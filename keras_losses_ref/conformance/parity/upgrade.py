@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 import keras_losses_ref
 from keras_losses_ref.conformance.chatter import is_notice
@@ -29,19 +31,19 @@ class Upgrade:
     """The comparison, the records that it is of, and what could not be done."""
 
     comparison: diff.Comparison
-    records: dict
-    notes: tuple = ()
+    records: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def upgrade(
-    old,
-    new,
-    build_options,
-    record_options=(),
-    accepted=(),
-    isolate_tensorflow=False,
-    on_progress=None,
-):
+    old: str,
+    new: str,
+    build_options: venvs.BuildOptions,
+    record_options: Sequence[str] = (),
+    accepted: Sequence[str] = (),
+    isolate_tensorflow: bool = False,
+    on_progress: Optional[Callable[[str, str, float], object]] = None,
+) -> Upgrade:
     """Compare what the losses do in the environments of two sets of requirements.
 
     old, new            requirements, in one string each
@@ -113,10 +115,10 @@ def _both_replaced(old, new):
 class RecordRunner:
     """The processes that ask the losses, and the copy of this package they all use."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._running = []
 
-    def __enter__(self):
+    def __enter__(self) -> "RecordRunner":
         self._folder = tempfile.mkdtemp(prefix="klr-upgrade-")
         package = os.path.dirname(keras_losses_ref.__file__)
         shutil.copytree(
@@ -126,17 +128,22 @@ class RecordRunner:
         )
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def stop(self):
+    def stop(self) -> None:
         """End every process that still runs."""
         for process in self._running:
             if process.poll() is None:
                 process.terminate()
 
-    def record(self, environment, options=(), on_progress=lambda what, part: None):
+    def record(
+        self,
+        environment: venvs.Environment,
+        options: Sequence[str] = (),
+        on_progress: Callable[[str, float], object] = lambda what, part: None,
+    ) -> record_file.Record:
         """The record that this package writes in an environment."""
         handle, path = tempfile.mkstemp(dir=self._folder, suffix=".json")
         os.close(handle)
@@ -148,7 +155,12 @@ class RecordRunner:
         )
         return record_file.load(path)
 
-    def run(self, environment, arguments, on_progress=lambda what, part: None):
+    def run(
+        self,
+        environment: venvs.Environment,
+        arguments: Sequence[str],
+        on_progress: Callable[[str, float], object] = lambda what, part: None,
+    ) -> str:
         """The output of the environment's Python; `ParityError` with its last lines."""
         variables = {
             **{k: v for k, v in os.environ.items() if k not in _CHOOSES_KERAS},
@@ -188,10 +200,10 @@ class RecordRunner:
 class ProgressDisplay:
     """What is being done on each side, on stderr: bars, or a line now and then."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._bars, self._tasks, self._said = None, {}, {}
 
-    def __enter__(self):
+    def __enter__(self) -> "ProgressDisplay":
         if sys.stderr.isatty():
             with contextlib.suppress(ModuleNotFoundError):
                 from rich.console import Console
@@ -201,11 +213,11 @@ class ProgressDisplay:
                 self._bars.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 
-    def __call__(self, side, what, part):
+    def __call__(self, side: str, what: str, part: float) -> None:
         if self._bars is not None:
             if side not in self._tasks:
                 self._tasks[side] = self._bars.add_task(side, total=1.0)

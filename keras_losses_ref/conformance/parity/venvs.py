@@ -219,19 +219,40 @@ def _as_lines(requirements, build_options):
 def _resolve(lines, build_options, *options):
     if build_options.uv:
         text = run_command(
-            [build_options.uv, "pip", "compile", "-", "--quiet", "--no-header",
-             "--no-annotate", "--python", build_options.interpreter,
-             *build_options.links, *options],
+            [
+                build_options.uv,
+                "pip",
+                "compile",
+                "-",
+                "--quiet",
+                "--no-header",
+                "--no-annotate",
+                "--python",
+                build_options.interpreter,
+                *build_options.links,
+                *options,
+            ],
             input="\n".join(lines),
-        )  # fmt: skip
+        )
         found = [line.strip() for line in text.splitlines()]
         return {name_of(line): line for line in found if name_of(line)}
     requirements = [word for line in lines for word in line.split(" ", 1)]
     text = run_command(
-        [build_options.interpreter, "-m", "pip", "install", "--quiet", "--dry-run",
-         "--ignore-installed", "--report", "-", *build_options.links, *options,
-         *requirements]
-    )  # fmt: skip
+        [
+            build_options.interpreter,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--dry-run",
+            "--ignore-installed",
+            "--report",
+            "-",
+            *build_options.links,
+            *options,
+            *requirements,
+        ]
+    )
     lock = {}
     for item in json.loads(text)["install"]:
         name, version = item["metadata"]["name"], item["metadata"]["version"]
@@ -251,8 +272,17 @@ def _build(folder, lock, build_options):
         file.write("\n".join(sorted(lock.values())) + "\n")
     python = _python_in(folder)
     if build_options.uv:
-        run_command([build_options.uv, "venv", "--quiet", "--allow-existing",
-                     "--python", build_options.interpreter, folder])  # fmt: skip
+        run_command(
+            [
+                build_options.uv,
+                "venv",
+                "--quiet",
+                "--allow-existing",
+                "--python",
+                build_options.interpreter,
+                folder,
+            ]
+        )
         install = [build_options.uv, "pip", "install", "--quiet", "--python", python]
     else:
         run_command([build_options.interpreter, "-m", "venv", folder])

@@ -4,6 +4,8 @@
 module with one function, `render(report, everything)`, which returns a string.
 """
 
+from typing import Any
+
 from keras_losses_ref.conformance.report import (
     html_page,
     json_document,
@@ -41,7 +43,12 @@ STYLES = {
 }
 
 
-def render(report, style="text", everything=False, verbose=False):
+def render(
+    report: Report[Any],
+    style: str = "text",
+    everything: bool = False,
+    verbose: bool = False,
+) -> str:
     """The report as one string, in one of `STYLES`; `verbose` is for the text's."""
     if style == "text":
         return text.render(report, everything, verbose)

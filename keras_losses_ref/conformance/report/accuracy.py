@@ -106,7 +106,7 @@ def summary(rows: Iterable[Any]) -> str:
     return _by_aspect(rows, _worst)
 
 
-def typical(rows):
+def typical(rows: Iterable[Any]) -> list[str]:
     """The same of typical inputs, in plain ulp."""
     chosen = [row for row in rows if row.family == "typical"]
     plain = [row._replace(ours=row.ours_ulp, keras=row.keras_ulp) for row in chosen]

@@ -3,6 +3,7 @@
 import collections
 import json
 import math
+from typing import Any
 from xml.etree import ElementTree
 
 from keras_losses_ref.conformance import runtime
@@ -28,12 +29,12 @@ SECTIONS = (
 )
 
 
-def render(comparison, style="text"):
+def render(comparison: diff.Comparison, style: str = "text") -> str:
     """The comparison as one string, in one of `STYLES`."""
     return STYLES[style](comparison)
 
 
-def sections(comparison):
+def sections(comparison: diff.Comparison) -> list[tuple[str, list[causes.Cause]]]:
     """[(heading, causes)], without those that are empty."""
     found = causes.causes(comparison)
     chosen = (
@@ -43,7 +44,7 @@ def sections(comparison):
     return [(heading, some) for heading, some in chosen if some]
 
 
-def title(comparison):
+def title(comparison: diff.Comparison) -> str:
     """Which environments these are, in one line."""
     old, new = comparison.old, comparison.new
     parts = []
@@ -64,12 +65,12 @@ def _package(environment):
     return "" if package == "keras" else f"{package} "
 
 
-def verdict(comparison):
+def verdict(comparison: diff.Comparison) -> str:
     """Same or changed, and between which environments, in a line."""
     return f"{'same' if comparison.ok else 'CHANGED'}: {title(comparison)}"
 
 
-def counted(comparison):
+def counted(comparison: diff.Comparison) -> list[str]:
     """How much changed, and how much of it is known, in a few lines."""
     counts = comparison.counts
     semantic = [c for c in comparison.changes if c.kind == diff.SEMANTIC]
@@ -100,17 +101,20 @@ def counted(comparison):
     return lines
 
 
-def summary(comparison):
+def summary(comparison: diff.Comparison) -> str:
     """The verdict and the counts, in one line."""
     return f"{verdict(comparison)}: {'; '.join(counted(comparison))}"
 
 
-def own(comparison):
+def own(comparison: diff.Comparison) -> str:
     """What a user asked about, and what became of it, in a line."""
     if not comparison.own:
         return ""
-    touched = {change.loss for change in comparison.changes
-               if change.implementation == "user" and change.is_breaking}  # fmt: skip
+    touched = {
+        change.loss
+        for change in comparison.changes
+        if change.implementation == "user" and change.is_breaking
+    }
     words = [
         f"{name} {'CHANGED' if name in touched else 'the same'}"
         for name in comparison.own
@@ -121,13 +125,13 @@ def own(comparison):
 # --- what a cause says, in words ------------------------------------------------------
 
 
-def heading(cause):
+def heading(cause: causes.Cause) -> str:
     """What changed, and which part of the environment changed it."""
     parts = ", ".join(cause.components)
     return f"{cause.what} [{parts}]" if parts else cause.what
 
 
-def losses(cause, most=_NAMES):
+def losses(cause: causes.Cause, most: int = _NAMES) -> str:
     """Which losses, and how many answers."""
     names = cause.losses
     more = f" and {len(names) - most} more" if len(names) > most else ""
@@ -139,7 +143,7 @@ def _many(number, word):
     return f"{number} {word}{'s' * (number != 1)}"
 
 
-def size(cause):
+def size(cause: causes.Cause) -> str:
     """How large the changes are, relative to the answers."""
     words = []
     if not math.isnan(cause.worst):
@@ -152,13 +156,13 @@ def size(cause):
     return "; ".join(words)
 
 
-def step(cause):
+def step(cause: causes.Cause) -> str:
     """Whether a training step notices."""
     found, why = cause.step
     return f"{found}: {why}" if found else ""
 
 
-def facts(cause):
+def facts(cause: causes.Cause) -> list[tuple[str, str]]:
     """[(name, words)] about a cause, of those that there are."""
     if cause.kind in ("api", "name"):
         return [("where", ", ".join(members(cause)))]
@@ -172,7 +176,7 @@ def facts(cause):
     return [(name, words) for name, words in found if words]
 
 
-def members(cause):
+def members(cause: causes.Cause) -> list[str]:
     """Whom a change of the interface concerns, as names."""
     plain = cause.kind == "api" and cause.changes[0].kind == diff.SEMANTIC
     names = {}
@@ -183,7 +187,7 @@ def members(cause):
     return list(names)
 
 
-def told(change):
+def told(change: diff.Change) -> str:
     """The old answer and the new one, in a few words."""
     if change.kind == diff.ADDED:
         return _short(change.new)
@@ -197,7 +201,7 @@ def _short(value):
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def at(change):
+def at(change: diff.Change) -> str:
     """Where in an array the worst element stands."""
     return f" at {change.at}" if change.at else ""
 
@@ -241,7 +245,7 @@ def _lines(cause):
 # --- for programs ---------------------------------------------------------------------
 
 
-def document(comparison):
+def document(comparison: diff.Comparison) -> dict[str, Any]:
     """The comparison as JSON holds it."""
     return {
         "schema": SCHEMA,

@@ -8,7 +8,7 @@ _NEEDS = {
 }
 
 
-def require(style):
+def require(style: str) -> None:
     """Refuse a style whose extra is missing: at once, not after minutes of checking."""
     modules, extra, other = _NEEDS.get(style, ((), None, None))
     for module in modules:

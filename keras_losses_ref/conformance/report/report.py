@@ -2,53 +2,57 @@
 
 import collections
 import dataclasses
-from typing import Any, Callable, Optional
+from collections.abc import Sequence
+from typing import Any, Callable, Generic, Optional, TypeVar
 
 from keras_losses_ref.conformance.report import text
 
+#: What a report holds: the verdicts of `check`, or the `CheckResult`s of `check_loss`.
+R = TypeVar("R")
+
 
 @dataclasses.dataclass
-class Report:
+class Report(Generic[R]):
     """The results of one run, and what it ran on."""
 
     #: `Verdict`s of `check`, or `CheckResult`s of `check_loss`.
-    results: list[Any]
+    results: list[R]
     environment: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: Deviations that the Keras in use should show, and does not.
-    unseen_deviations: list[Any] = dataclasses.field(default_factory=list)
+    unseen_deviations: list[R] = dataclasses.field(default_factory=list)
     #: Yields the outcomes of cases, for a picture of what surrounds a failure.
-    outcomes: Optional[Callable] = None
+    outcomes: Optional[Callable[..., Any]] = None
 
     @property
-    def all_results(self):
+    def all_results(self) -> list[R]:
         """The results, and after them the deviations that were not seen."""
         return [*self.results, *self.unseen_deviations]
 
     @property
-    def failures(self):
+    def failures(self) -> list[R]:
         return [result for result in self.all_results if result.failed]
 
     @property
-    def skipped(self):
+    def skipped(self) -> list[R]:
         return [result for result in self.results if result.skipped]
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """Whether something ran, and nothing of it failed."""
         return not self.failures and len(self.skipped) < len(self.results)
 
-    def text(self, everything=False, verbose=False):
+    def text(self, everything: bool = False, verbose: bool = False) -> str:
         """The report for a person; `everything` shows what passed too."""
         return text.render(self, everything, verbose)
 
-    def counts(self, loss=None):
+    def counts(self, loss: Optional[str] = None) -> dict[str, int]:
         """How many results have each verdict, of all losses or of one."""
         results = [r for r in self.all_results if loss is None or r.loss == loss]
         found = collections.Counter(result.verdict for result in results)
         names = self.results[0].COUNTS if self.results else {}
         return {name: found[verdict] for name, verdict in names.items()}
 
-    def by_loss(self):
+    def by_loss(self) -> dict[str, list[R]]:
         """The results of each loss, in the order of the alphabet."""
         by_loss = collections.defaultdict(list)
         for result in self.results:
@@ -56,7 +60,7 @@ class Report:
         return dict(sorted(by_loss.items()))
 
 
-def merged(reports):
+def merged(reports: Sequence[Report[Any]]) -> Report[Any]:
     """Several reports as one; what their environments differ in is joined."""
     environment = {}
     for key in reports[0].environment:

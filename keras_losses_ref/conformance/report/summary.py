@@ -1,13 +1,17 @@
 """What every style of a report states: coverage, skips, known deviations, a line."""
 
 import collections
+from typing import TYPE_CHECKING, Any, Optional
 
 from keras_losses_ref.conformance import runtime
-from keras_losses_ref.conformance.deviations import DEVIATIONS
+from keras_losses_ref.conformance.deviations import DEVIATIONS, Deviation
 from keras_losses_ref.conformance.verdict import UnseenDeviation, Verdict
 
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
 
-def coverage(report):
+
+def coverage(report: "Report[Any]") -> dict[str, dict[str, Any]]:
     """{loss: what ran}: arguments, reductions, dtypes, paths, devices, how many cases.
 
     What was skipped is not covered. For a loss of the user's own: the checks.
@@ -38,7 +42,7 @@ def coverage(report):
     return covered
 
 
-def skips(report):
+def skips(report: "Report[Any]") -> list[tuple[str, str, int, str]]:
     """[(reason, loss, how many cases, one of them)] of what was not asked or compared.
 
     A case that this Keras has no loss, argument or reduction for is compared between
@@ -65,7 +69,7 @@ def _not_compared(result):
     return f"not compared with Keras: {reason}"
 
 
-def known(report):
+def known(report: "Report[Any]") -> dict[Deviation, int]:
     """{entry of the ledger: how often its deviation was seen}, for this Keras."""
     if not of_check(report):
         return {}
@@ -74,7 +78,7 @@ def known(report):
     return {entries[name]: seen[name] for name in sorted(filter(None, seen))}
 
 
-def where(report):
+def where(report: "Report[Any]") -> str:
     """What it ran on, for a line."""
     env = report.environment
     package = env["keras_package"]
@@ -86,14 +90,14 @@ def where(report):
     return f"{words}, domain {env['domain']}" if env.get("domain") else words
 
 
-def rerun(verdict):
+def rerun(verdict: Verdict) -> str:
     """The command that asks for one case again."""
     case = verdict.case
     device = "" if case.device == "CPU:0" else f" --device {case.device}"
     return f"keras-losses-ref check {case.loss} --case '{case.id}'{device}"
 
 
-def explained(report, result):
+def explained(report: "Report[Any]", result: Any) -> str:
     """A result's own lines, what it ran on, and how to run it again."""
     lines = [result.text()]
     if isinstance(result, (Verdict, UnseenDeviation)):
@@ -103,19 +107,21 @@ def explained(report, result):
     return "\n".join(lines)
 
 
-def summary(report):
+def summary(report: "Report[Any]") -> str:
     """One line: does it conform, and how much was asked."""
     return f"{verdict(report)}: {counted(report, zeros=True)}"
 
 
-def verdict(report):
+def verdict(report: "Report[Any]") -> str:
     """Does it conform, in a line that fits a terminal."""
     asked = len({result.id for result in report.all_results})
     head = "conforms" if report.ok else "DEVIATES"
     return f"{head}: {asked} {noun(report)} on {where(report)}"
 
 
-def counted(report, loss=None, zeros=False):
+def counted(
+    report: "Report[Any]", loss: Optional[str] = None, zeros: bool = False
+) -> str:
     """How many results have each verdict, of all losses or of one, in words."""
     words = ", ".join(
         f"{number} {_WORDS.get(name, name)}"
@@ -128,7 +134,7 @@ def counted(report, loss=None, zeros=False):
     return f"{words}; ends not checked: {missing}" if missing else words
 
 
-def guessed(report):
+def guessed(report: "Report[Any]") -> str:
     """A line on the domain, where nobody has named it; "" where somebody has."""
     env = report.environment
     how = env.get("domain_chosen") or "as given"
@@ -144,18 +150,18 @@ def guessed(report):
 OURS_NOT_ASKED = "ours run on TensorFlow alone"
 
 
-def is_two_way(report):
+def is_two_way(report: "Report[Any]") -> bool:
     """Whether ours could not be asked, so that Keras meets the definition alone."""
     backend = report.environment.get("backend", "tensorflow")
     return of_check(report) and backend != "tensorflow"
 
 
-def noun(report):
+def noun(report: "Report[Any]") -> str:
     """What was asked, in a word."""
     return "cases" if of_check(report) else "checks"
 
 
-def of_check(report):
+def of_check(report: "Report[Any]") -> bool:
     """Whether these are the verdicts of `check`, not the results of `check_loss`."""
     return all(isinstance(result, Verdict) for result in report.results)
 

@@ -6,6 +6,8 @@ With `verbose`, also what ran: the counts of each loss, and its coverage.
 import collections
 import math
 import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Optional
 
 from keras_losses_ref.conformance.report.summary import (
     counted,
@@ -18,13 +20,18 @@ from keras_losses_ref.conformance.report.summary import (
     verdict,
 )
 
+if TYPE_CHECKING:
+    from keras_losses_ref.conformance.report.report import Report
+
 #: The width of a terminal that nobody has widened.
 WIDTH = 80
 #: How many losses a line names before it counts them.
 _NAMED = 2
 
 
-def render(report, everything=False, verbose=False):
+def render(
+    report: "Report[Any]", everything: bool = False, verbose: bool = False
+) -> str:
     if of_check(report):
         return _of_check(report, everything, verbose)
     return _of_check_loss(report, everything)
@@ -122,7 +129,7 @@ def _coverage(report):
         yield ""
 
 
-def wrapped(words, indent, more=None):
+def wrapped(words: str, indent: str, more: Optional[str] = None) -> list[str]:
     """Lines of at most 80 columns; no word is broken."""
     return textwrap.wrap(
         words,
@@ -134,7 +141,7 @@ def wrapped(words, indent, more=None):
     )
 
 
-def named(losses):
+def named(losses: Iterable[str]) -> str:
     """Losses in a few words: "Huber", "22 losses"."""
     names = sorted(losses)
     short = len(names) <= _NAMED and len(", ".join(names)) <= 32
@@ -145,7 +152,9 @@ def _number(losses):
     return f"{losses} loss{'es' * (losses > 1)}"
 
 
-def factored(covered):
+def factored(
+    covered: dict[str, dict[str, Any]],
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Coverage as ({kind: what is the same for every loss}, {loss: the rest})."""
     kinds = [kind for kind in next(iter(covered.values()), {}) if kind != "cases"]
     common = {}
@@ -160,7 +169,7 @@ def factored(covered):
     return common, own
 
 
-def worst(results):
+def worst(results: Iterable[Any]) -> str:
     """The largest error of our float32 values, where the definition is finite."""
     found = [
         result.ulp

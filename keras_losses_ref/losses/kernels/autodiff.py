@@ -1,9 +1,11 @@
 """Gradients in closed form, and what a kernel computes again rather than keeps."""
 
 import functools
+from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.kernels.dispatch import REMAT_MIN_ROW, in_kernel
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
@@ -14,7 +16,9 @@ except ImportError:
     _barrier = None
 
 
-def with_gradient(terms, *tensors, recompute=True):
+def with_gradient(
+    terms: Callable[..., Any], *tensors: Tensor, recompute: bool = True
+) -> Tensor:
     """`terms(*tensors)` with its gradient in closed form, not left to autodiff.
 
     `terms` returns (values, gradient), and `gradient(upstream)` returns the gradients
@@ -39,7 +43,9 @@ def with_gradient(terms, *tensors, recompute=True):
     return tf.custom_gradient(both)(*tensors)
 
 
-def mean_of(terms, y_true, y_pred, axis=-1):
+def mean_of(
+    terms: Callable[..., Any], y_true: Tensor, y_pred: Tensor, axis: Axes = -1
+) -> Tensor:
     """The mean along `axis` of elementwise terms, with its gradient in closed form.
 
     `terms(y_true, y_pred)` returns (values, gradients), and `gradients()` the
@@ -48,7 +54,13 @@ def mean_of(terms, y_true, y_pred, axis=-1):
     return sum_of(terms, y_true, y_pred, axis, tf.shape(y_pred)[axis])
 
 
-def sum_of(terms, y_true, y_pred, axis=-1, count=None):
+def sum_of(
+    terms: Callable[..., Any],
+    y_true: Tensor,
+    y_pred: Tensor,
+    axis: Axes = -1,
+    count: Optional[Tensor] = None,
+) -> Tensor:
     """The sum along `axis` of elementwise terms; their mean if there is a count."""
 
     def reduced(y_true, y_pred):
@@ -67,7 +79,7 @@ def sum_of(terms, y_true, y_pred, axis=-1, count=None):
     return with_gradient(reduced, *broadcast_both(y_true, y_pred))
 
 
-def broadcast_both(y_true, y_pred):
+def broadcast_both(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """Both in the shape that they broadcast to."""
     same = y_true.shape.is_fully_defined() and y_true.shape == y_pred.shape
     if same:
@@ -77,7 +89,7 @@ def broadcast_both(y_true, y_pred):
 
 
 @tf.custom_gradient
-def optimization_barrier(*tensors):
+def optimization_barrier(*tensors: Tensor) -> tuple[Any, ...]:
     """`tensors`, in a kernel with nothing known of what was computed from them.
 
     XLA would write out what a loss and its gradient have in common, and read it again:
@@ -87,7 +99,7 @@ def optimization_barrier(*tensors):
     return same, lambda *upstream: upstream
 
 
-def should_rematerialize(tensor):
+def should_rematerialize(tensor: Tensor) -> bool:
     """Whether a kernel does better to compute again what it needs twice of `tensor`.
 
     Not where rows are short: what is kept of them is computed whole vectors at a time.
@@ -96,7 +108,7 @@ def should_rematerialize(tensor):
     return in_kernel() and (length or 0) >= REMAT_MIN_ROW
 
 
-def rematerialize(function, *tensors):
+def rematerialize(function: Callable[..., Any], *tensors: Tensor) -> Callable[..., Any]:
     """(turn) -> `function(*tensors)`: in a kernel computed again for each turn, from 1.
 
     Elsewhere it is computed once.

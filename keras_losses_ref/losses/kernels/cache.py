@@ -2,24 +2,25 @@
 
 import collections
 import threading
+from typing import Any
 
 
 class Cache:
     """A dict of the `size` entries that were used last."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.size = size
         self._entries = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key, default=None):
+    def get(self, key: Any, default: Any = None) -> Any:
         with self._lock:
             if key not in self._entries:
                 return default
             self._entries.move_to_end(key)
             return self._entries[key]
 
-    def put(self, key, value):
+    def put(self, key: Any, value: Any) -> Any:
         """Keep `value`, unless another thread was first; what is kept then."""
         with self._lock:
             value = self._entries.setdefault(key, value)
@@ -28,7 +29,7 @@ class Cache:
                 self._entries.popitem(last=False)
             return value
 
-    def count(self, key):
+    def count(self, key: Any) -> int:
         """How often `key` has been counted, this time included."""
         with self._lock:
             number = self._entries.pop(key, 0) + 1
@@ -37,7 +38,7 @@ class Cache:
                 self._entries.popitem(last=False)
             return number
 
-    def clear(self):
+    def clear(self) -> None:
         with self._lock:
             self._entries.clear()
 
@@ -51,6 +52,6 @@ class Cache:
         with self._lock:
             return iter(list(self._entries))
 
-    def values(self):
+    def values(self) -> Any:
         with self._lock:
             return list(self._entries.values())

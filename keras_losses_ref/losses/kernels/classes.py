@@ -1,12 +1,15 @@
 """Rows of classes: their labels, and the axis that they stand along."""
 
+from typing import Callable, Optional
+
 import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import DType, Tensor
 
 
-def clip_bounds(dtype):
+def clip_bounds(dtype: DType) -> tuple[float, float]:
     """Keras's bounds of a probability: epsilon and 1 - epsilon, rounded to `dtype`.
 
     Beyond them its logarithm has no gradient. As numbers, which no graph rewrites.
@@ -15,14 +18,14 @@ def clip_bounds(dtype):
     return float(epsilon), float(one - epsilon)
 
 
-def smooth_binary_labels(y_true, smoothing):
+def smooth_binary_labels(y_true: Tensor, smoothing: float) -> Tensor:
     """Labels of 0 and 1, by `smoothing` nearer to 1/2."""
     if not tf.is_tensor(smoothing) and smoothing == 0:
         return y_true
     return y_true * (1.0 - smoothing) + 0.5 * smoothing
 
 
-def smooth_labels(y_true, smoothing, axis):
+def smooth_labels(y_true: Tensor, smoothing: float, axis: int) -> Tensor:
     """One-hot labels with a share of the 1 spread over the classes along `axis`."""
     if not tf.is_tensor(smoothing) and smoothing == 0:
         return y_true
@@ -30,7 +33,7 @@ def smooth_labels(y_true, smoothing, axis):
     return y_true * (1.0 - smoothing) + smoothing / classes
 
 
-def move_axis_last(tensor, axis):
+def move_axis_last(tensor: Tensor, axis: int) -> Tensor:
     """`tensor` with `axis` as its last one."""
     rank = tensor.shape.rank
     if axis in (-1, rank - 1 if rank is not None else None):
@@ -42,7 +45,7 @@ def move_axis_last(tensor, axis):
     return tf.transpose(tensor, order)
 
 
-def label_mask(labels, x):
+def label_mask(labels: Tensor, x: Tensor) -> Tensor:
     """True at the label of each row of x, False elsewhere."""
     # Twice as many int32 as int64 are compared at once; `nan_where_label_invalid` sees
     # to what is no class.
@@ -50,7 +53,7 @@ def label_mask(labels, x):
     return tf.one_hot(labels, tf.shape(x)[-1], on_value=True, off_value=False)
 
 
-def gather_labels(x, labels):
+def gather_labels(x: Tensor, labels: Tensor) -> Tensor:
     """The element of each row of x at its label; any if the label is no class."""
     rank = x.shape.rank
 
@@ -71,7 +74,7 @@ def gather_labels(x, labels):
     return gathered(x)
 
 
-def nan_where_label_invalid(values, labels, y_pred):
+def nan_where_label_invalid(values: Tensor, labels: Tensor, y_pred: Tensor) -> Tensor:
     """`values` with NaN where the label is no class of y_pred, the gradient's too."""
     classes = tf.cast(tf.shape(y_pred)[-1], labels.dtype)
     known = (labels >= 0) & (labels < classes)
@@ -79,7 +82,12 @@ def nan_where_label_invalid(values, labels, y_pred):
     return values * tf.where(known, one, nan)
 
 
-def over_valid_labels(loss, labels, x, ignore_class):
+def over_valid_labels(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    labels: Tensor,
+    x: Tensor,
+    ignore_class: Optional[int],
+) -> Tensor:
     """`loss(labels, x)` of each row, with what a label can be besides a class.
 
     `ignore_class` gives 0 and no gradient, and a mask that leaves the row out of the

@@ -1,9 +1,11 @@
 """Cross-entropies with their gradients in closed form."""
 
 import math
+from typing import Optional
 
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels import dispatch
 from keras_losses_ref.losses.kernels.autodiff import (
     mean_of,
@@ -23,8 +25,12 @@ from keras_losses_ref.losses.kernels.sums import sum_along
 
 
 def binary_crossentropy(
-    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Binary cross-entropy: d/dp = (p - y) / (p (1 - p)), d/dx = sigmoid(x) - y."""
 
     def terms(y, x):
@@ -34,7 +40,9 @@ def binary_crossentropy(
     return mean_of(terms, y_true, y_pred, axis)
 
 
-def binary_terms(y, x, from_logits):
+def binary_terms(
+    y: Tensor, x: Tensor, from_logits: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The binary cross-entropy of each element, x a probability or a logit.
 
     Returns (loss, () -> its derivatives by y and x, p, 1 - p).
@@ -64,7 +72,7 @@ def binary_terms(y, x, from_logits):
     return loss, by_logit, p, not_p
 
 
-def log1p(x):
+def log1p(x: Tensor) -> Tensor:
     """log(1 + x) for -1 < x <= 1.
 
     XLA's own computes both of its branches for every element. Here the logarithm of the
@@ -77,15 +85,19 @@ def log1p(x):
 
 
 def categorical_crossentropy(
-    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Categorical cross-entropy: d/dx = softmax(x) - y."""
     y_true = smooth_labels(y_true, label_smoothing, axis)
     loss = cross_entropy_from_logits if from_logits else cross_entropy_from_probs
     return loss(move_axis_last(y_true, axis), move_axis_last(y_pred, axis))
 
 
-def cross_entropy_from_logits(y, x):
+def cross_entropy_from_logits(y: Tensor, x: Tensor) -> Tensor:
     """-sum(y log softmax(x)) along the last axis."""
 
     def terms(y, x):
@@ -105,25 +117,25 @@ def cross_entropy_from_logits(y, x):
     return with_gradient(terms, y, x, recompute=False)
 
 
-def row_max(x):
+def row_max(x: Tensor) -> Tensor:
     """The largest of each row; an infinite one is the largest number there is."""
     top = tf.reduce_max(x, axis=-1, keepdims=True)
     return tf.stop_gradient(tf.minimum(top, x.dtype.max))
 
 
-def shifted_exp(x, top):
+def shifted_exp(x: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
     """x - top, which is at most 0, and its exponential."""
     below = tf.minimum(x, x.dtype.max) - top
     return below, tf.exp(below)
 
 
-def nan_where_infinities_tie(rest, top):
+def nan_where_infinities_tie(rest: Tensor, top: Tensor) -> Tensor:
     """`rest`, the sum of the exponentials less 1; two infinite logits have no order."""
     endless = (tf.abs(top) >= top.dtype.max) & (rest > 0.5)
     return tf.where(endless, tf.constant(math.nan, rest.dtype), rest)
 
 
-def shifted(y, x, from_logits):
+def shifted(y: Tensor, x: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
     """What the shares of the classes are made of, as exponentials whose largest is 1.
 
     Returns (turn) -> (y, e, log e), e the exponentials of logits or the probabilities
@@ -136,7 +148,7 @@ def shifted(y, x, from_logits):
             below, e = shifted_exp(x, top)
             return y, e, below
         e = x / top
-        return y, e, tf.math.log(e)
+        return y, e, tf.math.log(tf.abs(e))
 
     again = rematerialize(elements, y, x)
     y, e, _ = again(1)
@@ -145,41 +157,46 @@ def shifted(y, x, from_logits):
     rest = sum_along(e - label, keepdims=True) + (sum_along(label, keepdims=True) - 1.0)
     if from_logits:  # two infinite logits have no order
         rest = nan_where_infinities_tie(rest, top)
-    return again, (top, rest, tf.math.log1p(rest))
+    # What is no probability may have a sum below 0, and is clipped nevertheless.
+    log_sum = tf.math.log1p(tf.where(rest < -1.0, -2.0 - rest, rest))
+    return again, (top, rest, log_sum)
 
 
-def cost_bounds(dtype):
-    """-log(p) at the upper and at the lower bound of a probability."""
-    low, high = clip_bounds(dtype)
-    return -math.log(high), -math.log(low)
+def clipped_cost(
+    e: Tensor, log_e: Tensor, rest: Tensor, log_sum: Tensor
+) -> tuple[Tensor, Tensor]:
+    """-log(q) for q = clip(e / sum(e)), and where the clip leaves q alone."""
+    low, high = clip_bounds(e.dtype)
+    least, most = -math.log(high), -math.log(low)
+    cost = tf.where(
+        e * (1.0 + rest) < 0.0, tf.constant(math.inf, e.dtype), log_sum - log_e
+    )
+    kept = (cost >= least) & (cost <= most)
+    return tf.clip_by_value(cost, least, most), kept
 
 
-def cross_entropy_from_probs(y, x):
+def cross_entropy_from_probs(y: Tensor, x: Tensor) -> Tensor:
     """-sum(y log q), q = clip(x / sum(x)), along the last axis."""
-    least, most = cost_bounds(x.dtype)
 
     def terms(y, x):
         again, (top, rest, log_sum) = shifted(y, x, from_logits=False)
-        y, _, log_e = again(2)
-        values = sum_along(y * tf.clip_by_value(log_sum - log_e, least, most))
 
-        def inside(y, log_e):
-            """Where the clip leaves q alone, and the labels there."""
-            loss = log_sum - log_e
-            kept = (loss >= least) & (loss <= most)
-            return kept, tf.where(kept, y, tf.zeros_like(y))
+        def elements(turn):
+            y, e, log_e = again(turn)
+            cost, kept = clipped_cost(e, log_e, rest, log_sum)
+            return y, e, cost, kept, tf.where(kept, y, tf.zeros_like(y))
+
+        y, _, cost, _, _ = elements(2)
+        values = sum_along(y * cost)
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            y, _, log_e = again(3)
-            labels = sum_along(inside(y, log_e)[1], keepdims=True)
-            y, e, log_e = again(4)
-            kept, y = inside(y, log_e)
+            labels = sum_along(elements(3)[-1], keepdims=True)
+            _, e, cost, kept, y = elements(4)
             # labels - y / q as one fraction: it may all but vanish.
             apart = ((labels * e - y) - y * rest) / tf.where(kept, e, tf.ones_like(e))
             d_pred = upstream * tf.where(kept, apart, labels) / ((1.0 + rest) * top)
-            d_true = upstream * tf.clip_by_value(log_sum - log_e, least, most)
-            return d_true, d_pred
+            return upstream * cost, d_pred
 
         return values, gradient
 
@@ -187,8 +204,13 @@ def cross_entropy_from_probs(y, x):
 
 
 def sparse_categorical_crossentropy(
-    y_true, y_pred, from_logits=False, ignore_class=None, axis=-1, label_smoothing=0.0
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    from_logits: bool = False,
+    ignore_class: Optional[int] = None,
+    axis: int = -1,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Sparse categorical cross-entropy: the label's row is looked up."""
 
     def loss(labels, x):
@@ -202,7 +224,7 @@ def sparse_categorical_crossentropy(
     return over_valid_labels(loss, y_true, move_axis_last(y_pred, axis), ignore_class)
 
 
-def cross_entropy_of_logits(labels, x):
+def cross_entropy_of_logits(labels: Tensor, x: Tensor) -> Tensor:
     """-log softmax(x)_y along the last axis."""
 
     def terms(x):
@@ -224,7 +246,7 @@ def cross_entropy_of_logits(labels, x):
     return with_gradient(terms, x, recompute=False)
 
 
-def cross_entropy_of_probs(labels, x):
+def cross_entropy_of_probs(labels: Tensor, x: Tensor) -> Tensor:
     """-log(p_y / sum(p)), p = clip(x), along the last axis."""
     low, high = clip_bounds(x.dtype)
 

@@ -21,10 +21,13 @@ differentiable operations, and can itself be differentiated.
 import functools
 import math
 import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional, Union
 
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels import tape_watch
 from keras_losses_ref.losses.kernels.cache import Cache
 
@@ -64,7 +67,9 @@ _traces = Cache(KERNEL_CACHE_SIZE)
 _tracing = threading.local()
 
 
-def key(loss, arguments, *settings):
+def key(
+    loss: type, arguments: Mapping[str, Any], *settings: Any
+) -> Optional[tuple[Any, ...]]:
     """What tells one loss with its settings from another; None if one is a tensor."""
     arguments = tuple(
         (name, tuple(value) if isinstance(value, list) else value)
@@ -77,7 +82,12 @@ def key(loss, arguments, *settings):
     return loss, arguments, *settings
 
 
-def run(core, key, tensors, jit_compile):
+def run(
+    core: Callable[..., Tensor],
+    key: Any,
+    tensors: Sequence[Any],
+    jit_compile: Union[bool, str],
+) -> Tensor:
     """`core(*tensors)` in the way that suits them; None stands for a tensor not given.
 
     The second of `tensors` is y_pred; `key` is made by `key`.
@@ -102,7 +112,9 @@ def run(core, key, tensors, jit_compile):
     return kernel(*(tensor for tensor in tensors if tensor is not None))
 
 
-def run_no_grad(function, tensors, compiles=True):
+def run_no_grad(
+    function: Callable[..., Any], tensors: Sequence[Any], compiles: bool = True
+) -> Tensor:
     """`function(*tensors)`, all its outputs, where nobody differentiates it.
 
     It is traced once, for all shapes, and where that pays compiled; `run` with the
@@ -142,12 +154,12 @@ def _compiles_now(function, signature, jit_compile):
     return True
 
 
-def in_kernel():
+def in_kernel() -> bool:
     """Whether a body that runs now becomes part of a compiled kernel."""
     return getattr(_tracing, "kernel", False)
 
 
-def in_xla_on_cpu():
+def in_xla_on_cpu() -> bool:
     """Whether XLA compiles for a CPU what is built now: a kernel, or a whole step."""
     return (in_kernel() or _in_compiled_step()) and _only_cpus()
 
@@ -222,7 +234,7 @@ def _worth_compiling(loss, signature, shape):
     return math.prod(shape) >= MIN_ELEMENTS
 
 
-def block_length(loss, y_true, y_pred):
+def block_length(loss: type, y_true: Tensor, y_pred: Tensor) -> Optional[int]:
     """The length of rows in which a kernel would be faster, or None: as they are.
 
     Kernels run over whole vectors of a row: one of 21 leaves most of a vector empty,

@@ -3,10 +3,11 @@
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels.autodiff import mean_of, sum_of
 
 
-def kl_divergence(y_true, y_pred):
+def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Kullback-Leibler divergence: d/dp = -y / p."""
     epsilon = tf.constant(compat.epsilon(), y_pred.dtype)
 
@@ -27,7 +28,7 @@ def kl_divergence(y_true, y_pred):
     return sum_of(terms, y_true, y_pred)
 
 
-def poisson(y_true, y_pred):
+def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Poisson loss: d/dp = (p + epsilon - y) / (p + epsilon)."""
     epsilon = tf.constant(compat.epsilon(), y_pred.dtype)
 

@@ -1,7 +1,11 @@
 """Focal losses with their gradients in closed form."""
 
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels.autodiff import (
     mean_of,
     with_gradient,
@@ -15,22 +19,22 @@ from keras_losses_ref.losses.kernels.classes import (
 )
 from keras_losses_ref.losses.kernels.crossentropy import (
     binary_terms,
-    cost_bounds,
+    clipped_cost,
     shifted,
 )
 from keras_losses_ref.losses.kernels.sums import sum_along
 
 
 def binary_focal_crossentropy(
-    y_true,
-    y_pred,
-    apply_class_balancing=False,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Binary focal cross-entropy, by the product rule."""
 
     def terms(y, x):
@@ -60,7 +64,7 @@ def binary_focal_crossentropy(
     return mean_of(terms, y_true, y_pred, axis)
 
 
-def pow_and_derivative(base, exponent):
+def pow_and_derivative(base: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
     """base ** exponent and its derivative, which is 0 where it would be infinite."""
     if exponent == 0:
         return tf.ones_like(base), tf.zeros_like(base)
@@ -76,14 +80,14 @@ def pow_and_derivative(base, exponent):
 
 
 def categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: Union[float, Sequence[float]] = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """Categorical focal cross-entropy."""
     y_true = smooth_labels(y_true, label_smoothing, axis)
     y_true, y_pred = move_axis_last(y_true, axis), move_axis_last(y_pred, axis)
@@ -91,14 +95,14 @@ def categorical_focal_crossentropy(
 
 
 def sparse_categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: Union[float, Sequence[float]] = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    ignore_class: Optional[int] = None,
+    axis: int = -1,
+) -> Tensor:
     """The same of integer labels."""
 
     def loss(labels, x):
@@ -108,10 +112,11 @@ def sparse_categorical_focal_crossentropy(
     return over_valid_labels(loss, y_true, move_axis_last(y_pred, axis), ignore_class)
 
 
-def focal_cross_entropy(y, x, alpha, gamma, from_logits):
+def focal_cross_entropy(
+    y: Tensor, x: Tensor, alpha: Any, gamma: float, from_logits: bool
+) -> Tensor:
     """sum(alpha (1 - q)^gamma y (-log q)), q the clipped share, along the last axis."""
     low, high = clip_bounds(x.dtype)
-    least, most = cost_bounds(x.dtype)
     alpha = tf.constant(alpha, x.dtype)
 
     def terms(y, x):
@@ -119,12 +124,11 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
         size = 1.0 + rest
 
         def elements(turn):
-            """The label, the share, 1 - share, the value, and its derivative by q."""
+            """(label, where most of the row is, share, 1 - share, value by label,
+            () -> its derivative by the share)."""
             y, e, log_e = again(turn)
             share, not_share = e / size, ((1.0 - e) + rest) / size
-            cost = log_sum - log_e
-            kept = (cost >= least) & (cost <= most)
-            cost = tf.clip_by_value(cost, least, most)
+            cost, kept = clipped_cost(e, log_e, rest, log_sum)
             not_q = tf.clip_by_value(not_share, 1.0 - high, 1.0 - low)
             power, d_power = pow_and_derivative(not_q, gamma)
 
@@ -134,21 +138,22 @@ def focal_cross_entropy(y, x, alpha, gamma, from_logits):
                 d = d_power * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
                 return tf.where(kept, -alpha * y * d, tf.zeros_like(d))
 
-            return y, share, not_share, alpha * power * cost, d_share
+            most = tf.equal(e, 1.0) & (share > 0.5)
+            return y, most, share, not_share, alpha * power * cost, d_share
 
-        y, _, _, values, _ = elements(2)
+        y, *_, values, _ = elements(2)
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            _, share, _, _, d_share = elements(3)
+            _, most, share, *_, d_share = elements(3)
             along = d_share() * share
             mean = sum_along(along, keepdims=True)
-            others = tf.where(share > 0.5, tf.zeros_like(along), along)
+            others = tf.where(most, tf.zeros_like(along), along)
             others = sum_along(others, keepdims=True)
-            _, share, not_share, values, d_share = elements(4)
+            _, most, share, not_share, values, d_share = elements(4)
             d = d_share()
             # Of a share near 1, d - d * share would have no digits.
-            d = tf.where(share > 0.5, d * not_share - others, d - mean)
+            d = tf.where(most, d * not_share - others, d - mean)
             d *= upstream
             return upstream * values, d * share if from_logits else d / (size * top)
 

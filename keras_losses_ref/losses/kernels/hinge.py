@@ -2,11 +2,12 @@
 
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels.autodiff import broadcast_both, with_gradient
 from keras_losses_ref.losses.kernels.sums import sum_along
 
 
-def categorical_hinge(y_true, y_pred):
+def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Categorical hinge loss: XLA's maximum drops a NaN, which its gradient keeps."""
 
     def terms(y, p):

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.kernels.autodiff import (
     broadcast_both,
     mean_of,
@@ -14,7 +16,7 @@ from keras_losses_ref.losses.kernels.crossentropy import log1p
 from keras_losses_ref.losses.kernels.sums import sum_along
 
 
-def mean_squared_logarithmic_error(y_true, y_pred):
+def mean_squared_logarithmic_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Mean squared logarithmic error: d/dp = 2 e / (1 + p)."""
     epsilon = tf.cast(tf.constant(compat.epsilon(), tf.float32), y_pred.dtype)
 
@@ -34,7 +36,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     return mean_of(terms, y_true, y_pred)
 
 
-def log_cosh(y_true, y_pred):
+def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """The logarithm of the hyperbolic cosine: d/dp = tanh(e)."""
 
     def terms(y_true, y_pred):
@@ -49,8 +51,10 @@ def log_cosh(y_true, y_pred):
     return mean_of(terms, y_true, y_pred)
 
 
-def cosine_similarity(y_true, y_pred, axis=-1):
+def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: Axes = -1) -> Tensor:
     """Cosine similarity: the gradient is the part at right angles, over the norm."""
+    if not same_length(y_true, y_pred, axis):  # each has a norm of its own
+        return NotImplemented
 
     def terms(y_true, y_pred):
         y, y_square, y_factor, y_scale, y_short = scaled(y_true, axis)
@@ -69,7 +73,14 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     return with_gradient(terms, *broadcast_both(y_true, y_pred))
 
 
-def scaled(x, axis):
+def same_length(y_true: Tensor, y_pred: Tensor, axis: Axes) -> Tensor:
+    """Whether no vector is stretched to the length of the other, as far as known."""
+    true, pred = y_true.shape, y_pred.shape
+    axes = range(true.rank) if axis is None else np.atleast_1d(axis)
+    return all(true[a] is not None and true[a] == pred[a] for a in axes)
+
+
+def scaled(x: Tensor, axis: Axes) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x by its largest element, so that x^2 is in range, and what makes it of norm 1.
 
     Returns (x scaled, its squared norm, 1 / max(|x|, epsilon) for x scaled, the scale,

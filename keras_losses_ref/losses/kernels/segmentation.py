@@ -3,21 +3,35 @@
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.kernels.autodiff import with_gradient
 from keras_losses_ref.losses.kernels.sums import sum_along
 
 
-def dice(y_true, y_pred, axis=None):
+def dice(y_true: Tensor, y_pred: Tensor, axis: Axes = None) -> Tensor:
     """Dice loss: Tversky's with alpha = beta = 0.5, but for half of epsilon."""
     return overlap_loss(y_true, y_pred, 0.5, 0.5, 0.5 * compat.epsilon(), axis)
 
 
-def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
+def tversky(
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    axis: Axes = None,
+) -> Tensor:
     """Tversky loss."""
     return overlap_loss(y_true, y_pred, alpha, beta, compat.epsilon(), axis)
 
 
-def overlap_loss(y_true, y_pred, alpha, beta, epsilon, axis):
+def overlap_loss(
+    y_true: Tensor,
+    y_pred: Tensor,
+    alpha: float,
+    beta: float,
+    epsilon: float,
+    axis: Axes,
+) -> Tensor:
     """E / (TP + E), E = alpha FP + beta FN + epsilon.
 
     d/dp = (alpha (1 - y) TP - y (beta TP + E)) / (TP + E)^2

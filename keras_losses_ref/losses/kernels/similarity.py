@@ -1,21 +1,24 @@
 """The circle loss with its gradient in closed form."""
 
+from typing import Optional
+
 import tensorflow as tf
 
 from keras_losses_ref.losses import compat
+from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels.autodiff import with_gradient
 from keras_losses_ref.losses.kernels.sums import sum_along
 
 
 def circle(
-    y_true,
-    y_pred,
-    ref_labels=None,
-    ref_embeddings=None,
-    remove_diagonal=True,
-    gamma=80.0,
-    margin=0.4,
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    ref_labels: Optional[Tensor] = None,
+    ref_embeddings: Optional[Tensor] = None,
+    remove_diagonal: bool = True,
+    gamma: float = 80.0,
+    margin: float = 0.4,
+) -> Tensor:
     """Circle loss of a batch with itself: the references are tensors, if given."""
     positive, negative, paired = pair_masks(y_true, y_true, remove_diagonal)
     counts = positive | negative
@@ -40,7 +43,7 @@ def circle(
             d_push = (rate / sum_push) * (distance - 1.0)
             d_push = tf.where(distance > 1.0 + margin, zero, d_push)
             d_distance = e * tf.where(negative, d_push, (rate / sum_pull) * distance)
-            d_cosine = tf.where(counts & ~(cosine > 1.0), -d_distance, zero)
+            d_cosine = tf.where(counts & (cosine <= 1.0), -d_distance, zero)
             return tf.matmul(d_cosine + tf.transpose(d_cosine), x)
 
         values = tf.where(paired, tf.nn.softplus(exponent), tf.zeros_like(exponent))
@@ -51,7 +54,9 @@ def circle(
     return values
 
 
-def pair_masks(labels, ref_labels, remove_diagonal):
+def pair_masks(
+    labels: Tensor, ref_labels: Tensor, remove_diagonal: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """(pairs of one label, pairs of two, rows that have both): rows by references."""
     same = tf.equal(labels[:, tf.newaxis], ref_labels[tf.newaxis, :])
     positive, negative = same, ~same
@@ -63,18 +68,18 @@ def pair_masks(labels, ref_labels, remove_diagonal):
     return positive, negative, paired[:, tf.newaxis]
 
 
-def masked(values, mask):
+def masked(values: Tensor, mask: Tensor) -> Tensor:
     """`values` where `mask` keeps them, else as good as -inf, which has no gradient."""
     return tf.where(mask, values, tf.constant(values.dtype.min / 2, values.dtype))
 
 
-def row_max_over(values, mask):
+def row_max_over(values: Tensor, mask: Tensor) -> Tensor:
     """The largest of each row that `mask` keeps."""
     top = tf.reduce_max(masked(values, mask), axis=1, keepdims=True)
     return tf.stop_gradient(top)
 
 
-def sum_over(values, mask):
+def sum_over(values: Tensor, mask: Tensor) -> Tensor:
     """The sum of each row over what `mask` keeps; 1 if it keeps nothing."""
     values = tf.where(mask, values, tf.zeros_like(values))
     sums = sum_along(values, axis=1, keepdims=True)

@@ -3,20 +3,22 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.kernels import dispatch
 
-#: Numbers that are added up at a time.
-BLOCK = 1024
+#: How many numbers are added up at a time, stage by stage: the first one reads all of
+#: them, the later ones decide how many digits are left.
+BLOCKS = (1024, 32, 32, 32)
 
 
-def mean_along(values, axis=-1):
+def mean_along(values: Tensor, axis: Axes = -1) -> Tensor:
     """The mean along `axis`."""
     if not dispatch.in_xla_on_cpu():
         return tf.reduce_mean(values, axis=axis)
     return sum_along(values, axis) / tf.cast(tf.shape(values)[axis], values.dtype)
 
 
-def sum_along(values, axis=-1, keepdims=False):
+def sum_along(values: Tensor, axis: Axes = -1, keepdims: bool = False) -> Tensor:
     """The sum along `axis`, or several, or all if None.
 
     TensorFlow's own kernels add in a tree. XLA's for CPUs adds one number after the
@@ -45,14 +47,12 @@ def sum_along(values, axis=-1, keepdims=False):
 
 
 def _row_sums(rows, length):
-    """The sum of each row, of which each stage leaves a 1024th."""
-    for _ in range(3):
-        if isinstance(length, int) and length <= BLOCK:
+    """The sum of each row."""
+    for block in BLOCKS:
+        if isinstance(length, int) and length <= block:
             break
-        count = -(-length // BLOCK)
-        rows = tf.pad(rows, [[0, 0], [0, count * BLOCK - length]])
-        sums = tf.linalg.matvec(
-            tf.reshape(rows, [-1, BLOCK]), tf.ones([BLOCK], rows.dtype)
-        )
-        rows, length = tf.reshape(sums, [-1, count]), count
+        count = -(-length // block)
+        rows = tf.pad(rows, [[0, 0], [0, count * block - length]])
+        blocks, ones = tf.reshape(rows, [-1, block]), tf.ones([block], rows.dtype)
+        rows, length = tf.reshape(tf.linalg.matvec(blocks, ones), [-1, count]), count
     return tf.linalg.matvec(rows, tf.ones([length], rows.dtype))

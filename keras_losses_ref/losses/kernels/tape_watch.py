@@ -7,6 +7,11 @@ step, more can be had from names of TensorFlow that are not public, though there
 which is right and slower.
 """
 
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from keras_losses_ref.losses.compat import Tensor
+
 try:
     from tensorflow.python.ops.gradients_util import PossibleTapeGradientTypes
 
@@ -25,25 +30,25 @@ except ImportError:
 NOTHING, ONE, MORE = 0, 1, 2
 
 
-def watching(tensors):
+def watching(tensors: Sequence[Any]) -> Any:
     """Whether something that runs now wants derivatives by one of `tensors`."""
     if PossibleTapeGradientTypes is None:
         return MORE
     return PossibleTapeGradientTypes(list(tensors))
 
 
-def in_forward_mode(tensor):
+def in_forward_mode(tensor: Tensor) -> bool:
     """Whether a forward accumulator that runs now may watch `tensor`."""
     return pack_tangents is None or bool(pack_tangents([tensor]).tangents)
 
 
-def unrecorded(function, *tensors):
+def unrecorded(function: Callable[..., Any], *tensors: Tensor) -> Tensor:
     """`function(*tensors)`, of which no tape hears."""
     with _record.stop_recording():
         return function(*tensors)
 
 
-def record(value, source, gradient):
+def record(value: Any, source: Tensor, gradient: Callable[..., Any]) -> None:
     """Tell the tapes of `value`, made of `source`, how to get its gradient."""
     _record.record_operation(
         "LossesRefKernel", [value], [source], lambda upstream: [gradient(upstream)]

@@ -65,15 +65,6 @@ def {FUNCTION}(y_true, y_pred):
 @compat.register
 class {NAME}(Loss):
     function = {FUNCTION}
-
-    def __init__(
-        self,
-        reduction=compat.DEFAULT_REDUCTION,
-        name="{FUNCTION}",
-        dtype=None,
-        jit_compile="auto",
-    ):
-        super().__init__(name, reduction, dtype, jit_compile)
 '''
 ORACLE = f'''
 
@@ -107,6 +98,11 @@ EDITS = {
             "keras_losses_ref/losses/__init__.py",
             '    "Hinge",\n',
             f'    "{NAME}",\n    "{FUNCTION}",\n',
+        ),
+        (
+            "keras_losses_ref/__init__.py",
+            "        Hinge as Hinge,\n",
+            f"        {NAME} as {NAME},\n        {FUNCTION} as {FUNCTION},\n",
         ),
     ],
     "its oracle": [
