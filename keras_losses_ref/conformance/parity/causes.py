@@ -79,6 +79,11 @@ class Cause:
         return all(c.old in ("nan", "inf", "-inf") for c in found)
 
     @property
+    def breaking(self) -> bool:
+        """Whether a program that ran before may now do something else."""
+        return any(change.is_breaking for change in self.changes)
+
+    @property
     def measured(self) -> bool:
         """Whether its changes are of answers, and not of kept checks without any."""
         return not {change.aspect for change in self.changes} & {"deviation", "rule"}
@@ -138,7 +143,8 @@ def _rank(cause):
     size = cause.worst if math.isfinite(cause.worst) else 0.0
     felt = cause.step[0] == "yes"
     size = math.inf if cause.not_finite else size
-    return _ORDER.index(cause.kind), not felt, -size, -cause.answers, cause.id
+    kind = _ORDER.index(cause.kind)
+    return kind, not felt, not cause.breaking, -size, -cause.answers, cause.id
 
 
 def _key(change):

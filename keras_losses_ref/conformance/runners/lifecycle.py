@@ -262,9 +262,9 @@ def answers_of_model(path: str, data: str) -> dict[str, Any]:
 def _of_model(path, data):
     name = os.path.basename(path)
     try:
-        with np.load(data, allow_pickle=False) as arrays:
-            arrays = {key: arrays[key] for key in arrays.files}
-        x, y = arrays["x"], arrays["y"]
+        with np.load(data, allow_pickle=False) as file:
+            given = {key: file[key] for key in file.files}
+        x, y = given["x"], given["y"]
     except (ValueError, KeyError) as error:
         raise files.Unreadable(
             f"{data} holds no data for {name}: {error}. Expected an .npz file with "
@@ -275,7 +275,7 @@ def _of_model(path, data):
         model = host.keras.models.load_model(path)
     except Exception as error:
         return {f"user:{name}": {"loss": name, "error": type(error).__name__}}
-    answers, weights = {}, arrays.get("sample_weight")
+    answers, weights = {}, given.get("sample_weight")
     for number, start in enumerate(range(0, len(x), _BATCH)):
         part = slice(start, start + _BATCH)
         weight = None if weights is None else weights[part]
