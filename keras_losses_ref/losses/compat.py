@@ -85,16 +85,21 @@ def register(cls_or_function: T) -> T:
     return decorator(cls_or_function)
 
 
-def init_base(
-    loss: Any, name: Optional[str], reduction: Optional[str], dtype: DType
-) -> None:
-    """Call the host's `Loss.__init__`, whose arguments differ by generation."""
+def check_reduction(loss: Any, reduction: Optional[str]) -> None:
+    """Refuse a reduction that this host has not."""
     if reduction not in REDUCTIONS:
         raise ValueError(
             f"{type(loss).__name__}: Invalid value for argument `reduction`. Received: "
             f"reduction={reduction!r}. Expected one of "
             f"{', '.join(map(repr, REDUCTIONS))}, which Keras {VERSION} accepts."
         )
+
+
+def init_base(
+    loss: Any, name: Optional[str], reduction: Optional[str], dtype: DType
+) -> None:
+    """Call the host's `Loss.__init__`, whose arguments differ by generation."""
+    check_reduction(loss, reduction)
     if GENERATION == 3:
         Loss.__init__(loss, name=name, reduction=reduction, dtype=dtype)
         return
@@ -115,6 +120,7 @@ def dtype_of(dtype: DType, y_pred: Tensor) -> DType:
 
 def effective_reduction(loss: Any) -> Optional[str]:
     """The reduction to apply now; Keras 2 resolves "auto" and refuses some uses."""
+    check_reduction(loss, loss.reduction)  # it may have been set since
     return loss._get_reduction() if GENERATION == 2 else loss.reduction
 
 

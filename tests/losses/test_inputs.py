@@ -1,5 +1,6 @@
 """Every form in which a program may hand over labels and predictions."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -209,6 +210,19 @@ def test_add_loss_of_symbolic_inputs(loss):
     expected = np.mean(loss(SOFT, model(SOFT)))
     found = model.fit(SOFT, batch_size=6, verbose=0).history["loss"][0]
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.skipif(compat.GENERATION == 3, reason="Keras 3 has no placeholders")
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize("name", ALIGNED)
+def test_placeholders_of_unknown_rank(name, graph):
+    backend = keras.backend
+    for loss in forms(name):
+        expected = loss(HOT, SOFT)
+        with tf.Graph().as_default() if graph else contextlib.nullcontext():
+            true, pred = backend.placeholder(), backend.placeholder()
+            found = backend.function([true, pred], loss(true, pred))([HOT, SOFT])
+        assert_same(found, expected)
 
 
 # --- variables -------------------------------------------------------------------

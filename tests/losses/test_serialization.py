@@ -367,3 +367,54 @@ def test_losses_of_another_version(file):
         config = json.loads(archive.read("config.json"))["compile_config"]["loss"]
     found = [keras.losses.deserialize(each) for each in config]
     check_fixture(file, found)
+
+
+# --- pickles ---------------------------------------------------------------------
+
+
+class Steep(klr.Huber):
+    """A loss of a user's own, with a state of its own."""
+
+    def __init__(self, slope=1.0, **arguments):
+        super().__init__(**arguments)
+        self.slope = slope
+
+    def call(self, y_true, y_pred):
+        return self.slope * super().call(y_true, y_pred)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_pickle_names_our_class_whatever_the_host_pickles(monkeypatch, replaced):
+    """As with scikeras, which replaces `__reduce__` of Keras's `Loss`."""
+    if replaced:
+
+        def packed(loss):
+            return compat.keras.losses.get, (type(loss).__name__,)
+
+        monkeypatch.setattr(compat.Loss, "__reduce__", packed, raising=False)
+    for loss in (klr.Huber(delta=2.0, jit_compile=False), Steep(slope=3.0, delta=2.0)):
+        for again in (pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss)):
+            assert type(again) is type(loss)
+            assert again.get_config() == loss.get_config()
+            y_true, y_pred = [[0.0, 1.0]], [[3.0, 1.5]]
+            assert float(again(y_true, y_pred)) == float(loss(y_true, y_pred))
+
+
+def test_a_pickle_is_read_where_only_keras_is_imported():
+    code = (
+        "import sys, pickle, tensorflow as tf; tf.keras.losses.Huber\n"
+        "loss = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "print(type(loss).__module__, loss.delta)"
+    )
+    data = pickle.dumps(klr.Huber(delta=2.0)).hex()
+    done = subprocess.run(
+        [sys.executable, "-c", code, data], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["keras_losses_ref.losses.regression", "2.0"]
+
+
+def test_a_reduction_that_was_set_later_is_checked():
+    loss = klr.MeanSquaredError()
+    loss.reduction = "medium"
+    with pytest.raises(ValueError, match="`reduction`.*'medium'"):
+        loss([1.0], [1.0])
