@@ -367,13 +367,13 @@ for (const width of widths) {
     ).length;
     found.push({
       width, hidden, outside,
-      overflow: html.documentElement.scrollWidth - width,
+      overflow: page.documentElement.scrollWidth - width,
       smallest: Math.min(...words.map(size)),
       label: Math.min(...labels.map(node => box(node).height)),
-      pictures: html.querySelectorAll("svg").length,
-      rows: html.querySelectorAll("#losses tbody tr").length,
-      ink: view.getComputedStyle(html.body).color,
-      paper: view.getComputedStyle(html.body).backgroundColor,
+      pictures: page.querySelectorAll("svg").length,
+      rows: page.querySelectorAll("#losses tbody tr").length,
+      ink: view.getComputedStyle(page.body).color,
+      paper: view.getComputedStyle(page.body).backgroundColor,
     });
     if (found.length == widths.length) document.title = JSON.stringify(found);
   };
