@@ -66,9 +66,8 @@ def draw(rows):
         axes.grid(axis="x", color="#d0d7de", alpha=0.6, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel(
-            "largest mixed error of value and gradient in float32; 1: exact for inputs "
-            "within\na unit in the last place (10$^7$: no digit is right; the right "
-            "edge: NaN or infinity)"
+            "largest mixed error in float32, value and gradient\n"
+            "(1: exact for inputs within one ulp; 10$^7$: no digit is right)"
         )
         axes.legend(loc="lower right", frameon=False)
         figure.tight_layout()
