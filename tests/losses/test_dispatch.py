@@ -86,7 +86,7 @@ def test_traced_is_plain(subject):
         expected = value_and_grads(plain, y_true, y_pred, alone=alone)
         for _ in range(dispatch.WARMUP_CALLS + 1):
             found = value_and_grads(traced, y_true, y_pred, alone=alone)
-        assert dispatch._kernels
+        assert dispatch._kernels or dispatch._traces  # CTC is traced in parts
         assert_same(found, expected)
 
 
