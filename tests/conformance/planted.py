@@ -25,13 +25,15 @@ def plant(
             lambda *inputs: base.__call__(self, *inputs), y_true, y_pred, sample_weight
         )
     if bound is not None:
-        methods["_bound"] = lambda self: bound(base._bound(self))
+        methods["_call_kwargs"] = lambda self: bound(base._call_kwargs(self))
     if config is not None:  # of the class itself, which is what a config names
         kept = base.get_config
         monkeypatch.setattr(base, "get_config", lambda self: config(kept(self)))
     if reduce is not None:
-        right = shared.reduce
-        monkeypatch.setattr(shared, "reduce", lambda *given: reduce(right, *given))
+        right = shared.reduce_weighted_values
+        monkeypatch.setattr(
+            shared, "reduce_weighted_values", lambda *given: reduce(right, *given)
+        )
     if methods:
         monkeypatch.setattr(losses, loss, type(loss, (base,), methods))
 

@@ -59,8 +59,8 @@ def test_a_planted_bug_is_caught_and_named(monkeypatch, capsys, loss, bug, named
     path = "reloaded" if "config" in bug else "eager"
     name, _, dtype = named.partition("[")
     dtype = dtype or "float32"
-    argv = ["check", loss, "--path", path, "--dtype", dtype]
-    assert cli.main(argv) == cli.DIFFERENCE
+    argv = ["check", loss, "--path", path, "--case"]
+    assert cli.main([*argv, f"{cases.snake(loss)}/{name}[{dtype},*"]) == cli.DIFFERENCE
     shown = capsys.readouterr().out
     assert f"FAIL {cases.snake(loss)}/{name}[{dtype}," in shown
     assert "verdict: ours is wrong" in shown
@@ -117,13 +117,18 @@ def test_every_entry_is_complete():
 def named_deviations(loss):
     """The ids that the docstring of a loss names under "Deviates:"."""
     text = getattr(losses, loss).__doc__
-    found = re.search(r"Deviates: +(.*?)\n +[A-Z][a-z]+:", text, re.DOTALL)
+    found = re.search(r"Deviates: +(.*?)\n *[A-Z][a-z]+:", text, re.DOTALL)
     return set(re.findall(r"[a-z0-9-]+-[a-z0-9-]+", found[1])) if found else set()
 
 
 @pytest.mark.parametrize("loss", cases.HANDWRITTEN)
 def test_docstring_names_the_deviations_of_the_loss(loss):
-    known = {entry.id for entry in deviations.DEVIATIONS if loss in entry.losses}
+    """Those that Keras has where the loss runs; docs/deviations.md has JAX's too."""
+    known = {
+        entry.id
+        for entry in deviations.DEVIATIONS
+        if loss in entry.losses and entry.backend in (None, "tensorflow")
+    }
     assert named_deviations(loss) == known
 
 
