@@ -78,8 +78,8 @@ def losses_page(docs):
         "# The losses",
         "",
         "One section for each loss. Where Keras is known to differ from what is said "
-        "here, the section ends with the entries of [the ledger](deviations.md). How far "
-        "from the exact value each loss is, in each dtype, is in "
+        "here, the section ends with the entries of [the ledger](deviations.md). How "
+        "far from the exact value each loss is, in each dtype, is in "
         "[the atlas](atlas/README.md).",
         "",
         f"This page is printed from the docstrings, by {_COMMAND}. Arguments stand in "
