@@ -237,7 +237,7 @@ def _parser():
     bench.add_argument(
         "--path",
         action="append",
-        choices=("eager", "graph", "xla", "small", "lengths"),
+        choices=("eager", "graph", "xla", "small", "lengths", "lengths-none"),
     )
     bench.add_argument(
         "--fast", action="store_true", help="measure one large shape of each loss"
