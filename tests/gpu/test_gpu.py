@@ -5,19 +5,14 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from on_device import NO_GPU
 
 import keras_losses_ref as klr
 from keras_losses_ref import cli
 from keras_losses_ref.conformance import cases, check, report
 from keras_losses_ref.conformance.runners import tensorflow as runner
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(
-        not tf.config.list_physical_devices("GPU"),
-        reason="TensorFlow finds no GPU; its build, a driver and a device are needed",
-    ),
-]
+pytestmark = [pytest.mark.gpu, NO_GPU]
 
 
 def test_a_gpu_is_among_the_devices():
@@ -26,7 +21,9 @@ def test_a_gpu_is_among_the_devices():
 
 @pytest.mark.parametrize("loss", cases.HANDWRITTEN)
 def test_a_loss_conforms_on_the_gpu(loss):
-    result = check.check(check.select([loss], device="GPU:0"))
+    """In a graph; `keras-losses-ref check --device GPU:0` asks the rest."""
+    chosen = check.select([loss], device="GPU:0", paths=["graph"])
+    result = check.check(chosen)
     assert result.ok, report.render(result)
     assert report.coverage(result)[loss]["devices"] == ["GPU:0"]
 

@@ -57,6 +57,11 @@ def render(report: "Report[Any]", everything: bool = False) -> str:
         ["cases", "loss", "why"],
         [(number, loss, reason) for reason, loss, number, _ in missing],
     )
+    lines += folded(
+        f"Left out on a GPU, where --full asks it: {sum(report.left_out.values())}",
+        ["cases", "what"],
+        [(number, what) for what, number in report.left_out.items()],
+    )
     kinds = list(next(iter(covered.values()), {}))
     lines += folded(
         "What ran",

@@ -9,6 +9,8 @@ xla       the same, compiled by XLA, ours with kernels of its own
 nested    a compiled loss inside of a compiled step, which takes the gradient
 fit       one batch through `model.fit`
 reloaded  eagerly, after the loss went through its config and back
+
+Products of matrices are exact to float32: no GPU may round them to TF32 meanwhile.
 """
 
 import contextlib
@@ -24,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref import losses
+from keras_losses_ref.conformance.arrays.tensorflow import exact_matrices
 from keras_losses_ref.conformance.cases import COMPILED_PATHS, DEVICES, Case
 from keras_losses_ref.conformance.outcome import Outcome, refusal
 from keras_losses_ref.conformance.runners import forms
@@ -191,6 +194,7 @@ def _quietly(case, implementation, warn="ignore"):
             if warn == "ignore":
                 stack.enter_context(warnings.catch_warnings())
             stack.enter_context(tf.device(case.device))
+            stack.enter_context(exact_matrices())
             warnings.simplefilter(warn)
             loss = make(case, implementation)
             if case.path == "fit":
@@ -223,7 +227,8 @@ def _compiled_together(cases, implementation, path):
             ]
 
         ask_all = _compiled(ask_all, path)
-        with warnings.catch_warnings(), tf.device(cases[0].device):
+        on_device = tf.device(cases[0].device)
+        with warnings.catch_warnings(), on_device, exact_matrices():
             warnings.simplefilter("ignore")
             answers = ask_all([tensors(case) for case in cases])
             return [_outcome(*answer) for answer in answers]
