@@ -247,7 +247,7 @@ def _parser():
     )
     bench.add_argument(
         "--device",
-        help="such as GPU:0: measure there, in two minutes, the memory too",
+        help="such as GPU:0: measure there, within minutes, its memory too",
     )
     _add_report_options(bench, ("text", "json", "md"))
     bench.set_defaults(command=_bench, needs_host=True)

@@ -21,7 +21,7 @@ from keras_losses_ref.conformance.runtime import runtime_info
 
 PATHS = ("eager", "graph", "xla")
 #: After this long no further cell is begun.
-SECONDS = 120
+SECONDS = 90
 #: How many times the rows that are drawn stand in a batch: to draw takes longer than
 #: to measure.
 _REPEATS = 8

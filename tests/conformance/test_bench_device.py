@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_losses_ref import cli
-from keras_losses_ref.conformance import bench, bench_device
+from keras_losses_ref.conformance import bench, bench_device, runtime
 from keras_losses_ref.losses import compat
 
 SPECS = {spec.name: spec for spec in bench.SPECS}
@@ -119,3 +119,25 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(capsys):
 def test_what_is_not_measured_on_a_device_is_refused(option, capsys):
     assert cli.main(["bench", "Huber", "--device", "CPU:0", *option]) == cli.USAGE
     assert " ".join(option) in capsys.readouterr().err
+
+
+def test_a_report_of_a_gpu_names_card_driver_and_cuda(monkeypatch, tmp_path):
+    details = {"device_name": "Some Card", "compute_capability": (9, 0)}
+    experimental = types.SimpleNamespace(get_device_details=lambda card: details)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a card"])
+    monkeypatch.setattr(tf.config, "experimental", experimental)
+    build = {"cuda_version": "12.5.1", "cudnn_version": "9"}
+    monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: build)
+    monkeypatch.setattr(runtime, "_driver", lambda: "580.82.07")
+    found = runtime.runtime_info(["CPU:0", "GPU:0"])
+    assert found["card"] == "Some Card" and found["compute_capability"] == "9.0"
+    assert found["cuda"] == "12.5.1" and found["driver"] == "580.82.07"
+    assert "card" not in runtime.runtime_info(["CPU:0", "GPU:1"])  # there is none
+    assert "card" not in runtime.runtime_info(["CPU:0"])
+
+
+def test_the_driver_is_read_where_it_says_its_version(tmp_path):
+    file = tmp_path / "version"
+    file.write_text("NVRM version: NVIDIA Module for x86_64  580.82.07  Release\n")
+    assert runtime._driver(file) == "580.82.07"
+    assert runtime._driver(tmp_path / "none") == "unknown"

@@ -288,6 +288,23 @@ def test_every_operation_has_a_kernel_for_a_gpu(spec, dtype):
 
 @pytest.mark.gpu
 @cuda_build
+def test_every_operation_of_the_linear_head_has_a_kernel_for_a_gpu():
+    loss = klr.LinearSparseCategoricalCrossentropy()
+
+    @tf.function(autograph=False)
+    def step(labels, *parts):
+        with tf.GradientTape() as tape:
+            tape.watch(parts)
+            value = loss(labels, parts)
+        return value, tape.gradient(value, parts)
+
+    parts = tf.zeros([8, 4]), tf.zeros([4, 10]), tf.zeros([10])
+    made = step.get_concrete_function(tf.zeros([8], tf.int64), *parts)
+    assert without_gpu_kernel(made.graph.as_graph_def()) == set()
+
+
+@pytest.mark.gpu
+@cuda_build
 def test_an_operation_without_a_kernel_is_found():
     """A GPU sorts no strings: that must not pass as a kernel."""
     with tf.Graph().as_default() as graph:
