@@ -239,9 +239,10 @@ def gpu_kernels(operation):
 def takes(kernel, node):
     """Whether a kernel is for the dtypes of a node."""
     for constraint in kernel.constraint:
+        allowed = set(constraint.allowed_values.list.type)
         attribute = node.attr[constraint.name]
-        types = list(attribute.list.type) or [attribute.type]
-        if not set(types) <= set(constraint.allowed_values.list.type):
+        types = set(attribute.list.type) or {attribute.type}
+        if allowed and not types <= allowed:
             return False
     return True
 
