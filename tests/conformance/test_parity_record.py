@@ -674,6 +674,8 @@ def test_every_pair_of_kept_checks_is_explained():
             assert cause.kind in ("ledger", "rule", "name"), (old, new, cause)
             assert cause.kind == "name" or cause.id in ids | set(host_rules.BY_ID)
             assert cause.kind == "name" or cause.id in text
+            facts = dict(diff_report.facts(cause))
+            assert cause.kind == "name" or facts["size"] == diff_report.NOT_KEPT
         # A rule is named exactly where its releases lie between the two.
         named = {c.id for c in causes.causes(result) if c.kind == "rule"}
         sides = [kept[name]["environment"] for name in (old, new)]

@@ -15,6 +15,8 @@ from keras_losses_ref.conformance.report.text import wrapped
 _MARKDOWN_LIMIT = 20
 #: How many changes of a cause a page, and a comment, lists.
 _PAGE_LIMIT, _COMMENT_LIMIT = 50, 5
+#: Where the size of a change would stand, if the answers were there.
+NOT_KEPT = "not kept in these records; run `record` in both environments to see it"
 #: How many losses and names a terminal lists.
 _NAMES = 6
 
@@ -145,6 +147,8 @@ def _many(number, word):
 
 def size(cause: causes.Cause) -> str:
     """How large the changes are, relative to the answers."""
+    if not cause.measured:
+        return NOT_KEPT
     words = []
     if not math.isnan(cause.worst):
         worst, median = causes.percent(cause.worst), causes.percent(cause.median)
