@@ -396,7 +396,7 @@ def test_junit_and_markdown(files, capsys):
     cli.main(["compare", *files, "--format", "md"])
     text = capsys.readouterr().out
     assert text.startswith("### keras-losses-ref: **changed**")
-    assert "Keras's Huber has another value" in text and len(text) < 4000
+    assert "Keras's Huber has a different value" in text and len(text) < 4000
 
 
 def test_html_is_one_file(files, tmp_path):
