@@ -10,6 +10,6 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 @pytest.fixture
 def sweep(request):
-    """For what takes minutes and is marked so: it runs when it is asked for."""
+    """Skip a slow test unless `-m sweep` selects it."""
     if "sweep" not in (request.config.getoption("markexpr") or ""):
-        pytest.skip("every loss there is, for minutes: pytest -m sweep")
+        pytest.skip("takes minutes: every loss. Run it with pytest -m sweep")

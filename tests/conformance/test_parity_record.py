@@ -308,7 +308,7 @@ def test_names_arguments_and_defaults(recorded):
         ("keras:Hinge", "order of arguments", diff.SEMANTIC),
     }
     (slope,) = [c for c in result.changes if c.aspect == "argument slope"]
-    assert "before" in slope.new  # who gives positional arguments meets it
+    assert "before" in slope.new  # it moves positional arguments
 
 
 def test_errors_and_their_types(recorded):
