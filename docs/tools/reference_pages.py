@@ -281,8 +281,11 @@ def _signature(name, called):
     """
     of = inspect.unwrap(called.__init__ if inspect.isclass(called) else called)
     parameters = inspect.signature(of).parameters.values()
+    types = _types(called)
     words, kinds = [], set()
     for parameter in list(parameters)[inspect.isclass(called) :]:
+        if parameter.annotation is parameter.empty:
+            parameter = parameter.replace(annotation=types.get(parameter.name, Any))
         if parameter.kind is parameter.KEYWORD_ONLY and not kinds & {
             parameter.KEYWORD_ONLY,
             parameter.VAR_POSITIONAL,
@@ -296,13 +299,22 @@ def _signature(name, called):
     return "\n".join([f"{name}(", *(f"    {word}," for word in words), ")"])
 
 
+def _types(called):
+    """The types of the arguments of a loss: its own, and those that all losses share."""
+    found = {}
+    for function in (base.Loss.__init__, getattr(called, "function", None)):
+        found.update(getattr(inspect.unwrap(function), "__annotations__", {}))
+    return found
+
+
 def _typed(parameter):
     """`axis: int = -1`, or `axis=-1` where any type will do."""
     annotation = parameter.annotation
     if annotation in (Any, parameter.empty):
         return str(parameter.replace(annotation=parameter.empty))
     text = str(parameter)
-    return re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Z])", "", text)  # no names of modules
+    text = re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Z])", "", text)  # no names of modules
+    return text.replace("NoneType", "None")
 
 
 def _escaped(text):
