@@ -300,7 +300,7 @@ def _signature(name, called):
 
 
 def _types(called):
-    """The types of the arguments of a loss: its own, and those that all losses share."""
+    """The types of the arguments of a loss: its own, and those that all share."""
     found = {}
     for function in (base.Loss.__init__, getattr(called, "function", None)):
         found.update(getattr(inspect.unwrap(function), "__annotations__", {}))
