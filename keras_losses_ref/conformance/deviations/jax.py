@@ -5,8 +5,10 @@ import numpy as np
 from keras_losses_ref.conformance.deviations import jax_formulas
 from keras_losses_ref.conformance.deviations._common import (
     KERAS,
+    LOSSES_3,
     accepted,
     from_probabilities,
+    half,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import same_rank
@@ -43,6 +45,14 @@ def _margin_met(case):
             gap = 1 - y * x
         # A product that is rounded may meet the margin where the exact one does not.
         return bool(np.any(np.abs(gap) < 2.0**-7))
+
+
+def _no_distance(case):
+    """Whether embeddings are in one point, in 16 bits: others have `circle-cancels`."""
+    if not accepted(case) or not half(case):
+        return False
+    x = rounded(case)[1]
+    return bool(np.any((1 - x @ x.T)[~np.eye(len(x), dtype=bool)] <= 0))
 
 
 def _at_a_bound(case):
@@ -143,7 +153,6 @@ DEVIATIONS = (
             "BinaryCrossentropy",
             "BinaryFocalCrossentropy",
             "CategoricalCrossentropy",
-            "CategoricalFocalCrossentropy",
             "KLDivergence",
             "MeanSquaredLogarithmicError",
         ),
@@ -157,12 +166,36 @@ DEVIATIONS = (
         on_jax=jax_formulas.outcome,
     ),
     Deviation(
+        "circle-tie-halves-gradient",
+        ("Circle",),
+        (("3.7.0", None),),
+        "A distance of 0 is a tie of 1 - cos with the bound 0: two embeddings in one "
+        "point have half of the gradient.",
+        _TIES,
+        _no_distance,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "circle-nan-in-every-gradient",
+        ("Circle",),
+        (("3.7.0", None),),
+        "A NaN in one feature of an embedding makes the gradient of every feature of "
+        "it NaN: 0 times the NaN that comes down to a bound is NaN.",
+        LOSSES_3,
+        lambda case: accepted(case) and bool(np.isnan(case.y_pred).any()),
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
         "mean-in-float32",
         jax_formulas.MEANS,
-        (("3.0.0", None),),
-        "A float64 loss takes its mean in float32, also with `jax_enable_x64`: Keras's "
-        "promotion knows no float64 on JAX.",
-        "https://github.com/keras-team/keras/pull/18534",
+        (("3.12.0", None),),
+        "A float64 loss takes its mean in float32, also with `jax_enable_x64`: what is "
+        "promoted is cut to 32 bits on JAX.",
+        f"{KERAS}/v3.12.0/keras/src/backend/common/dtypes.py",
         lambda case: case.dtype == "float64" and accepted(case),
         jax_formulas.outcome,
         backend="jax",

@@ -17,13 +17,14 @@ from keras_losses_ref.conformance.deviations.formulas import (
 from keras_losses_ref.conformance.deviations.jax_autodiff import (
     Number,
     logsumexp,
+    means_in_float32,
+    release,
     where,
 )
 from keras_losses_ref.conformance.deviations.rounded_autodiff import gradient
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.truth import (
     activate,
-    host_rules,
     right_answer,
     rounded,
 )
@@ -74,7 +75,7 @@ def outcome(case: Case) -> Outcome:
 
 def float32_rounding(case: Case, aspect: str) -> float:
     """What float32 leaves of a float64 loss whose mean is taken in it."""
-    in_float32 = case.loss in MEANS or case.loss == "CTC"
+    in_float32 = case.loss in MEANS and means_in_float32() or case.loss == "CTC"
     if case.dtype != "float64" or not in_float32:
         return 0.0
     if aspect not in ("value", "gradient", "second"):
@@ -171,12 +172,8 @@ def _smoothed(case, y, classes):
 
 def _classes(case, y):
     """How many classes label smoothing counts: until 3.15 along the last axis."""
-    mended = _release() >= (3, 16)
+    mended = release() >= (3, 16)
     return y.value.shape[case.config.get("axis", -1) if mended else -1]
-
-
-def _release():
-    return tuple(int(part) for part in host_rules().version.split(".")[:2])
 
 
 def _of_bits(y, p):
@@ -293,7 +290,7 @@ def _tversky(case, y, x):
     both = (y * x).sum(axis)
     first, second = ((1.0 - x) * y).sum(axis), (x * (1.0 - y)).sum(axis)
     alpha, beta = case.config.get("alpha", 0.5), case.config.get("beta", 0.5)
-    if _release() >= (3, 16):  # until then they were each other's
+    if release() >= (3, 16):  # until then they were each other's
         alpha, beta = beta, alpha
     return 1.0 - both / (both + first * alpha + second * beta + 1e-7)
 
