@@ -68,6 +68,20 @@ def _logits_clipped(case):
     return accepted(case) and bool(case.config.get("from_logits"))
 
 
+def _ignores_a_label(case):
+    ignored = case.config.get("ignore_class")
+    return (
+        accepted(case) and ignored is not None and bool(np.any(case.y_true == ignored))
+    )
+
+
+def _ignored_row_is_nan(case):
+    """Whether a row that is ignored was no probability any more, or not finite."""
+    if not _ignores_a_label(case):
+        return False
+    return from_probabilities(case) or not np.all(np.isfinite(rounded(case)[1]))
+
+
 def _labels_do_not_sum_to_one(case):
     if not accepted(case) or not case.config.get("from_logits"):
         return False
@@ -96,6 +110,30 @@ DEVIATIONS = (
         "Keras finds the logits behind it: beyond 16 the loss and its gradient stop.",
         _NN,
         _logits_clipped,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "sparse-ignored-rows-nan-gradient",
+        ("SparseCategoricalCrossentropy",),
+        (("3.0.0", "3.14.1"),),
+        "A row that is ignored is multiplied by 0 and then divided by its sum: 0 / 0 "
+        "makes its gradient NaN, though the loss is none.",
+        f"{KERAS}/v3.12.0/keras/src/losses/losses.py",
+        _ignored_row_is_nan,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "sparse-ignored-labels-count",
+        ("SparseCategoricalCrossentropy",),
+        (("3.0.0", "3.5.0"),),
+        "The mask of `ignore_class` does not stay on an array of JAX: labels that are "
+        "ignored cost nothing, and count in the mean.",
+        f"{KERAS}/v3.4.1/keras/src/losses/losses.py",
+        _ignores_a_label,
         jax_formulas.outcome,
         backend="jax",
         on_jax=jax_formulas.outcome,
