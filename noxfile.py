@@ -69,8 +69,8 @@ def matrix(session, host):
     session.run("python", "-m", "pytest", *arguments, env=environment)
 
 
-#: Keras on JAX, without TensorFlow, as `HOSTS` has them. Keras 3.4 and 3.8 call what the
-#: newest JAX no longer has inside `fit`.
+#: Keras on JAX, without TensorFlow, as `HOSTS` has them. Keras 3.4 and 3.8 call what
+#: the newest JAX no longer has inside `fit`.
 _NEWEST_JAX, _OLDER_JAX = ["jax==0.10.2"], ["jax==0.5.3", "numpy<2.3"]
 _JAX = {"KERAS_BACKEND": "jax"}
 ON_JAX = {
