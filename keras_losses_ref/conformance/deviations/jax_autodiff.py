@@ -153,7 +153,7 @@ class Number(rounded_autodiff.Number):
 
     def mean(self, axis: Any) -> "Number":
         """In float32, if not in float64 where Keras's `mean` knows that on JAX."""
-        wide = self.dtype == "float64" and not means_in_float32()
+        wide = self.dtype == "float64" and not cuts_to_32_bits()
         met = self if wide else self.cast("float32")
         return rounded_autodiff.Number.mean(met, axis).cast(self.dtype)
 
@@ -182,7 +182,7 @@ class Number(rounded_autodiff.Number):
         )
 
 
-def means_in_float32() -> bool:
+def cuts_to_32_bits() -> bool:
     """Whether the Keras in use cuts a dtype that it promotes to 32 bits on JAX."""
     return release() >= (3, 12)
 
