@@ -78,8 +78,8 @@ def losses_page(docs):
         "# The losses",
         "",
         "One section for each loss. Where Keras is known to differ from what is said "
-        "here, the section names the entries of [the ledger](deviations.md). How far "
-        "from the exact value each loss is, in each dtype, is in "
+        "here, the section ends with the entries of [the ledger](deviations.md). How "
+        "far from the exact value each loss is, in each dtype, is in "
         "[the atlas](atlas/README.md).",
         "",
         f"This page is printed from the docstrings, by {_COMMAND}. Arguments stand in "
@@ -198,11 +198,9 @@ def _loss(name):
     for field, rows in fields.items():
         if field in _VERBATIM:
             lines += [f"**{field}**", "", f"```{_VERBATIM[field]}", *rows, "```", ""]
-        elif field == "Deviates":
-            lines += [f"**{field}:** {_linked(' '.join(rows), name)}", ""]
         else:
             lines += [f"**{field}:** {_escaped(' '.join(rows))}", ""]
-    return lines
+    return [*lines, f"**Deviates:** {_deviations(name)}", ""]
 
 
 def _parsed(docstring):
@@ -220,20 +218,22 @@ def _parsed(docstring):
     return " ".join(summary.split()), fields
 
 
-def _linked(ids, name):
-    """Ledger ids as links to their rows; an id that the ledger lacks is an error."""
-    known = {entry.id for entry in deviations.DEVIATIONS}
-    if ids.startswith("none"):
-        return ids
-    words = [word.strip() for word in ids.split(",")]
-    unknown = [word for word in words if word not in known]
-    if unknown:
-        raise ValueError(
-            f"The docstring of {name} names deviations that the ledger does not have. "
-            f"Received: {', '.join(unknown)}. Expected ids of "
-            "keras_losses_ref.conformance.deviations.DEVIATIONS. Correct the docstring."
-        )
-    return ", ".join(f"[`{word}`](deviations.md#{word})" for word in words)
+def _deviations(name):
+    """The ledger's entries on a loss, as links; those of one backend by themselves."""
+    entries = [entry for entry in deviations.DEVIATIONS if name in entry.losses]
+    parts = []
+    for backend, lead in (
+        (None, ""),
+        ("tensorflow", "on TensorFlow "),
+        ("jax", "on JAX "),
+    ):
+        links = [
+            f"[`{entry.id}`](deviations.md#{entry.id})"
+            for entry in entries
+            if entry.backend == backend
+        ]
+        parts += [lead + ", ".join(links)] if links else []
+    return "; ".join(parts) or "none known: no Keras has this loss"
 
 
 def _function(function):

@@ -135,7 +135,8 @@ ours is faster. {where}
 
 `eager`, `graph` and `xla` are a step as it is, in a `tf.function`, and in a compiled
 one; `small` is an eager step with a batch of 32, `lengths` 20 batches of sequences of
-which no two are of one length. Of several sizes, the table has the one where ours does
+which no two are of one length, `lengths-none` those with `reduction="none"`. Of several
+sizes, the table has the one where ours does
 worst; every cell is below. The mean is over the cells that all runs have.
 """
 

@@ -9,6 +9,7 @@ of all pairs, its spread their quartiles.
     eager, graph, xla   a step as it is, in a `tf.function`, in a compiled one
     small               eager, with a batch of 32: what a call costs before it computes
     lengths             20 batches of sequences, no two of one length, a step each
+    lengths-none        the same with reduction="none", as a masked mean is written
 """
 
 import collections
@@ -31,7 +32,8 @@ from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.report import markdown
 from keras_losses_ref.conformance.report.text import wrapped
 
-PATHS = ("eager", "graph", "xla", "small", "lengths")
+PATHS = ("eager", "graph", "xla", "small", "lengths", "lengths-none")
+_OF_LENGTHS = ("lengths", "lengths-none")
 #: Elements that a step reads and writes come from here, not from a cache.
 LARGE = ((1024, 1000), (64, 64, 64, 21), (4096, 4096))
 
@@ -140,7 +142,7 @@ class BenchSpec:
 
     @property
     def name(self) -> str:
-        return self.loss + (" from logits" if dict(self.arguments) else "")
+        return self.loss + (" from logits" if self.arguments else "")
 
 
 #: domain: how a usual batch is drawn.
@@ -292,7 +294,7 @@ def _one(spec, path, shape, losses):
     return Cell(spec.name, path, shape, *times, y_true.shape.rank < len(shape))
 
 
-def _lengths(spec, losses, turns=4):
+def _lengths(spec, path, losses, turns=4):
     """20 batches, no two of one length, a step each; new lengths in every turn."""
     both = []
     for turn in range(turns):
@@ -310,7 +312,7 @@ def _lengths(spec, losses, turns=4):
         both.append((times[0], times[1]))
     ratios = tuple(theirs / mine for mine, theirs in both)
     ours, keras = (statistics.median(column) for column in zip(*both))
-    return Cell(spec.name, "lengths", spec.lengths, ours, keras, ratios)
+    return Cell(spec.name, path, spec.lengths, ours, keras, ratios)
 
 
 def cells_to_measure(
@@ -320,7 +322,8 @@ def cells_to_measure(
     found = []
     for spec in specs:
         large = spec.large[:1] if fast else spec.large
-        shapes = {"small": [spec.small], "lengths": [spec.lengths]}
+        shapes = {"small": [spec.small]}
+        shapes.update(dict.fromkeys(_OF_LENGTHS, [spec.lengths]))
         for path in paths:
             found += [
                 (spec, path, shape)
@@ -343,12 +346,15 @@ def bench(
             progress(done, f"{spec.name} {path}")
         if compat.builtin(spec.loss) is None:
             continue
+        arguments = dict(spec.arguments)
+        if path == "lengths-none":
+            arguments["reduction"] = "none"
         both = [
-            getattr(module, spec.loss)(**dict(spec.arguments))
+            getattr(module, spec.loss)(**arguments)
             for module in (losses, compat.keras.losses)
         ]
-        if path == "lengths":
-            cells.append(_lengths(spec, both))
+        if path in _OF_LENGTHS:
+            cells.append(_lengths(spec, path, both))
         else:
             cells.append(_one(spec, path, shape, both))
     return cells

@@ -64,10 +64,6 @@ def binary_crossentropy(
                16.1181 in float64; the clip makes the gradient at 0 and 1 beyond its
                bounds zero, so train from logits
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  label-smoothing-unchecked, column-squeezed-to-scalar,
-               all-masked-overflows-in-half, binary-half-precision-clip,
-               binary-crossentropy-epsilon-in-log, binary-crossentropy-epsilon-folded,
-               config-forgets-dtype
     Source:    Keras 3 `keras.losses.binary_crossentropy`
     Example:   >>> float(binary_crossentropy([0., 1.], [0.3, 0.61]))  # 0.42549
     """
@@ -121,9 +117,6 @@ def categorical_crossentropy(
                d/dx = softmax(x) - y', also where y' does not sum to 1
     Edges:     a row of zeros is NaN; the clip stops the gradient beyond its bounds
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  label-smoothing-counts-last-axis, label-smoothing-unchecked,
-               all-masked-overflows-in-half, half-precision-clip, config-forgets-dtype,
-               tiny-row-nan-under-xla
     Source:    Keras 3 `keras.losses.categorical_crossentropy`
     Example:   >>> float(categorical_crossentropy([0., 1.], [0.39, 0.61]))  # 0.49430
     """
@@ -221,11 +214,6 @@ def sparse_categorical_crossentropy(
     Raises:    ValueError if the shapes cannot be aligned or y_true looks one-hot;
                InvalidArgumentError for a label outside [0, classes), eagerly and in
                graphs on a CPU; NaN for that sample under XLA and on a GPU
-    Deviates:  labels-rounded-to-dtype, sparse-label-smoothing-unchecked,
-               sparse-axis-refused, sparse-labels-unchecked-on-gpu,
-               all-masked-overflows-in-half, sparse-ignore-class-column-refused,
-               sparse-ignore-class-fails-under-xla, half-precision-clip,
-               config-forgets-dtype, sparse-config-forgets-axis
     Source:    Keras 3 `keras.losses.sparse_categorical_crossentropy`
     Example:   >>> float(sparse_categorical_crossentropy(1, [0.39, 0.61]))  # 0.49430
     """
@@ -282,9 +270,6 @@ def categorical_generalized_cross_entropy(
     Raises:    ValueError unless 0 < q < 1, or if the shapes cannot be aligned;
                InvalidArgumentError, eagerly, for a label outside [0, classes), which
                in a graph is NaN
-    Deviates:  gce-column-labels, gce-labels-rounded, gce-zero-probability-nan,
-               gce-labels-unchecked, gce-small-q-cancels, config-forgets-dtype,
-               generalized-crossentropy-unloadable
     Source:    Keras 3 `keras.losses.categorical_generalized_cross_entropy`; Zhang and
                Sabuncu (2018)
     Example:   >>> float(categorical_generalized_cross_entropy(1, [0.39, 0.61], 0.5))

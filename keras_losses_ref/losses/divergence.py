@@ -21,7 +21,6 @@ def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Edges:     zeros count as 1e-7; neither side is normalised, so a row that does not
                sum to 1 can give a negative value
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, kl-divergence-half-range, config-forgets-dtype
     Source:    Keras 3 `keras.losses.kl_divergence`
     Example:   >>> float(kl_divergence([0.3, 0.7], [0.5, 0.5]))  # 0.082283
     """
@@ -45,8 +44,6 @@ def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Gradient:  d/dy_pred = (y_pred + 1e-7 - y_true) / (y_pred + 1e-7) / n
     Edges:     a y_pred below -1e-7 is NaN, also where y_true is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, poisson-half-range, float32-constant-refused,
-               config-forgets-dtype
     Source:    Keras 3 `keras.losses.poisson`
     Example:   >>> float(poisson([1., 2.], [1.5, 1.5]))  # 0.89180
     """

@@ -68,10 +68,6 @@ def binary_focal_crossentropy(
     Edges:     gamma = 0 is binary_crossentropy; at 1 - p_t = 0 a gamma below 1 has
                the gradient 0, its limit but for the clip
     Raises:    ValueError if the shapes differ, or label_smoothing is outside [0, 1]
-    Deviates:  focal-label-smoothing-unchecked, column-squeezed-to-scalar,
-               binary-focal-epsilon-in-log, binary-focal-epsilon-folded,
-               focal-gamma-below-one-nan, binary-focal-half-precision-clip,
-               config-forgets-dtype, focal-unloadable
     Source:    Keras 3 `keras.losses.binary_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(binary_focal_crossentropy([0., 1.], [0.3, 0.61]))  # 0.053642
     """
@@ -145,10 +141,6 @@ def categorical_focal_crossentropy(
                looked through; a row of zeros is NaN
     Raises:    ValueError if the shapes differ, there is not one alpha for each class,
                or label_smoothing is outside [0, 1]
-    Deviates:  focal-label-smoothing-unchecked, focal-label-smoothing-counts-last-axis,
-               focal-half-precision-clip, focal-alpha-list-ignores-axis,
-               focal-alpha-list-float32, config-forgets-dtype, focal-unloadable,
-               tiny-row-nan-under-xla
     Source:    Keras 3 `keras.losses.categorical_focal_crossentropy`; Lin et al. (2018)
     Example:   >>> float(categorical_focal_crossentropy([0., 1.], [0.39, 0.61]))
                # 0.018796
@@ -208,8 +200,6 @@ def sparse_categorical_focal_crossentropy(
     Raises:    ValueError if the shapes cannot be aligned or there is not one alpha for
                each class; InvalidArgumentError, eagerly, for a label outside
                [0, classes), which in a graph is NaN
-    Deviates:  sparse-focal-labels-unchecked, sparse-focal-half-precision-clip,
-               config-forgets-dtype, tiny-row-nan-under-xla
     Source:    keras-nightly `keras.losses.sparse_categorical_focal_crossentropy`
     Example:   >>> float(sparse_categorical_focal_crossentropy(1, [0.39, 0.61]))
                # 0.018796

@@ -26,7 +26,6 @@ def hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Edges:     labels become -1 and 1 only if every label of the batch is 0 or 1: a 0
                among -1s stays 0, and a batch of only 1s is taken as it is
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, config-forgets-dtype
     Source:    Keras 3 `keras.losses.hinge`
     Example:   >>> float(hinge([-1., 1.], [0.6, 0.4]))  # 1.1
     """
@@ -48,7 +47,6 @@ def squared_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Gradient:  d/dy_pred = -2 y_true max(1 - y_true y_pred, 0) / n
     Edges:     labels of 0 and 1 as in hinge
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, half-precision-overflow, config-forgets-dtype
     Source:    Keras 3 `keras.losses.squared_hinge`
     Example:   >>> float(squared_hinge([-1., 1.], [0.6, 0.4]))  # 1.46
     """
@@ -72,7 +70,6 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Edges:     the true class takes part in the inner maximum as 0, so that negative
                scores of the others do not count
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  categorical-hinge-empty-batch, config-forgets-dtype
     Source:    Keras 3 `keras.losses.categorical_hinge`
     Example:   >>> float(categorical_hinge([0., 1.], [0.6, 0.4]))  # 1.2
     """

@@ -151,7 +151,6 @@ def linear_sparse_categorical_crossentropy(
     Raises:    ValueError if the shapes do not fit, or softcap or label_smoothing is out
                of range; InvalidArgumentError for a label outside [0, classes), eagerly
                and in graphs on a CPU; NaN for that sample under XLA and on a GPU
-    Deviates:  none known: no Keras has this loss
     Source:    sparse_categorical_crossentropy of the logits; in chunks: Wijmans et al.
                (2024), Hsu et al. (2024)
     Example:   >>> float(linear_sparse_categorical_crossentropy(1, [1.0], [[0.0, 2.0]]))

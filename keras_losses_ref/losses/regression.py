@@ -21,9 +21,6 @@ def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Gradient:  d/dy_pred = 2 e / n
     Edges:     NaN propagates; an error of 1.9e19 overflows float32
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
-               all-masked-overflows-in-half, half-precision-overflow,
-               config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_squared_error`
     Example:   >>> float(mean_squared_error([0., 1.], [0.6, 0.4]))  # 0.36
     """
@@ -45,8 +42,6 @@ def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Gradient:  d/dy_pred = sign(e) / n
     Edges:     the gradient at e = 0 is 0; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
-               all-masked-overflows-in-half, config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_absolute_error`
     Example:   >>> float(mean_absolute_error([0., 1.], [0.6, 0.4]))  # 0.6
     """
@@ -69,8 +64,6 @@ def mean_absolute_percentage_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Edges:     y_true = 0 counts as 1e-7, so that one miss outweighs a batch; the
                gradient at e = 0 is 0
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  mape-values-rounded, column-squeezed-to-scalar, mape-half-refused,
-               mape-float32-epsilon, config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_absolute_percentage_error`
     Example:   >>> float(mean_absolute_percentage_error([1., 2.], [1.5, 1.5]))  # 37.5
     """
@@ -98,7 +91,6 @@ def mean_squared_logarithmic_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Gradient:  d/dy_pred = 2 e / (1 + P) / n where y_pred >= 1e-7, else 0
     Edges:     negative values give no gradient; 1e-7 is that of float32 in every dtype
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  column-squeezed-to-scalar, msle-float64-epsilon, config-forgets-dtype
     Source:    Keras 3 `keras.losses.mean_squared_logarithmic_error`
     Example:   >>> float(mean_squared_logarithmic_error([0., 3.], [1., 1.]))  # 0.48045
     """
@@ -127,10 +119,6 @@ def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
     Gradient:  d/dy_pred = clip(e, -delta, delta) / n
     Edges:     |e| = delta takes the quadratic branch; NaN propagates
     Raises:    ValueError if delta <= 0 or the shapes cannot be aligned
-    Deviates:  huber-values-rounded, column-squeezed-to-scalar,
-               float32-constant-refused, huber-in-float32, huber-delta-unchecked,
-               huber-overflow, huber-infinite-gradient, config-forgets-dtype,
-               huber-config-forgets-delta
     Source:    Keras 3 `keras.losses.huber`; Huber (1964)
     Example:   >>> float(huber([0., 1.], [0.6, 0.4]))  # 0.18
     """
@@ -159,8 +147,6 @@ def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Gradient:  d/dy_pred = tanh(e) / n
     Edges:     e^2 / 2 near 0, |e| - log 2 far from it; NaN propagates
     Raises:    ValueError if the shapes cannot be aligned
-    Deviates:  values-rounded-to-dtype, column-squeezed-to-scalar,
-               log-cosh-float32-log2, config-forgets-dtype
     Source:    Keras 3 `keras.losses.log_cosh`
     Example:   >>> float(log_cosh([0., 0.], [0.6, 2.]))  # 0.74760
     """
@@ -188,11 +174,6 @@ def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: Axes = -1) -> Tensor
     Edges:     0 if either vector is zero; norms beyond the range of the dtype are
                scaled first
     Raises:    ValueError if the shapes cannot be aligned or have no such axis
-    Deviates:  column-squeezed-to-scalar, cosine-norm-floor, cosine-squares-floor,
-               cosine-integer-labels-refused, cosine-overflow,
-               cosine-zero-vector-gradient, cosine-zero-vector-half-gradient,
-               cosine-gradient-cancels, config-forgets-dtype,
-               cosine-similarity-config-forgets-axis
     Source:    Keras 3 `keras.losses.cosine_similarity`
     Example:   >>> float(cosine_similarity([1., 1.], [0.6, 0.8]))  # -0.98995
     """

@@ -24,7 +24,6 @@ def dice(y_true: Tensor, y_pred: Tensor, axis: Axes = None) -> Tensor:
     Gradient:  d/dy_pred = 2 (sum(y_true y_pred) - y_true D) / D^2
     Edges:     two empty masks give 1; without `axis` the batch is one large mask
     Raises:    ValueError if the shapes differ or have no such axis
-    Deviates:  dice-mask-stretched, overlap-half-range, config-forgets-dtype
     Source:    Keras 3 `keras.losses.dice`
     Example:   >>> float(dice([0., 1.], [0.3, 0.6]))  # 0.36842
     """
@@ -70,8 +69,6 @@ def tversky(
                / (TP + E)^2
     Edges:     two empty masks give 1; alpha = beta = 0.5 is dice, but for 1e-7
     Raises:    ValueError if the shapes differ or have no such axis
-    Deviates:  tversky-mask-stretched, overlap-half-range, tversky-alpha-beta-swapped,
-               config-forgets-dtype
     Source:    Keras 3 `keras.losses.tversky`, as documented: alpha for false positives,
                beta for false negatives; Salehi et al. (2017)
     Example:   >>> float(tversky([0., 1.], [0.3, 0.6], alpha=0.2, beta=0.8))  # 0.38776

@@ -74,9 +74,6 @@ def ctc(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Raises:    ValueError unless the ranks are 2 and 3; ValueError, eagerly, for a 0
                before a label and for a label outside [0, classes), which in a graph
                give NaN
-    Deviates:  ctc-counts-padding, ctc-labels-unchecked, ctc-labels-rounded,
-               ctc-impossible-gradient, ctc-float64-in-float32, config-forgets-dtype,
-               ctc-unloadable, ctc-second-derivative-nan
     Source:    Keras 3 `keras.losses.ctc`; Graves et al. (2006)
     Example:   >>> ctc([[1]], [[[0., 0.], [0., 0.]]])  # [0.28768]
     """

@@ -96,8 +96,6 @@ def circle(
                and the class leaves values of 0 out of the mean, as Keras does;
                remove_diagonal drops the pair (i, i), also of given references
     Raises:    ValueError unless y_pred has rank 2 with one label for each row
-    Deviates:  labels-rounded-to-dtype, all-masked-overflows-in-half, circle-cancels,
-               config-forgets-dtype, circle-second-derivative-nan
     Source:    Keras 3 `keras.losses.circle`; Sun et al. (2020)
     Example:   >>> circle([0, 0, 1], [[1., 0.], [0.6, 0.8], [0., 1.]])
                # [2.7608e-06, 38.4, 0.0]

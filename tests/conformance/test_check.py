@@ -3,7 +3,6 @@
 import collections
 import json
 import os
-import re
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -112,24 +111,6 @@ def test_every_entry_is_complete():
     for entry in deviations.DEVIATIONS:
         assert entry.sentence.endswith(".") and entry.thread.startswith("https://")
         assert entry.losses and set(entry.losses) <= set(cases.HANDWRITTEN)
-
-
-def named_deviations(loss):
-    """The ids that the docstring of a loss names under "Deviates:"."""
-    text = getattr(losses, loss).__doc__
-    found = re.search(r"Deviates: +(.*?)\n *[A-Z][a-z]+:", text, re.DOTALL)
-    return set(re.findall(r"[a-z0-9-]+-[a-z0-9-]+", found[1])) if found else set()
-
-
-@pytest.mark.parametrize("loss", cases.HANDWRITTEN)
-def test_docstring_names_the_deviations_of_the_loss(loss):
-    """Those that Keras has where the loss runs; docs/deviations.md has JAX's too."""
-    known = {
-        entry.id
-        for entry in deviations.DEVIATIONS
-        if loss in entry.losses and entry.backend in (None, "tensorflow")
-    }
-    assert named_deviations(loss) == known
 
 
 @pytest.mark.parametrize("loss", cases.HANDWRITTEN)

@@ -161,7 +161,6 @@ def test_the_docstring_has_every_part(cls):
         "Gradient:",
         "Edges:",
         "Raises:",
-        "Deviates:",
         "Source:",
         "Example:",
     ):
