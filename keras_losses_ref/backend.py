@@ -1,9 +1,7 @@
 """Which backend Keras runs on, told without importing Keras or any backend."""
 
-import json
 import os
 import sys
-from importlib import metadata
 
 #: The backends that there is a runner for: see `conformance.runners`.
 KNOWN = ("tensorflow", "jax")
@@ -39,6 +37,8 @@ def asked() -> str:
     asked = os.environ.get("KERAS_BACKEND")
     if asked:
         return asked
+    import json
+
     folder = os.environ.get("KERAS_HOME") or os.path.join(
         os.path.expanduser("~"), ".keras"
     )
@@ -51,6 +51,8 @@ def asked() -> str:
 
 def _installed_generation():
     """2 where the `keras` that is installed is Keras 2, which has no backends."""
+    from importlib import metadata  # slow, and `--help` needs none
+
     try:
         return 2 if metadata.version("keras").startswith("2.") else 3
     except metadata.PackageNotFoundError:

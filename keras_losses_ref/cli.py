@@ -2,11 +2,8 @@
 
 import argparse
 import contextlib
-import difflib
-import logging
 import os
 import sys
-import traceback
 
 from keras_losses_ref import backend
 from keras_losses_ref.backend import BackendError
@@ -15,7 +12,7 @@ OK, DIFFERENCE, USAGE, INTERNAL = 0, 1, 2, 3
 
 _FORMATS = ("text", "json", "md", "html", "junit")
 
-#: What an extra of this package brings; the error that misses one names the extra.
+#: The packages of our extras. The error about a missing one names its extra.
 _EXTRAS = ("rich", "jinja2", "matplotlib")
 
 _EPILOG = (
@@ -23,6 +20,9 @@ _EPILOG = (
     "import failure, or nothing selected; 3 internal error"
 )
 
+_LOSS = "a class such as Huber (default: all)"
+_PATH = "record only these: eager, graph, ..."
+_OUTPUT = "write to FILE instead of stdout"
 
 _BISECT_EXAMPLE = (
     "bisect 'mean_squared_error/no_weight_all_masked[float16,sum_over_batch_size,eager]"
@@ -31,14 +31,18 @@ _BISECT_EXAMPLE = (
 
 
 class UsageError(Exception):
-    """What the user must change; printed in one line, exit code 2."""
+    """A mistake that the user can mend; printed in one line, exit code 2."""
 
 
 def run() -> None:
     """The console script."""
+    sys.exit(_run(sys.argv[1:], _filtered))
+
+
+def _filtered():
     from keras_losses_ref.conformance.chatter import filtered
 
-    sys.exit(_run(sys.argv[1:], filtered))
+    return filtered()
 
 
 def main(argv: list[str]) -> int:
@@ -52,9 +56,11 @@ def _run(argv, stderr):
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said why
         return stop.code
-    # Errors pass: a filter knows the notices among them.
+    import logging
+
+    # TensorFlow prints its errors; the filter of stderr drops the notices among them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # A check beside a training, or one beside its own child, must share the GPU.
+    # A check that runs beside a training, or beside its own child, must share the GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with stderr() if arguments.needs_host else contextlib.nullcontext():
@@ -66,7 +72,7 @@ def _command(arguments):
 
     try:
         if arguments.needs_host:
-            backend.known()  # or it is refused here
+            backend.known()  # refuses a backend that nothing here can test
             import_host()
         return arguments.command(arguments)
     except (UsageError, Unusable) as error:
@@ -93,6 +99,8 @@ def _fail(error):
 
 
 def _crash():
+    import traceback
+
     traceback.print_exc()
     print(
         "keras-losses-ref: internal error; please report it with the lines above",
@@ -112,19 +120,19 @@ def _parser():
 
     check = commands.add_parser(
         "check",
-        help="ours, the installed tf.keras.losses and the definition, three ways",
+        help="test the installed Keras, our losses, or a loss of your own",
         epilog=_EPILOG,
     )
     check.add_argument(
         "loss",
         nargs="*",
-        help="classes, like Huber, all if none; or losses of your own, like "
+        help="a class such as Huber (default: all), or a loss of your own such as "
         "my_package.losses:MyLoss",
     )
     own = check.add_argument_group("for a loss of your own")
     own.add_argument(
         "--domain",
-        help="what it takes: binary, one_hot, indices, real, ..., or my_module:draw, a "
+        help="its inputs: binary, one_hot, indices, real, ..., or my_module:draw, a "
         "function (rng, n) -> (y_true, y_pred)",
     )
     own.add_argument(
@@ -133,148 +141,174 @@ def _parser():
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an argument of its constructor, like gamma=2",
+        help="an argument of its constructor, such as gamma=2",
     )
     own.add_argument(
         "--declare",
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="what it means to be: batch_wise, random, non_negative, zero_at_perfect",
+        help="an intended property: batch_wise, random, non_negative, zero_at_perfect",
     )
     own.add_argument(
         "--expect",
         action="append",
         default=[],
         metavar="CHECK=REASON",
-        help="a check that it is meant to fail, and why",
+        help="a check that is expected to fail, and why",
     )
     own.add_argument(
         "--checks",
         action="append",
         default=[],
         metavar="NAME,...",
-        help="only these checks",
+        help="run only these checks",
     )
     check.add_argument(
-        "--case", action="append", metavar="ID", help="an id, or a glob over ids"
+        "--case", action="append", metavar="ID", help="run only these: an id or a glob"
     )
     check.add_argument(
-        "--path", action="append", help="eager, graph, xla, nested, fit or reloaded"
+        "--path",
+        action="append",
+        help="run only these: eager, graph, xla, nested, fit or reloaded",
     )
-    check.add_argument("--dtype", action="append", help="float32, float16, ...")
+    check.add_argument(
+        "--dtype", action="append", help="run only these: float32, float16, ..."
+    )
     size = check.add_mutually_exclusive_group()
     size.add_argument(
         "--fast",
         action="store_true",
-        help="all cases in eager mode and a subset compiled (default)",
+        help="run all cases in eager mode and a subset compiled (default)",
     )
     size.add_argument(
-        "--full", action="store_true", help="every dtype on every path, not a part"
+        "--full", action="store_true", help="run every dtype on every path"
     )
     check.add_argument(
-        "--device", default="CPU:0", help="such as GPU:0; all: the CPU and every GPU"
+        "--device",
+        default="CPU:0",
+        help="such as GPU:0 (default: CPU:0); all: the CPU and every GPU",
     )
     check.add_argument(
-        "--jobs", type=int, help="processes; one a core where there are many cases"
+        "--jobs", type=int, help="processes (default: one a core where it pays)"
     )
-    check.add_argument("--format", default="text", choices=_FORMATS)
-    check.add_argument("--output", metavar="FILE", help="write there, not to stdout")
-    check.add_argument("--all", action="store_true", help="also the results that agree")
+    _add_report_options(check)
+    check.add_argument(
+        "--all", action="store_true", help="also show the results that agree"
+    )
     check.add_argument(
         "--verbose",
         action="store_true",
-        help="also what each entry of the ledger says, and what ran, loss by loss",
+        help="also show what each ledger entry says, and what ran, loss by loss",
     )
     check.set_defaults(command=_check, needs_host=True)
 
     plot = commands.add_parser(
-        "plot", help="the curve of each loss and of its gradient, as a picture"
+        "plot", help="draw the curve of each loss and of its gradient"
     )
-    plot.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
+    plot.add_argument("loss", nargs="*", help=_LOSS)
     plot.add_argument("--format", default="svg", choices=("svg", "png"))
-    plot.add_argument("--output", default=".", metavar="FOLDER", help="written there")
+    plot.add_argument(
+        "--output", default=".", metavar="FOLDER", help="default: the current folder"
+    )
     plot.set_defaults(command=_plot, needs_host=True)
 
     atlas = commands.add_parser(
         "atlas",
-        help="how far ours and Keras's are from the exact value, as a table",
+        help="measure how far our losses and Keras's are from the exact value",
         epilog=_EPILOG,
     )
-    atlas.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
+    atlas.add_argument("loss", nargs="*", help=_LOSS)
     atlas.add_argument("--path", action="append", choices=("eager", "graph", "xla"))
-    atlas.add_argument("--seed", type=int, default=0, help="of the inputs")
     atlas.add_argument(
-        "--output", metavar="FOLDER", help="write a page and pictures there as well"
+        "--seed", type=int, default=0, help="seed of the inputs (default: 0)"
+    )
+    atlas.add_argument(
+        "--output", metavar="FOLDER", help="also write a page with pictures to FOLDER"
     )
     atlas.set_defaults(command=_atlas, needs_host=True)
 
     bench = commands.add_parser(
         "bench",
-        help="how fast ours and Keras's losses are, as ratios",
+        help="measure the speed and memory of our losses against Keras's",
         epilog=_EPILOG,
     )
-    bench.add_argument("loss", nargs="*", help="classes, like Huber; all if none")
+    bench.add_argument("loss", nargs="*", help=_LOSS)
     bench.add_argument(
         "--path",
         action="append",
         choices=("eager", "graph", "xla", "small", "lengths", "lengths-none"),
     )
     bench.add_argument(
-        "--fast", action="store_true", help="one large shape of each loss, not all"
+        "--fast", action="store_true", help="measure one large shape of each loss"
     )
-    bench.add_argument("--memory", action="store_true", help="memory instead of time")
-    bench.add_argument("--format", default="text", choices=("text", "json", "md"))
-    bench.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    bench.add_argument(
+        "--memory", action="store_true", help="measure memory instead of time"
+    )
+    _add_report_options(bench, ("text", "json", "md"))
     bench.set_defaults(command=_bench, needs_host=True)
 
-    list_ = commands.add_parser("list", help="losses, cases, or the ledger")
-    list_.add_argument("--cases", action="store_true", help="every case and its why")
-    list_.add_argument("--deviations", action="store_true", help="the ledger")
+    list_ = commands.add_parser("list", help="list losses, cases, or known deviations")
+    list_.add_argument("--cases", action="store_true", help="every case and its reason")
     list_.add_argument(
-        "--format", default="text", choices=("text", "md", "json"), help="of the ledger"
+        "--deviations", action="store_true", help="the known deviations of Keras"
     )
-    list_.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    list_.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "md", "json"),
+        help="of --deviations (default: text)",
+    )
+    list_.add_argument("--output", metavar="FILE", help=_OUTPUT)
     list_.set_defaults(command=_list, needs_host=False)
     _add_parity_commands(commands)
     return parser
 
 
 def _add_parity_commands(commands):
-    """`record`, `compare`, `upgrade`, `bisect`: the losses of two environments."""
-    own = "a loss of your own, package.module:name; may be given more than once"
+    """Add `record`, `compare`, `upgrade` and `bisect`."""
+    own = "a loss of your own, package.module:name; may be repeated"
 
     record = commands.add_parser(
         "record",
-        help="write what every loss does in this environment",
+        help="record what every loss does in this environment",
         epilog=_EPILOG,
     )
-    record.add_argument("file", metavar="FILE", help="the record, JSON")
+    record.add_argument("file", metavar="FILE", help="the record to write, JSON")
     record.add_argument("--loss", action="append", default=[], help=own)
     record.add_argument(
-        "--model", action="append", default=[], help="a .keras model of your own"
+        "--model",
+        action="append",
+        default=[],
+        help="a .keras model of your own, with --data",
     )
     record.add_argument(
-        "--data", action="append", default=[], help="its .npz: x, y, sample_weight"
+        "--data",
+        action="append",
+        default=[],
+        help="an .npz for the model: x, y, sample_weight",
     )
     record.add_argument(
-        "--case", action="append", metavar="ID", help="only these: ids or globs"
+        "--case", action="append", metavar="ID", help="record only these: ids or globs"
     )
-    record.add_argument("--path", action="append", help="only eager, graph, ...")
-    record.add_argument("--device", default="CPU:0", help="such as GPU:0")
-    # How `upgrade` follows its two children.
+    record.add_argument("--path", action="append", help=_PATH)
+    record.add_argument(
+        "--device", default="CPU:0", help="such as GPU:0 (default: CPU:0)"
+    )
+    # For `upgrade`, which shows the progress of its two children.
     record.add_argument("--progress", action="store_true", help=argparse.SUPPRESS)
     record.set_defaults(command=_record, needs_host=True)
 
     compare = commands.add_parser(
-        "compare", help="what changed between two records", epilog=_EPILOG
+        "compare", help="show what changed between two records", epilog=_EPILOG
     )
-    compare.add_argument("old", metavar="OLD")
-    compare.add_argument("new", metavar="NEW")
+    kept = "a record, or one of docs/versions/*.json"
+    compare.add_argument("old", metavar="OLD", help=kept)
+    compare.add_argument("new", metavar="NEW", help=kept)
     compare.add_argument(
         "--intermediate",
         metavar="FILE",
-        help="a record of the new TensorFlow under the old Keras: tells what each of "
+        help="a record of the new TensorFlow with the old Keras, to tell what each of "
         "them changed",
     )
     compare.add_argument("--between", dest="intermediate", help=argparse.SUPPRESS)
@@ -283,7 +317,7 @@ def _add_parity_commands(commands):
 
     upgrade = commands.add_parser(
         "upgrade",
-        help="build two environments, record in each, compare",
+        help="build two environments, record in each, and compare",
         epilog='for example: upgrade "tensorflow-cpu==2.15.1" '
         f'"tensorflow-cpu==2.21.0 keras==3.15.1". {_EPILOG}',
     )
@@ -294,13 +328,13 @@ def _add_parity_commands(commands):
     upgrade.add_argument("--model", action="append", default=[], help="as in record")
     upgrade.add_argument("--data", action="append", default=[], help="as in record")
     upgrade.add_argument(
-        "--case", action="append", metavar="ID", help="only these: ids or globs"
+        "--case", action="append", metavar="ID", help="record only these: ids or globs"
     )
-    upgrade.add_argument("--path", action="append", help="only eager, graph, ...")
+    upgrade.add_argument("--path", action="append", help=_PATH)
     upgrade.add_argument(
         "--isolate-tensorflow",
         action="store_true",
-        help="also record the new TensorFlow under the old Keras: tells what each of "
+        help="also record the new TensorFlow with the old Keras, to tell what each of "
         "them changed",
     )
     upgrade.add_argument(
@@ -309,42 +343,49 @@ def _add_parity_commands(commands):
         action="store_true",
         help=argparse.SUPPRESS,
     )
-    upgrade.add_argument("--html", metavar="FILE", help="the report as a page, besides")
-    upgrade.add_argument("--keep", metavar="FOLDER", help="leave the records there")
+    upgrade.add_argument(
+        "--html", metavar="FILE", help="also write the report as a page"
+    )
+    upgrade.add_argument("--keep", metavar="FOLDER", help="keep the records there")
     _add_environment_options(upgrade)
     _add_comparison_options(upgrade)
     upgrade.set_defaults(command=_upgrade, needs_host=False)
 
     bisect = commands.add_parser(
         "bisect",
-        help="the first release of Keras or TensorFlow that changed an answer",
+        help="find the release of Keras or TensorFlow that changed an answer",
         epilog=f"for example: {_BISECT_EXAMPLE}. {_EPILOG}",
     )
     bisect.add_argument("id", metavar="ID", help="as compare prints it")
     bisect.add_argument("old", metavar="OLD", help=requirements)
-    bisect.add_argument("new", metavar="NEW", help="the same but for one package")
+    bisect.add_argument("new", metavar="NEW", help="the same, except for one package")
     _add_environment_options(bisect)
-    bisect.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    bisect.add_argument("--output", metavar="FILE", help=_OUTPUT)
     bisect.set_defaults(command=_bisect, needs_host=False)
 
 
 def _add_environment_options(parser):
-    parser.add_argument("--python", default="", help="a version or a path; this one")
+    parser.add_argument(
+        "--python", default="", help="a version or a path (default: the Python in use)"
+    )
     parser.add_argument(
         "--requirements",
         action="append",
         default=[],
         metavar="FILE",
-        help="more requirements for every environment",
+        help="further requirements of every environment",
     )
     parser.add_argument(
-        "--find-links", action="append", default=[], help="a folder of packages"
+        "--find-links", action="append", default=[], help="a folder of packages to use"
     )
     parser.add_argument(
-        "--cache", default="", metavar="FOLDER", help="where environments are kept"
+        "--cache", default="", metavar="FOLDER", help="where to keep the environments"
     )
     parser.add_argument(
-        "--installer", default="", choices=("uv", "pip"), help="uv if it is installed"
+        "--installer",
+        default="",
+        choices=("uv", "pip"),
+        help="default: uv if installed",
     )
 
 
@@ -354,13 +395,19 @@ def _add_comparison_options(parser):
         action="append",
         default=[],
         metavar="ID",
-        help="a change that you have looked at: an id or a glob",
+        help="a change that was reviewed: an id or a glob",
     )
     parser.add_argument(
         "--accepted", metavar="FILE", help="the same from a file, one a line"
     )
-    parser.add_argument("--format", default="text", choices=_FORMATS)
-    parser.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    _add_report_options(parser)
+
+
+def _add_report_options(parser, formats=_FORMATS):
+    parser.add_argument(
+        "--format", default="text", choices=formats, help="default: text"
+    )
+    parser.add_argument("--output", metavar="FILE", help=_OUTPUT)
 
 
 def _version():
@@ -374,8 +421,8 @@ def _check(arguments):
     if own:
         if len(own) < len(arguments.loss):
             raise UsageError(
-                "losses of your own and of Keras are checked by different commands. "
-                f"Received: {' '.join(arguments.loss)}. Ask for one kind at a time."
+                "one command checks Keras's losses or losses of your own, not both. "
+                f"Received: {' '.join(arguments.loss)}. Run it once for each kind."
             )
         return _check_own(own, arguments)
     from keras_losses_ref.conformance import check, report
@@ -422,14 +469,14 @@ def _rendered(result, arguments):
 
 
 def _check_own(targets, arguments):
-    """What must hold for any loss, asked of the user's."""
+    """Check losses of the user's: what must hold for any loss."""
     selecting = ("case", "path", "dtype", "full", "jobs")
     given = [f"--{name}" for name in selecting if getattr(arguments, name)]
     given += ["--device"] if arguments.device != "CPU:0" else []
     if given:
         raise UsageError(
-            "a loss of your own is asked every check there is, where it runs. "
-            f"Received: {', '.join(given)}. Remove it, or choose by --checks."
+            "options that choose cases are for Keras's losses. Received: "
+            f"{', '.join(given)}. Remove them, and choose checks with --checks."
         )
     from keras_losses_ref.conformance import checks, report
     from keras_losses_ref.conformance.checks import command_line
@@ -464,7 +511,9 @@ def _check_own(targets, arguments):
 
 
 def _known(names, losses):
-    """Refuse a name that is none of `losses`."""
+    """Refuse a name that is not in `losses`."""
+    import difflib
+
     for name in names:
         if name not in losses:
             close = difflib.get_close_matches(name, losses, n=3, cutoff=0.4)
@@ -486,7 +535,7 @@ def _plot(arguments):
 
 
 def _chosen_specs(names, specs):
-    """The specs of the losses named; all if none is."""
+    """The specs of the named losses; all of them if no name is given."""
     _known(names, [spec.loss for spec in specs])
     return [spec for spec in specs if not names or spec.loss in names]
 
@@ -541,7 +590,7 @@ def _list(arguments):
         text = deviations_report.render(deviations.DEVIATIONS, arguments.format)
     elif arguments.format != "text":
         raise UsageError(
-            f"--format {arguments.format} is for the ledger. Received: list "
+            f"--format {arguments.format} is for --deviations. Received: list "
             f"{'--cases ' * arguments.cases}--format {arguments.format}. Add "
             "--deviations, or remove --format."
         )
@@ -674,7 +723,7 @@ def _accepted(arguments):
 
 
 def _write(text, path):
-    """To stdout, or to a file that is either whole or untouched."""
+    """Write to stdout, or to a file: the whole text or nothing."""
     if path is None:
         sys.stdout.write(text)
         return
@@ -684,7 +733,7 @@ def _write(text, path):
 
 
 class _Progress:
-    """A bar on stderr while cases run; nothing where stderr is no terminal."""
+    """A progress bar on stderr; nothing where stderr is not a terminal."""
 
     def __init__(self, total, lines=False):
         self.total, self.bar, self.lines = total, None, lines
