@@ -107,10 +107,10 @@ def test_a_changed_number_of_the_atlas_shows():
 
 
 def test_the_page_of_speed_is_printed_from_its_runs():
-    runs, memory = speed_page.load(DOCS / "speed")
+    runs, *others = speed_page.load(DOCS / "speed")
     assert len(runs) >= 3
     page = (DOCS / "speed" / "README.md").read_text("utf-8")
-    assert page == speed_page.page(runs, memory), "make it again: nox -s bench"
+    assert page == speed_page.page(runs, *others), "make it again: nox -s bench"
     # One environment; every cell, and the first of each loss and path in all runs.
     assert len({repr(run["environment"]) for run in runs}) == 1
     every, often = (

@@ -22,15 +22,15 @@ from keras_losses_ref.conformance.report.markdown import table
 
 
 def load(folder):
-    """(the runs, the memory or None) as the files hold them."""
+    """(the runs, the memory or None, the tricks or None) as the files hold them."""
     runs = [_read(path) for path in sorted(glob.glob(os.path.join(folder, "run*")))]
     if not runs:
         raise ValueError(
             f"no runs to print. Received: {folder!r} without a run*.json. Make some: "
             "keras-losses-ref bench --format json --output run1.json"
         )
-    memory = os.path.join(folder, "memory.json")
-    return runs, _read(memory) if os.path.exists(memory) else None
+    paths = (os.path.join(folder, f"{name}.json") for name in ("memory", "tricks"))
+    return (runs, *(_read(path) if os.path.exists(path) else None for path in paths))
 
 
 def _read(path):
@@ -108,6 +108,19 @@ def slower(runs):
     return f"Keras's loss is faster in {count} of {len(found)} cells", lines
 
 
+def by_trick(tricks):
+    """A row a trick and path: what it buys in the mean, at least and at most."""
+    rows = [
+        (f"`{name}`: {found['what']}", path, *(f"{gain[k]:.2f}" for k in _GAINS))
+        for name, found in tricks["tricks"].items()
+        for path, gain in found["paths"].items()
+    ]
+    return table(["trick", "path", *_GAINS], rows)
+
+
+_GAINS = ("mean", "least", "most")
+
+
 def _shape(shape):
     return "×".join(str(n or "n") for n in shape)
 
@@ -143,7 +156,7 @@ that all runs have.
 """
 
 
-def page(runs, memory):
+def page(runs, memory, tricks=None):
     """docs/speed/README.md."""
     lines = [_INTRODUCTION.format(where=where(runs)), *by_loss(runs), ""]
     count, names = slower(runs)
@@ -155,6 +168,8 @@ def page(runs, memory):
             for row in memory["memory"]
         ]
         lines += [*table(["loss", "path", "ours", "Keras's"], rows), ""]
+    if tricks is not None:
+        lines += ["## What each trick buys", "", _TRICKS, "", *by_trick(tricks), ""]
     lines += ["## Every cell", "", _EVERY, ""]
     ratios, middle, rows = cells(runs), medians(runs), []
     for cell in runs[0]["cells"]:
@@ -176,6 +191,11 @@ def page(runs, memory):
 _MEMORY = """\
 The peak memory of a step beside its inputs, in units of one `y_pred`, each measured in
 a process of its own."""
+
+_TRICKS = """\
+A step's time without the trick over its time with it, made by `docs/tools/tricks.py`:
+the geometric mean over the losses that have it, and the least and the most of one cell.
+1.10 is a gain of 10 %."""
 
 _EVERY = """\
 The times are those of the first run. `floors` is our time in units of the memory floor:

@@ -150,7 +150,7 @@ def page(folder):
         _HEAD,
         _row("Keras", [_column(name, found) for name, found in newest_first]),
         "|---" + "|:-:" * len(documents) + "|",
-        _row("on TensorFlow", [_runs_on(found) for _, found in newest_first]),
+        _row(_hosts(documents), [_runs_on(found) for _, found in newest_first]),
     ]
     for loss in losses:
         cells = [_cell(loss, found) for _, found in newest_first]
@@ -187,6 +187,12 @@ def _column(name, found):
     package = environment["keras_package"]
     short = short if package == "keras" else f"{package}<br>{short}"
     return f'[{short}]({name} "Keras {_keras(environment)}: {found["verdict"]}")'
+
+
+def _hosts(documents):
+    """The backends that the columns run on, as the head of their row."""
+    elsewhere = any(backend_of(x["environment"]) == "jax" for _, x in documents)
+    return "on TensorFlow" + " or JAX" * elsewhere
 
 
 def _runs_on(found):

@@ -101,7 +101,13 @@ def test_sound_losses_pass(loss, how):
     assert report.ok, "\n".join(f.text() for f in report.failures)
 
 
-@pytest.mark.parametrize("loss", LITERATURE, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(loss, id=loss.__name__, marks=pytest.mark.slow if number else ())
+        for number, loss in enumerate(LITERATURE)
+    ],
+)
 def test_losses_from_the_literature_pass(loss):
     report = checks.check_loss(loss, checks=QUICK)
     assert report.ok, "\n".join(f.text() for f in report.failures)

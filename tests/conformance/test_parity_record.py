@@ -123,8 +123,8 @@ def test_record_round_trips_through_its_file(recorded, tmp_path):
 @pytest.mark.parametrize(
     "spoil, says",
     [
-        (lambda text: text[: len(text) // 2], "no whole record"),
-        (lambda text: "", "no whole record"),
+        (lambda text: text[: len(text) // 2], "is not a complete record"),
+        (lambda text: "", "is not a complete record"),
         (lambda text: text.replace('"schema": 1', '"schema": 0'), "schema 0"),
         (lambda text: '["not", "a", "record"]', "schema None"),
         (lambda text: text.replace("0.155", "0.156", 1), "changed after"),

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import tensorflow as tf
+from loss_rows import one_per_kind
 
 import keras_losses_ref as klr
 from keras_losses_ref.conformance import bench
@@ -57,7 +58,20 @@ def assert_same(found, expected, rtol=3e-6):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * size)
 
 
-@pytest.mark.parametrize("subject", bench.SPECS, ids=lambda subject: subject.name)
+FIRST_OF_THEIR_KIND = {row.loss for row in one_per_kind()}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param(
+            spec,
+            id=spec.name,
+            marks=() if spec.loss in FIRST_OF_THEIR_KIND else pytest.mark.slow,
+        )
+        for spec in bench.SPECS
+    ],
+)
 @pytest.mark.parametrize(
     "reduction", ["sum", pytest.param("none", marks=pytest.mark.slow)]
 )
@@ -499,3 +513,81 @@ def test_a_mask_and_a_class_to_ignore():
         compat.set_mask(masked, tf.constant([True, True, True, False]))
         found.append(loss(y_true, masked))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
+# --- a GPU, simulated: what is there beside the CPU, and what XLA finds ---------------
+
+
+@pytest.fixture
+def gpu_machine(monkeypatch):
+    """Simulate a machine with a GPU, on which XLA lacks the tools that are named."""
+
+    def simulate(*missing):
+        monkeypatch.setattr(dispatch, "_only_cpus", lambda: False)
+        monkeypatch.setattr(dispatch.xla_tools, "missing", lambda: missing)
+
+    return simulate
+
+
+def value_in_graph(loss, batch):
+    """The loss of tensors whose device is not known yet, as in a training step."""
+    return tf.function(lambda t, p: loss(t, p), autograph=False)(*batch)
+
+
+@pytest.mark.parametrize("missing", [(), ("ptxas", "libdevice")])
+def test_on_a_gpu_auto_compiles_nothing_and_says_nothing(gpu_machine, missing):
+    gpu_machine(*missing)
+    loss, batch = mse(), large()
+    for _ in range(dispatch.WARMUP_CALLS + 2):
+        found = loss(*batch)
+    expected = mse(jit_compile=False)(*batch)
+    assert_same([found, value_in_graph(loss, batch)], [expected, expected])
+    assert compiled_shapes() == 0
+
+
+def test_on_a_gpu_with_its_tools_true_compiles(gpu_machine):
+    gpu_machine()
+    batch = large()
+    expected = mse(jit_compile=False)(*batch)
+    assert_same([value_in_graph(mse(jit_compile=True), batch)], [expected])
+    assert compiled_shapes() == 1
+
+
+@pytest.mark.parametrize("subject", [bench.SPECS[0], bench.SPECS[-1]])
+def test_without_the_tools_true_runs_uncompiled_and_says_so(gpu_machine, subject):
+    gpu_machine("libdevice")
+    batch = inputs(subject)
+    with pytest.warns(RuntimeWarning, match="Missing: libdevice.*XLA_FLAGS"):
+        found = value_in_graph(make(subject, jit_compile=True), batch)
+    assert_same([found], [make(subject, jit_compile=False)(*batch)])
+    assert compiled_shapes() == 0
+
+
+def test_what_is_on_a_cpu_needs_no_tools_of_a_gpu(gpu_machine):
+    gpu_machine("ptxas", "libdevice")
+    assert mse(jit_compile=True)(*large()).device.endswith("CPU:0")
+    assert compiled_shapes() == 1
+
+
+def test_tools_are_found_where_xla_looks(monkeypatch, tmp_path):
+    tools = dispatch.xla_tools
+    monkeypatch.setattr(tools.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(tools, "roots", lambda: [str(tmp_path)])
+    find = tools.missing.__wrapped__  # what it finds is remembered
+    assert find() == ("ptxas", "libdevice")
+    (tmp_path / "nvvm" / "libdevice").mkdir(parents=True)
+    (tmp_path / "nvvm" / "libdevice" / "libdevice.10.bc").touch()
+    assert find() == ("ptxas",)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ptxas").touch()
+    assert find() == ()
+
+
+def test_a_toolkit_may_be_named_in_xla_flags_or_come_as_a_wheel(monkeypatch):
+    flags = "--xla_gpu_autotune_level=0 --xla_gpu_cuda_data_dir=/some/cuda"
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    roots = dispatch.xla_tools.roots()
+    assert roots[0] == "/some/cuda" and "/usr/local/cuda" in roots
+    assert any(root.endswith("nvidia/cuda_nvcc") for root in roots)
+    monkeypatch.delenv("XLA_FLAGS")
+    assert "/some/cuda" not in dispatch.xla_tools.roots()

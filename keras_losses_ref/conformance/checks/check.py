@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 import numpy as np
 
+from keras_losses_ref import host
 from keras_losses_ref.conformance.checks import backends
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Check:
         result.status = "advice" if result.severity == "advice" else "failed"
         result.broken = result.status == "failed"
         result.message = message
-        result.remedy = fix or self.fix
+        result.remedy = backends.in_words_of(host.BACKEND, fix or self.fix)
         result.law = self.summary
 
 

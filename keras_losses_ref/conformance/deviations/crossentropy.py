@@ -320,6 +320,7 @@ DEVIATIONS = (
         f"{KERAS}/master/keras/src/losses/losses.py",
         lambda case: case.expected_error == "no class",
         lambda case: oracle_with(case, expected_error=None),
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "sparse-focal-half-precision-clip",
@@ -330,6 +331,7 @@ DEVIATIONS = (
         f"{KERAS}/master/keras/src/losses/losses.py",
         lambda case: half(case) and accepted(case),
         formulas.sparse_focal,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "tiny-row-nan-under-xla",

@@ -144,6 +144,7 @@ DEVIATIONS = (
         "https://github.com/keras-team/keras/pull/23488",
         _smoothing_out_of_range,
         _unchecked_sparse_smoothing,
+        on_jax=jax_formulas.outcome,
     ),
     Deviation(
         "sparse-axis-refused",

@@ -10,7 +10,8 @@ compiled   as XLA kernels: what is made of an element on the way is never writte
 A kernel is compiled for one shape, in tenths of a second. So by itself, with
 `jit_compile="auto"`, only what is large and comes again is compiled: eagerly a shape
 that was seen before, in a graph a shape that is known, and in Keras's `fit` one whose
-batch alone is open; only on CPUs, and only so many shapes of one loss.
+batch alone is open; only on CPUs, and only so many shapes of one loss. On a GPU nobody
+has measured that it pays: there only `jit_compile=True` compiles.
 
 A training step asks for the gradient to y_pred, once. Where a tape shows that (see
 `tape_watch.py`), one kernel, or one traced call, gives it together with the loss. Else
@@ -21,6 +22,7 @@ differentiable operations, and can itself be differentiated.
 import functools
 import math
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Union
 
@@ -28,7 +30,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.compat import Tensor
-from keras_losses_ref.losses.kernels import tape_watch
+from keras_losses_ref.losses.kernels import tape_watch, xla_tools
 from keras_losses_ref.losses.kernels.cache import Cache
 
 # No public name, yet there from TensorFlow 2.12 to 2.21; without it only slower.
@@ -92,6 +94,8 @@ def run(
 
     The second of `tensors` is y_pred; `key` is made by `key`.
     """
+    if jit_compile is True and not _can_compile(tensors[1]):
+        jit_compile = "auto"
     if jit_compile is False or key is None or tf.config.functions_run_eagerly():
         before = getattr(_tracing, "jit_compile", "auto")
         _tracing.jit_compile = jit_compile
@@ -152,6 +156,22 @@ def _compiles_now(function, signature, jit_compile):
         return False
     _add_compiled(function, signature)
     return True
+
+
+def _can_compile(y_pred):
+    """Whether XLA has its tools for where y_pred is; a warning where it has not."""
+    on_cpu = _only_cpus() or "CPU:" in getattr(y_pred, "device", "")
+    if on_cpu or not xla_tools.missing():
+        return True
+    warnings.warn(
+        "jit_compile=True compiles for a GPU, and XLA's tools for that were not found. "
+        f"Missing: {', '.join(xla_tools.missing())}. The loss runs uncompiled. Install "
+        "nvidia-cuda-nvcc-cu12, or name a CUDA toolkit in XLA_FLAGS="
+        "--xla_gpu_cuda_data_dir=FOLDER.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
 
 
 def in_kernel() -> bool:
