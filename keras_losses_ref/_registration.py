@@ -39,10 +39,12 @@ class _RegisterWithKeras:
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             run(module)
+            if not _on_tensorflow(module):
+                return
             host = sys.modules.get(f"{__package__}.host")
-            if host is not None and not host.READY:
-                return  # it imports Keras at this moment, and the losses in the end
-            if _on_tensorflow(module):
+            if host is not None and not host.READY:  # it imports Keras at this moment
+                host.WAITING.append(self.import_losses)
+            else:
                 self.import_losses()
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]

@@ -9,13 +9,14 @@ what a loss of ours must do to be a drop-in on TensorFlow is in `losses.compat`.
 import contextlib
 import importlib
 import re
-from typing import Any
+from typing import Any, Callable
 
 from keras_losses_ref import backend
 
-#: Whether all of this is known: Keras is imported on the way, and with it the losses
-#: would be, which ask for it.
+#: Whether all of this is known; Keras is imported on the way.
 READY = False
+#: What is to be called then: the import hook waits here with the losses, which ask.
+WAITING: list[Callable[[], object]] = []
 
 #: The backend of Keras, whether there is a runner for it or not.
 BACKEND = backend.asked()
@@ -124,6 +125,5 @@ def builtin(name: str) -> Any:
 
 
 READY = True
-if BACKEND == "tensorflow":
-    # As soon as Keras is there, its loader must know them.
-    importlib.import_module("keras_losses_ref.losses")
+while WAITING:
+    WAITING.pop()()

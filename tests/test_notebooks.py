@@ -86,7 +86,13 @@ def run(path, tmp_path):
     )
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow if number else ())
+        for number, path in enumerate(NOTEBOOKS)
+    ],
+)
 def test_a_notebook_runs(path, tmp_path):
     done = run(path, tmp_path)
     assert done.returncode == 0, done.stdout[-6000:]

@@ -6,8 +6,8 @@ the table of speed in the README of the project.
 
     python docs/tools/speed_page.py docs/speed
 
-A machine is never quite idle, so a ratio is the median of the runs, and what it was in
-each of them stands beside it. The first run has every size, the others may be --fast.
+A machine is never quite idle, so a ratio is the median of the runs, and the page also
+shows the ratio of each run. The first run has every size, the others may be --fast.
 """
 
 import glob
@@ -22,15 +22,15 @@ from keras_losses_ref.conformance.report.markdown import table
 
 
 def load(folder):
-    """(the runs, the memory or None) as the files hold them."""
+    """(the runs, the memory or None, the tricks or None) as the files hold them."""
     runs = [_read(path) for path in sorted(glob.glob(os.path.join(folder, "run*")))]
     if not runs:
         raise ValueError(
             f"no runs to print. Received: {folder!r} without a run*.json. Make some: "
             "keras-losses-ref bench --format json --output run1.json"
         )
-    memory = os.path.join(folder, "memory.json")
-    return runs, _read(memory) if os.path.exists(memory) else None
+    paths = (os.path.join(folder, f"{name}.json") for name in ("memory", "tricks"))
+    return (runs, *(_read(path) if os.path.exists(path) else None for path in paths))
 
 
 def _read(path):
@@ -105,7 +105,20 @@ def slower(runs):
             names.setdefault(path, []).append(f"{loss} {_shape(shape)} {ratio:.2f}")
     count = sum(map(len, names.values()))
     lines = [f"- `{path}`: {', '.join(cells)}" for path, cells in names.items()]
-    return f"Keras's is the faster one in {count} of {len(found)} cells", lines
+    return f"Keras's loss is faster in {count} of {len(found)} cells", lines
+
+
+def by_trick(tricks):
+    """A row a trick and path: what it buys in the mean, at least and at most."""
+    rows = [
+        (f"`{name}`: {found['what']}", path, *(f"{gain[k]:.2f}" for k in _GAINS))
+        for name, found in tricks["tricks"].items()
+        for path, gain in found["paths"].items()
+    ]
+    return table(["trick", "path", *_GAINS], rows)
+
+
+_GAINS = ("mean", "least", "most")
 
 
 def _shape(shape):
@@ -126,22 +139,24 @@ def where(runs):
 _INTRODUCTION = """\
 # Speed and memory
 
-How many times as fast as Keras's own loss ours is: Keras's time over ours, for the loss
-and its gradient to `y_pred` in float32, the two taken in turn in one process. Above 1
-ours is faster. {where}
+How much faster our losses are than Keras's: Keras's time divided by ours, for the loss
+and its gradient to `y_pred` in float32, measured in turn in one process. Above 1 ours
+is faster. {where}
 
     keras-losses-ref bench                 # every size; --fast: one of each loss
     keras-losses-ref bench --memory        # memory instead of time (Linux)
 
-`eager`, `graph` and `xla` are a step as it is, in a `tf.function`, and in a compiled
-one; `small` is an eager step with a batch of 32, `lengths` 20 batches of sequences of
-which no two are of one length, `lengths-none` those with `reduction="none"`. Of several
-sizes, the table has the one where ours does
-worst; every cell is below. The mean is over the cells that all runs have.
+- `eager`, `graph`, `xla`: a step in eager mode, in a `tf.function`, in a compiled one.
+- `small`: an eager step with a batch of 32.
+- `lengths`: 20 batches of sequences of different lengths.
+- `lengths-none`: the same with `reduction="none"`.
+
+Each cell is the worst of several sizes; all sizes are below. The mean is over the cells
+that all runs have.
 """
 
 
-def page(runs, memory):
+def page(runs, memory, tricks=None):
     """docs/speed/README.md."""
     lines = [_INTRODUCTION.format(where=where(runs)), *by_loss(runs), ""]
     count, names = slower(runs)
@@ -153,6 +168,8 @@ def page(runs, memory):
             for row in memory["memory"]
         ]
         lines += [*table(["loss", "path", "ours", "Keras's"], rows), ""]
+    if tricks is not None:
+        lines += ["## What each trick buys", "", _TRICKS, "", *by_trick(tricks), ""]
     lines += ["## Every cell", "", _EVERY, ""]
     ratios, middle, rows = cells(runs), medians(runs), []
     for cell in runs[0]["cells"]:
@@ -172,12 +189,18 @@ def page(runs, memory):
 
 
 _MEMORY = """\
-What a step holds at its highest beside its inputs, in units of one `y_pred`, each in a
-process of its own."""
+The peak memory of a step beside its inputs, in units of one `y_pred`, each measured in
+a process of its own."""
+
+_TRICKS = """\
+A step's time without the trick over its time with it, made by `docs/tools/tricks.py`:
+the geometric mean over the losses that have it, and the least and the most of one cell.
+1.10 is a gain of 10 %."""
 
 _EVERY = """\
-The times are those of the first run. The floor is what moving the bytes alone takes at
-the bandwidth this machine copies with: both inputs read once, the gradient written."""
+The times are those of the first run. `floors` is our time in units of the memory floor:
+the time to read both inputs once and to write the gradient, at the bandwidth with which
+this machine copies."""
 
 
 def main(folder):

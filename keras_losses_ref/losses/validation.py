@@ -1,12 +1,11 @@
 """What an argument of a loss may be, and the error that says so.
 
-Each check takes (the loss's name, the argument's name, its value, the shape of y_pred
-or None, the other arguments), and returns the value as it is kept. What is a tensor is
-known only when the graph runs, and passes.
+Each check takes (the loss's name, the argument's name, its value) and where there are
+inputs (the shape of y_pred, the other arguments); it returns the value as it is kept.
+What is a tensor is known only when the graph runs, and passes.
 """
 
 import numbers
-from collections.abc import Mapping
 from typing import Any, Optional
 
 import numpy as np
@@ -16,11 +15,7 @@ from keras_losses_ref.losses.compat import Tensor
 
 
 def check_axis(
-    owner: str,
-    argument: str,
-    value: Any,
-    shape: Any = None,
-    arguments: Optional[Mapping[str, Any]] = None,
+    owner: str, argument: str, value: Any, shape: Any = None, *_: Any
 ) -> Any:
     """An integer that is an axis of y_pred."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -38,11 +33,7 @@ def check_axis(
 
 
 def check_axes(
-    owner: str,
-    argument: str,
-    value: Any,
-    shape: Any = None,
-    arguments: Optional[Mapping[str, Any]] = None,
+    owner: str, argument: str, value: Any, shape: Any = None, *_: Any
 ) -> Any:
     """An axis, several, or None for all; lists become tuples."""
     if value is None:
@@ -52,13 +43,7 @@ def check_axes(
     return check_axis(owner, argument, value, shape)
 
 
-def check_label_smoothing(
-    owner: str,
-    argument: str,
-    value: Any,
-    shape: Any = None,
-    arguments: Optional[Mapping[str, Any]] = None,
-) -> Any:
+def check_label_smoothing(owner: str, argument: str, value: Any, *_: Any) -> Any:
     """A number between 0 and 1."""
     if tf.is_tensor(value):
         return value
@@ -70,13 +55,7 @@ def check_label_smoothing(
     return value
 
 
-def check_number(
-    owner: str,
-    argument: str,
-    value: Any,
-    shape: Any = None,
-    arguments: Optional[Mapping[str, Any]] = None,
-) -> Any:
+def check_number(owner: str, argument: str, value: Any, *_: Any) -> Any:
     """A real number as a Python number, so that a config can hold it."""
     if tf.is_tensor(value):
         return value
@@ -88,13 +67,7 @@ def check_number(
     return value if isinstance(value, (int, float)) else float(value)
 
 
-def check_positive(
-    owner: str,
-    argument: str,
-    value: Any,
-    shape: Any = None,
-    arguments: Optional[Mapping[str, Any]] = None,
-) -> Any:
+def check_positive(owner: str, argument: str, value: Any, *_: Any) -> Any:
     """A number above 0, as a float: Keras's Huber refuses an int."""
     value = check_number(owner, argument, value)
     if tf.is_tensor(value):
@@ -107,13 +80,7 @@ def check_positive(
     return float(value)
 
 
-def check_open_fraction(
-    owner: str,
-    argument: str,
-    value: Any,
-    shape: Any = None,
-    arguments: Optional[Mapping[str, Any]] = None,
-) -> Any:
+def check_open_fraction(owner: str, argument: str, value: Any, *_: Any) -> Any:
     """A number strictly between 0 and 1."""
     value = check_number(owner, argument, value)
     if not tf.is_tensor(value) and not 0 < value < 1:
@@ -126,11 +93,7 @@ def check_open_fraction(
 
 
 def check_class_weights(
-    owner: str,
-    argument: str,
-    value: Any,
-    shape: Any = None,
-    arguments: Optional[Mapping[str, Any]] = None,
+    owner: str, argument: str, value: Any, shape: Any = None, arguments: Any = None
 ) -> Any:
     """A number, or a list with one number for each class."""
     if tf.is_tensor(value):

@@ -122,7 +122,7 @@ def test_pages_are_made_of_several_runs(tmp_path):
         (tmp_path / f"run{number}.json").write_text(text, "utf-8")
     memory = bench.render_memory([("Huber", "eager", 1.0, 4.0)], "json")
     (tmp_path / "memory.json").write_text(memory, "utf-8")
-    runs, memory = speed_page.load(tmp_path)
+    runs, memory, tricks = speed_page.load(tmp_path)
     table = "\n".join(speed_page.by_loss(runs))
     assert "| `Huber` | 0.90 |" in table
     low, middle, high = ((r * 0.9) ** 0.5 for r in (1.8, 2.0, 2.6))
@@ -135,7 +135,11 @@ def test_pages_are_made_of_several_runs(tmp_path):
     count, names = speed_page.slower(runs)
     assert count == "Keras's is the faster one in 1 of 2 cells"
     assert names == ["- `eager`: Huber 4×5 0.90"]
-    page = speed_page.page(runs, memory)
+    assert tricks is None
+    gain = {"mean": 1.3, "least": 0.9, "most": 2.04}
+    tricks = {"tricks": {"tracing": {"what": "one trace", "paths": {"small": gain}}}}
+    page = speed_page.page(runs, memory, tricks)
+    assert "| `tracing`: one trace | small | 1.30 | 0.90 | 2.04 |" in page
     assert f"{count}:\n\n{names[0]}\n" in page
     assert "| Huber | eager | 2×3 | 2.00 | 1.80 2.00 2.60 | 1 | 2 |" in page
     assert "| Huber | eager | 1.0 | 4.0 |" in page

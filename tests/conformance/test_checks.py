@@ -19,7 +19,7 @@ from keras_losses_ref.losses import compat  # noqa: E402
 
 keras = tf.keras
 
-#: The checks that a fresh process applies; dear, so most tests leave them out.
+#: The checks that a fresh process applies; slow, so most tests leave them out.
 FRESH = {
     check.name
     for check in checks.CHECKS.values()
@@ -101,7 +101,13 @@ def test_sound_losses_pass(loss, how):
     assert report.ok, "\n".join(f.text() for f in report.failures)
 
 
-@pytest.mark.parametrize("loss", LITERATURE, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(loss, id=loss.__name__, marks=pytest.mark.slow if number else ())
+        for number, loss in enumerate(LITERATURE)
+    ],
+)
 def test_losses_from_the_literature_pass(loss):
     report = checks.check_loss(loss, checks=QUICK)
     assert report.ok, "\n".join(f.text() for f in report.failures)
@@ -415,7 +421,7 @@ def test_one_cause_is_one_failure(loss, root, hidden):
     assert failing(report) == {root}, report.text()
     (failure,) = report.failures
     assert hidden in failure.hides
-    assert f"not asked because of it: {failure.hides[0]}" in failure.text()
+    assert f"skipped because of it: {failure.hides[0]}" in failure.text()
     skipped = {result.check: result.message for result in report.skipped}
     assert f"see `{root}`" in skipped[hidden]
 

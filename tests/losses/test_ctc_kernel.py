@@ -60,7 +60,9 @@ def assert_close(got, want):
         np.testing.assert_allclose(a, b, rtol=0, atol=bound * size)
 
 
-@pytest.mark.parametrize("jit_compile", [None, True])
+@pytest.mark.parametrize(
+    "jit_compile", [None, pytest.param(True, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("case", CASES)
 def test_scaled_scan_is_the_definition(case, jit_compile):
     if case == "no time" and jit_compile and OLD_XLA:

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import tensorflow as tf
+from loss_rows import one_per_kind
 
 import keras_losses_ref as klr
 from keras_losses_ref.conformance import bench
@@ -57,7 +58,20 @@ def assert_same(found, expected, rtol=3e-6):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * size)
 
 
-@pytest.mark.parametrize("subject", bench.SPECS, ids=lambda subject: subject.name)
+FIRST_OF_THEIR_KIND = {row.loss for row in one_per_kind()}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param(
+            spec,
+            id=spec.name,
+            marks=() if spec.loss in FIRST_OF_THEIR_KIND else pytest.mark.slow,
+        )
+        for spec in bench.SPECS
+    ],
+)
 @pytest.mark.parametrize(
     "reduction", ["sum", pytest.param("none", marks=pytest.mark.slow)]
 )

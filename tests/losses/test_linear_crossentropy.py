@@ -235,6 +235,27 @@ def test_half_precision_is_computed_in_float32(mode, dtype):
     assert values.dtype == tf.float32
 
 
+@pytest.mark.parametrize("mode", MODES[:2])
+def test_variables_are_read_and_get_their_gradients(mode):
+    *parts, labels, _ = inputs("float32")
+    want, *grads = value_and_grads(
+        klr.LinearSparseCategoricalCrossentropy(), labels, parts, mode
+    )
+    variables, y_true = [tf.Variable(part) for part in parts], tf.Variable(labels)
+    loss = klr.LinearSparseCategoricalCrossentropy()
+
+    def step():
+        with tf.GradientTape() as tape:
+            value = loss(y_true, tuple(variables))
+        return value, tape.gradient(value, variables)
+
+    step = step if mode == "eager" else tf.function(step, autograph=False)
+    value, found = step()
+    np.testing.assert_allclose(value, want, rtol=1e-6)
+    for one, other in zip(found, grads):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-8)
+
+
 def test_labels_are_integers_whatever_the_dtype():
     """2049 is no float16, and no label is rounded to one."""
     hidden, weight, bias, _, _ = inputs("float32", tokens=4, classes=4100)

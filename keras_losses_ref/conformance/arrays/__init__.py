@@ -3,6 +3,7 @@
     tensor(x, dtype)          NumPy's floats in `dtype`, all else as it is
     is_tensor(x)
     identity(x)               an array of its own, to hang a mask on
+    nn                        where its sigmoid and its softmax are
     dtype_of(x)               the name of its dtype
     to_numpy(x)               as an array, bfloat16 widened
     value_and_gradients(function, watched)
@@ -27,6 +28,7 @@ _backend = importlib.import_module(f"{__name__}.{backend.known()}")
 tensor = _backend.tensor
 is_tensor = _backend.is_tensor
 identity = _backend.identity
+nn = _backend.nn
 dtype_of = _backend.dtype_of
 to_numpy = _backend.to_numpy
 value_and_gradients = _backend.value_and_gradients

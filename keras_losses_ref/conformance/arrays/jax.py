@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+nn = jax.nn
+
 
 def tensor(x: Any, dtype: str = "float32") -> Any:
     if is_tensor(x):

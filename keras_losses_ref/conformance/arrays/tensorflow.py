@@ -20,6 +20,7 @@ def tensor(x: Any, dtype: str = "float32") -> Any:
 
 is_tensor = tf.is_tensor
 identity = tf.identity
+nn = tf.nn
 
 
 def dtype_of(x: Any) -> str:
@@ -39,8 +40,7 @@ def value_and_gradients(
     with tf.GradientTape() as tape:
         tape.watch(watched)
         value = tf.convert_to_tensor(function(watched))
-        total = tf.reduce_sum(value)
-    return value, tape.gradient(total, watched)
+    return value, tape.gradient(value, watched)
 
 
 def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:

@@ -7,8 +7,12 @@ from typing import Any, Callable, Optional
 
 from keras_losses_ref.conformance.cases.case import Case
 from keras_losses_ref.conformance.deviations import jax_formulas
-from keras_losses_ref.conformance.outcome import Outcome
-from keras_losses_ref.conformance.truth import host_rules, with_second_derivative
+from keras_losses_ref.conformance.outcome import Outcome, refusal
+from keras_losses_ref.conformance.truth import (
+    host_rules,
+    right_answer,
+    with_second_derivative,
+)
 
 #: {case: {deviation: its answer}}, for as long as a case lives.
 _answers: "weakref.WeakKeyDictionary[Case, dict[Deviation, Outcome]]" = (
@@ -58,7 +62,12 @@ class Deviation:
         deviating = self.outcome
         if self.on_jax is not None and host_rules().backend == "jax":
             deviating = self.on_jax
-        outcome = deviating(case)
+        try:
+            outcome = deviating(case)
+        except ValueError as error:  # shapes that do not fit, whatever the formula
+            if not right_answer(case).error:
+                raise
+            return refusal(error)
         if not case.check_hessian or outcome.error or outcome.second is not None:
             return outcome
         return with_second_derivative(outcome, case, deviating)

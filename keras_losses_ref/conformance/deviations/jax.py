@@ -5,8 +5,10 @@ import numpy as np
 from keras_losses_ref.conformance.deviations import jax_formulas
 from keras_losses_ref.conformance.deviations._common import (
     KERAS,
+    LOSSES_3,
     accepted,
     from_probabilities,
+    half,
 )
 from keras_losses_ref.conformance.deviations.deviation import Deviation
 from keras_losses_ref.conformance.deviations.formulas import same_rank
@@ -45,6 +47,14 @@ def _margin_met(case):
         return bool(np.any(np.abs(gap) < 2.0**-7))
 
 
+def _no_distance(case):
+    """Whether embeddings are in one point, in 16 bits: others have `circle-cancels`."""
+    if not accepted(case) or not half(case):
+        return False
+    x = rounded(case)[1]
+    return bool(np.any((1 - x @ x.T)[~np.eye(len(x), dtype=bool)] <= 0))
+
+
 def _at_a_bound(case):
     """Whether a probability is exactly a bound of the clip."""
     if not accepted(case):
@@ -56,6 +66,20 @@ def _at_a_bound(case):
 def _logits_clipped(case):
     """Whether a sigmoid of logits may be beyond the bounds of the clip."""
     return accepted(case) and bool(case.config.get("from_logits"))
+
+
+def _ignores_a_label(case):
+    ignored = case.config.get("ignore_class")
+    return (
+        accepted(case) and ignored is not None and bool(np.any(case.y_true == ignored))
+    )
+
+
+def _ignored_row_is_nan(case):
+    """Whether a row that is ignored was no probability any more, or not finite."""
+    if not _ignores_a_label(case):
+        return False
+    return from_probabilities(case) or not np.all(np.isfinite(rounded(case)[1]))
 
 
 def _labels_do_not_sum_to_one(case):
@@ -70,8 +94,8 @@ DEVIATIONS = (
         "categorical-logits-gradient-sums-labels",
         ("CategoricalCrossentropy",),
         (("3.0.0", None),),
-        "From logits the gradient is sum(y) softmax(x) - y, on TensorFlow softmax(x) - "
-        "y: another one where the labels of a row do not sum to 1.",
+        "From logits the gradient is sum(y) softmax(x) - y; on TensorFlow it is "
+        "softmax(x) - y. They differ if the labels of a row do not sum to 1.",
         _NN,
         _labels_do_not_sum_to_one,
         jax_formulas.outcome,
@@ -82,10 +106,35 @@ DEVIATIONS = (
         "binary-focal-logits-clipped",
         ("BinaryFocalCrossentropy",),
         (("3.0.0", None),),
-        "From logits the sigmoid is clipped to [1e-7, 1 - 1e-7], where TensorFlow's "
-        "Keras finds the logits behind it: beyond 16 the loss and its gradient stop.",
+        "From logits the sigmoid is clipped to [1e-7, 1 - 1e-7]; on TensorFlow Keras "
+        "uses the logits behind it. Beyond 16 the loss is constant and its gradient "
+        "0.",
         _NN,
         _logits_clipped,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "sparse-ignored-rows-nan-gradient",
+        ("SparseCategoricalCrossentropy",),
+        (("3.0.0", "3.14.1"),),
+        "A row that is ignored is multiplied by 0 and then divided by its sum: 0 / 0 "
+        "makes its gradient NaN, though the loss is none.",
+        f"{KERAS}/v3.12.0/keras/src/losses/losses.py",
+        _ignored_row_is_nan,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "sparse-ignored-labels-count",
+        ("SparseCategoricalCrossentropy",),
+        (("3.0.0", "3.5.0"),),
+        "The mask of `ignore_class` does not stay on an array of JAX: labels that are "
+        "ignored cost nothing, and count in the mean.",
+        f"{KERAS}/v3.4.1/keras/src/losses/losses.py",
+        _ignores_a_label,
         jax_formulas.outcome,
         backend="jax",
         on_jax=jax_formulas.outcome,
@@ -94,8 +143,8 @@ DEVIATIONS = (
         "sparse-normalized-before-clip",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", None),),
-        "Probabilities are normalised and then clipped, on TensorFlow clipped and then "
-        "normalised: another gradient for the classes that the clip reaches.",
+        "Probabilities are normalised and then clipped; on TensorFlow clipped and "
+        "then normalised. The gradient differs for the classes that are clipped.",
         _NN,
         lambda case: accepted(case) and from_probabilities(case),
         jax_formulas.outcome,
@@ -106,7 +155,7 @@ DEVIATIONS = (
         "sparse-labels-unchecked",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", None),),
-        "A label that is no class is taken, and costs nothing: its one-hot row is 0.",
+        "An invalid class index is accepted: its one-hot row is 0, and so is its loss.",
         _NN,
         lambda case: case.expected_error == "no class",
         jax_formulas.outcome,
@@ -117,8 +166,8 @@ DEVIATIONS = (
         "absolute-error-slope-at-zero",
         ("MeanAbsoluteError", "MeanAbsolutePercentageError"),
         (("3.0.0", None),),
-        "The slope of |x| at 0 is 1: where a target is met exactly the gradient is "
-        "-1 / n, and not 0.",
+        "The derivative of |x| at 0 is 1: where a target is met exactly, the gradient "
+        "is -1 / n instead of 0.",
         "https://github.com/jax-ml/jax/issues/37820",
         _no_error,
         jax_formulas.outcome,
@@ -129,8 +178,8 @@ DEVIATIONS = (
         "hinge-tie-halves-gradient",
         ("Hinge", "CategoricalHinge"),
         (("3.0.0", None),),
-        "Of two equal numbers the larger is each by half: a margin that is met exactly "
-        "has half of the gradient.",
+        "The maximum of two equal numbers gives each half of the gradient: a margin "
+        "that is met exactly has half of it.",
         _TIES,
         _margin_met,
         jax_formulas.outcome,
@@ -143,13 +192,12 @@ DEVIATIONS = (
             "BinaryCrossentropy",
             "BinaryFocalCrossentropy",
             "CategoricalCrossentropy",
-            "CategoricalFocalCrossentropy",
             "KLDivergence",
             "MeanSquaredLogarithmicError",
         ),
         (("3.0.0", None),),
-        "A probability that is exactly a bound of the clip, such as 1 in KLDivergence, "
-        "has half of the gradient.",
+        "A probability exactly at a bound of the clip, such as 1 in KLDivergence, has "
+        "half of the gradient.",
         _TIES,
         _at_a_bound,
         jax_formulas.outcome,
@@ -157,12 +205,36 @@ DEVIATIONS = (
         on_jax=jax_formulas.outcome,
     ),
     Deviation(
+        "circle-tie-halves-gradient",
+        ("Circle",),
+        (("3.7.0", None),),
+        "A distance of 0 is a tie of 1 - cos with the bound 0: two embeddings in one "
+        "point have half of the gradient.",
+        _TIES,
+        _no_distance,
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "circle-nan-in-every-gradient",
+        ("Circle",),
+        (("3.7.0", None),),
+        "A NaN in one feature of an embedding makes the gradient of every feature of "
+        "it NaN: 0 times the NaN that comes down to a bound is NaN.",
+        LOSSES_3,
+        lambda case: accepted(case) and bool(np.isnan(case.y_pred).any()),
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
         "mean-in-float32",
         jax_formulas.MEANS,
-        (("3.0.0", None),),
+        (("3.12.0", None),),
         "A float64 loss takes its mean in float32, also with `jax_enable_x64`: Keras's "
-        "promotion knows no float64 on JAX.",
-        "https://github.com/keras-team/keras/pull/18534",
+        "type promotion on JAX ends at 32 bits.",
+        f"{KERAS}/v3.12.0/keras/src/backend/common/dtypes.py",
         lambda case: case.dtype == "float64" and accepted(case),
         jax_formulas.outcome,
         backend="jax",
@@ -172,8 +244,8 @@ DEVIATIONS = (
         "ctc-never-is-finite",
         ("CTC",),
         (("3.0.2", None),),
-        "The logarithm of 0 is -100000: labels that no path can spell cost a multiple "
-        "of it, with a gradient that moves them nowhere.",
+        "The logarithm of 0 is -100000: if no alignment exists, the loss is a "
+        "multiple of it, and its gradient leads nowhere.",
         _NN,
         accepted,
         jax_formulas.outcome,

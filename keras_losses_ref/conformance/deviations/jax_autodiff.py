@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_losses_ref.conformance.deviations import rounded_autodiff
+from keras_losses_ref.conformance.truth import host_rules
 
 _WIDTH = {"float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
 
@@ -151,9 +152,10 @@ class Number(rounded_autodiff.Number):
         )
 
     def mean(self, axis: Any) -> "Number":
-        """In float32, whatever comes: Keras's `mean` on JAX knows nothing wider."""
-        narrow = self.cast("float32")
-        return rounded_autodiff.Number.mean(narrow, axis).cast(self.dtype)
+        """In float32, if not in float64 where Keras's `mean` knows that on JAX."""
+        wide = self.dtype == "float64" and not cuts_to_32_bits()
+        met = self if wide else self.cast("float32")
+        return rounded_autodiff.Number.mean(met, axis).cast(self.dtype)
 
     def reshape(self, shape: Any) -> "Number":
         was = self.value.shape
@@ -178,6 +180,17 @@ class Number(rounded_autodiff.Number):
             (self, lambda g: g[..., :count]),
             (other, lambda g: g[..., count:]),
         )
+
+
+def cuts_to_32_bits() -> bool:
+    """Whether the Keras in use cuts a dtype that it promotes to 32 bits on JAX."""
+    return release() >= (3, 12)
+
+
+def release() -> tuple[int, int]:
+    """(3, 15) of Keras 3.15.1."""
+    major, minor = host_rules().version.split(".")[:2]
+    return int(major), int(minor)
 
 
 def where(condition: NDArray[Any], a: Number, b: Any) -> Number:

@@ -16,14 +16,15 @@ from keras_losses_ref.conformance.deviations.formulas import (
 )
 from keras_losses_ref.conformance.deviations.jax_autodiff import (
     Number,
+    cuts_to_32_bits,
     logsumexp,
+    release,
     where,
 )
 from keras_losses_ref.conformance.deviations.rounded_autodiff import gradient
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.truth import (
     activate,
-    host_rules,
     right_answer,
     rounded,
 )
@@ -33,6 +34,10 @@ LOW, HIGH = 1e-7, 1.0 - 1e-7
 
 #: What stands for the logarithm of 0 in CTC.
 NEVER = -1e5
+
+#: The first Keras that hangs a mask on an array of JAX, and the first that takes what
+#: is ignored out by a `where`, and not by a factor of 0.
+MASKS_SINCE, IGNORES_BY_WHERE_SINCE = (3, 6), (3, 15)
 
 #: Losses that end in a mean over an axis, which is taken in float32.
 MEANS = (
@@ -65,17 +70,25 @@ def outcome(case: Case) -> Outcome:
             g = gradient(values, upstream, x).reshape(case.y_pred.shape)
             return g if chain is None else chain(g)
 
-        found = reduced(case, values.value, pullback)
+        found = _reduced(case, values.value, pullback)
     if case.check_hessian:
         # Differences of rounded gradients are no second derivative.
         return dataclasses.replace(found, second=right_answer(case).second)
     return found
 
 
+def _reduced(case, values, pullback):
+    """As the definition does, but that the first Kerases on JAX hang no masks."""
+    if release() < MASKS_SINCE:
+        case = dataclasses.replace(case, mask=None, config={})
+    return reduced(case, values, pullback)
+
+
 def float32_rounding(case: Case, aspect: str) -> float:
     """What float32 leaves of a float64 loss whose mean is taken in it."""
-    in_float32 = case.loss in MEANS or case.loss == "CTC"
-    if case.dtype != "float64" or not in_float32:
+    if case.dtype != "float64" or not cuts_to_32_bits():
+        return 0.0
+    if case.loss not in (*MEANS, "CTC"):
         return 0.0
     if aspect not in ("value", "gradient", "second"):
         return 0.0
@@ -171,12 +184,8 @@ def _smoothed(case, y, classes):
 
 def _classes(case, y):
     """How many classes label smoothing counts: until 3.15 along the last axis."""
-    mended = _release() >= (3, 16)
+    mended = release() >= (3, 16)
     return y.value.shape[case.config.get("axis", -1) if mended else -1]
-
-
-def _release():
-    return tuple(int(part) for part in host_rules().version.split(".")[:2])
 
 
 def _of_bits(y, p):
@@ -250,13 +259,44 @@ def _sparse_categorical_crossentropy(case, y, x):
     kept = np.ones(labels.shape, bool)
     if ignored is not None:
         kept = labels != Number(float(ignored), case.dtype).value
-        labels = np.where(kept, labels, 0)
-        nothing = np.zeros(x.value.shape)
-        x = where(np.expand_dims(kept, axis), x, nothing)
+        labels, there = np.where(kept, labels, 0), np.expand_dims(kept, axis)
+        if release() >= IGNORES_BY_WHERE_SINCE:
+            x = where(there, x, np.zeros(x.value.shape))
+        else:
+            x = x * there.astype(np.float64)
     log_p = _log_probabilities(case, x, axis)
     hot = np.moveaxis(_one_hot(labels, x.value.shape[axis]), -1, axis)
     values = -(Number(hot, _wide(case)) * log_p).sum(axis)
+    smoothing = case.config.get("label_smoothing") or 0.0
+    if smoothing > 0:
+        values = (1.0 - smoothing) * values + smoothing * _against_all(case, x, axis)
     return where(kept, values, np.zeros(kept.shape))
+
+
+def _against_all(case, x, axis):
+    """The cross-entropy against all classes alike."""
+    if case.config.get("from_logits"):
+        return logsumexp(x, axis) - x.mean(axis)
+    return -_normalized(x, axis).log().mean(axis)
+
+
+def _sparse_categorical_focal_crossentropy(case, y, x):
+    """With the labels as they come, and NaN for one that is no class."""
+    config, axis = case.config, case.config.get("axis", -1) % x.value.ndim
+    labels, classes = np.asarray(case.y_true, np.int64), x.value.shape[axis]
+    if labels.ndim == x.value.ndim and labels.shape[axis] == 1:
+        labels = np.squeeze(labels, axis)
+    ignored = labels == config.get("ignore_class")
+    is_class = (labels >= 0) & (labels < classes)
+    safe = np.where(is_class, labels, 0)
+    hot = np.moveaxis(_one_hot(safe, classes), -1, axis) == 1
+    q = _normalized(x.softmax(axis) if config.get("from_logits") else x, axis)
+    q = where(hot, q, np.zeros(hot.shape)).sum(axis)
+    alpha = np.asarray(config.get("alpha", 0.25))
+    alpha = Number(alpha[safe] if alpha.ndim else alpha, case.dtype)
+    values = -(alpha * ((1.0 - q) ** config.get("gamma", 2.0) * q.log()))
+    values = where(is_class | ignored, values, np.full(ignored.shape, np.nan))
+    return where(~ignored, values, np.zeros(ignored.shape))
 
 
 def _categorical_generalized_cross_entropy(case, y, x):
@@ -293,7 +333,7 @@ def _tversky(case, y, x):
     both = (y * x).sum(axis)
     first, second = ((1.0 - x) * y).sum(axis), (x * (1.0 - y)).sum(axis)
     alpha, beta = case.config.get("alpha", 0.5), case.config.get("beta", 0.5)
-    if _release() >= (3, 16):  # until then they were each other's
+    if release() >= (3, 16):  # until then they were each other's
         alpha, beta = beta, alpha
     return 1.0 - both / (both + first * alpha + second * beta + 1e-7)
 
@@ -343,21 +383,22 @@ def _distances(case, x):
 
 
 def _ctc(case, y, x):
-    """The forward recursion, in float32, with `NEVER` for what cannot be.
+    """The forward recursion, from float32 on, with `NEVER` for what cannot be.
 
     A label that is no class costs nothing to emit.
     """
     labels = y.value.astype(np.int64)
     lengths = np.sum(labels != 0, 1)
     (batch, steps, classes), count = x.value.shape, labels.shape[1]
-    log_p = x.cast("float32").log_softmax(-1)
+    wide = case.dtype == "float64" and not cuts_to_32_bits()
+    dtype = "float64" if wide else "float32"
+    log_p = x.cast(dtype).log_softmax(-1)
     again = np.zeros(labels.shape)
     again[:, :-1] = labels[:, :-1] == labels[:, 1:]
     hot = _one_hot(labels, classes)
     start = np.full((batch, count + 1), NEVER)
     start[:, 0] = 0.0
-    blank = Number(start, "float32")
-    label = Number(start[:, 1:], "float32")
+    blank, label = Number(start, dtype), Number(start[:, 1:], dtype)
 
     def reached(blank, added):
         rest = blank.part(np.s_[:, 1:]).logaddexp(added)
@@ -391,6 +432,7 @@ FORMULAS = {
     "CategoricalCrossentropy": _aligned(_categorical_crossentropy),
     "CategoricalFocalCrossentropy": _aligned(_categorical_focal_crossentropy),
     "SparseCategoricalCrossentropy": _sparse_categorical_crossentropy,
+    "SparseCategoricalFocalCrossentropy": _sparse_categorical_focal_crossentropy,
     "CategoricalGeneralizedCrossEntropy": _categorical_generalized_cross_entropy,
     "KLDivergence": _aligned(_kl_divergence),
     "Poisson": _aligned(_poisson),

@@ -22,7 +22,7 @@ class Report(Generic[R]):
     unseen_deviations: list[R] = dataclasses.field(default_factory=list)
     #: What was left out because it takes too long on a GPU: {what: how many cases}.
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
-    #: Yields the outcomes of cases, for a picture of what surrounds a failure.
+    #: Yields the outcomes of cases, to draw the answers around a failure.
     outcomes: Optional[Callable[..., Any]] = None
 
     @property
@@ -40,7 +40,7 @@ class Report(Generic[R]):
 
     @property
     def ok(self) -> bool:
-        """Whether something ran, and nothing of it failed."""
+        """Whether something ran and nothing failed."""
         return not self.failures and len(self.skipped) < len(self.results)
 
     def text(self, everything: bool = False, verbose: bool = False) -> str:
@@ -63,7 +63,7 @@ class Report(Generic[R]):
 
 
 def merged(reports: Sequence[Report[Any]]) -> Report[Any]:
-    """Several reports as one; what their environments differ in is joined."""
+    """Several reports as one; values that differ in their environments are joined."""
     environment = {}
     for key in reports[0].environment:
         found = dict.fromkeys(str(report.environment[key]) for report in reports)

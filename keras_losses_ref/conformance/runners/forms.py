@@ -33,11 +33,16 @@ def ask(loss: Any, case: Case, y_true: Any, y_pred: Any) -> list[Any]:
         return [value, tf.zeros_like(y_pred)]
     y_true, given = _formed(case.form, y_true, y_pred)
     if case.form in UNWATCHED_FORMS:
-        return [loss(y_true, given), tf.zeros_like(y_pred)]
+        return [_dense(loss(y_true, given)), tf.zeros_like(y_pred)]
     with tf.GradientTape() as tape:
         tape.watch(given)
         value = loss(y_true, given)
-    return [value, tape.gradient(value, given, **_ZERO)]
+    return [_dense(value), _dense(tape.gradient(value, given, **_ZERO))]
+
+
+def _dense(values):
+    """Values of ragged rows that are all of one length, as a tensor."""
+    return values.to_tensor() if isinstance(values, tf.RaggedTensor) else values
 
 
 def _formed(form, y_true, y_pred):
