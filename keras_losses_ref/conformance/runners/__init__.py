@@ -3,7 +3,7 @@
 A runner is a module for one backend. It has
 
     evaluate(cases, implementation)   yields (case, outcome), "ours" or "keras"
-    unsupported(case, implementation) why it cannot be asked a case here, or None
+    unsupported(case, implementation) why it cannot run a case here, or None
     devices()                         the names of the devices that a case may name
     xla_keeps_nan()                   whether its compiler propagates NaN
 
@@ -16,12 +16,12 @@ importing the kit imports no backend. Another backend is one more module here, o
 import importlib
 from typing import Any, Optional
 
-#: Who is asked, besides the truth.
+#: The implementations.
 IMPLEMENTATIONS = ("ours", "keras")
 
 
 def load(name: Optional[str] = None) -> Any:
-    """The runner of Keras's backend, or the one of that name; imported when asked."""
+    """The runner of Keras's backend, or the one of that name; imported on first use."""
     if name is None:
         from keras_losses_ref import backend
 
