@@ -138,7 +138,7 @@ def _versions():
 @nox.session(default=False)
 @nox.parametrize("host", [nox.param(name, id=name) for name in _versions()])
 def versions(session, host):
-    """One row of docs/versions: a check, what is kept of it, and the page."""
+    """One column of docs/versions: a check, and the page."""
     environment = install(session, host, hosts=_versions())
     folder, found = "docs/versions", session.create_tmp() + "/check.json"
     session.run(

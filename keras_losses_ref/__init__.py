@@ -1,12 +1,11 @@
-"""Keras's losses, written to be read, and checked against Keras and the definition.
+"""Drop-in replacements for the losses of Keras, tested against their definition.
 
     import keras_losses_ref as klr
     model.compile(loss=klr.BinaryCrossentropy(from_logits=True), optimizer="adam")
 
-Importing this package does not import TensorFlow: the first use of a loss does. It
-does make the losses known to Keras's loader, at once if Keras is loaded already and
-otherwise as soon as it is, so that `import keras_losses_ref` is all that loading a
-saved model needs.
+Importing this package does not import TensorFlow; the first use of a loss does. It
+registers the losses with Keras, now if Keras is loaded and otherwise as soon as it is.
+So `import keras_losses_ref` is all that loading a saved model needs.
 """
 
 import importlib
@@ -22,9 +21,9 @@ _NO_TENSORFLOW = (
     "'keras-losses-ref[tensorflow-cpu]'. To check Keras on JAX, set KERAS_BACKEND=jax."
 )
 
-#: What the conformance kit adds to the top level.
+#: Public names that come from the conformance kit.
 _KIT = ("Domain", "check_loss", "parametrize_with_loss_checks")
-#: What `from keras_losses_ref import oracle` must find without loading the losses.
+#: Submodules, which `from keras_losses_ref import oracle` finds without the losses.
 _MODULES = (
     "backend",
     "cli",
@@ -35,7 +34,7 @@ _MODULES = (
     "pytest_plugin",
 )
 
-if TYPE_CHECKING:  # what type checkers and editors see of `_find`
+if TYPE_CHECKING:  # for type checkers and editors, which do not run `_find`
     from keras_losses_ref.conformance.checks import (
         Domain as Domain,
         check_loss as check_loss,
@@ -132,7 +131,7 @@ def _find(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
-if not TYPE_CHECKING:  # or any name would do
+if not TYPE_CHECKING:  # else type checkers would accept any name
     __getattr__ = _find
 
 
@@ -142,7 +141,7 @@ def __dir__() -> list[str]:
 
 def _import(name: str) -> Any:
     """A module of this package that needs TensorFlow, or the Keras of a backend."""
-    importlib.import_module(f"{__name__}.backend").known()  # or it is refused here
+    importlib.import_module(f"{__name__}.backend").known()  # refuses others
     try:
         return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:

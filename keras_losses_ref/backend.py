@@ -1,4 +1,4 @@
-"""Which backend Keras runs on, told without importing Keras or any backend."""
+"""Find which backend Keras runs on, without importing Keras or any backend."""
 
 import os
 import sys
@@ -8,11 +8,11 @@ KNOWN = ("tensorflow", "jax")
 
 
 class BackendError(ImportError):
-    """Keras runs on a backend that cannot be asked this; the message says so."""
+    """This cannot run on the backend of Keras; the message says why."""
 
 
 def known() -> str:
-    """The backend of Keras; `BackendError` for one that nothing here can ask."""
+    """The backend of Keras; `BackendError` for one that is not supported."""
     backend = asked()
     if backend not in KNOWN:
         raise BackendError(
@@ -23,7 +23,7 @@ def known() -> str:
 
 
 def asked() -> str:
-    """The backend that Keras has, or will have once it is imported; imports nothing.
+    """The backend that Keras has, or will have when it is imported; imports nothing.
 
     As Keras 3 finds it: the environment, then its own file, then TensorFlow.
     """

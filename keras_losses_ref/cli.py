@@ -72,7 +72,7 @@ def _command(arguments):
 
     try:
         if arguments.needs_host:
-            backend.known()  # refuses a backend that nothing here can test
+            backend.known()  # refuses a backend that is not supported
             import_host()
         return arguments.command(arguments)
     except (UsageError, Unusable) as error:

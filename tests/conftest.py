@@ -11,19 +11,19 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 @pytest.fixture
 def sweep(request):
-    """For what takes minutes and is marked so: it runs when it is asked for."""
+    """Skip a slow test unless `-m sweep` selects it."""
     if "sweep" not in (request.config.getoption("markexpr") or ""):
-        pytest.skip("every loss there is, for minutes: pytest -m sweep")
+        pytest.skip("takes minutes: every loss. Run it with pytest -m sweep")
 
 
 def pytest_configure():
-    """Thousands of graphs are made and some are kept by TensorFlow: Python would look
-    through them for garbage again and again."""
+    """Collect garbage less often: TensorFlow keeps thousands of graphs to scan."""
     gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def what_stays_is_no_garbage():
+def freeze_what_stays():
+    """Keep the objects of finished modules out of later garbage collections."""
     yield
     gc.collect()
     gc.freeze()

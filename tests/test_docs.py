@@ -213,6 +213,7 @@ def test_the_site_builds_and_asks_no_other_machine(tmp_path):
     pytest.importorskip("furo", reason="the site's tools come with the extra docs")
     # The large pages would take most of the time; their links are checked above.
     source, site = tmp_path / "docs", tmp_path / "site"
+    shutil.copy(ROOT / "README.md", tmp_path)  # the start page repeats its opening
     large = ("atlas", "speed", "versions")
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns(*large))
     for folder in large:
@@ -225,6 +226,7 @@ def test_the_site_builds_and_asks_no_other_machine(tmp_path):
     assert done.returncode == 0, done.stderr
     index = (site / "index.html").read_text("utf-8")
     assert "Where to go" in index and 'href="losses.html"' in index
+    assert "Install and use" in index and 'href="atlas/README.html"' in index
     losses = (site / "losses.html").read_text("utf-8")
     assert 'href="deviations.html#config-forgets-dtype"' in losses
     assert 'id="config-forgets-dtype"' in (site / "deviations.html").read_text("utf-8")

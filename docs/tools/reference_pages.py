@@ -1,15 +1,16 @@
-"""The reference pages, docs/losses.md and docs/checks.md, out of the docstrings.
+"""Print the reference pages, docs/losses.md and docs/checks.md, from the docstrings.
 
     python docs/tools/reference_pages.py docs
 
-They are kept as plain Markdown, so that they read well where a repository is browsed
-and the site is built without TensorFlow.
+They are plain Markdown, so they read well where the repository is browsed, and building
+the site needs no TensorFlow.
 """
 
 import inspect
 import os
 import re
 import sys
+from typing import Any
 
 from availability import Availability
 
@@ -77,19 +78,18 @@ def losses_page(docs):
     lines = [
         "# The losses",
         "",
-        "One section for each loss. Where Keras is known to differ from what is said "
-        "here, the section ends with the entries of [the ledger](deviations.md). How "
-        "far from the exact value each loss is, in each dtype, is in "
-        "[the atlas](atlas/README.md).",
+        "One section for each loss. It ends with the [known deviations](deviations.md) "
+        "of released Kerases, if there are any. [The atlas](atlas/README.md) has the "
+        "accuracy of each loss in each dtype.",
         "",
-        f"This page is printed from the docstrings, by {_COMMAND}. Arguments stand in "
-        "the order of the newest Keras; under an older one, positional arguments are "
-        "taken in its own.",
+        f"This page is printed from the docstrings, by {_COMMAND}. Arguments are in "
+        "the order of the newest Keras. Under an older Keras, positional arguments "
+        "follow its order.",
         "",
-        "Keras 2 and Keras 3: the release that brought the loss, of those that were "
-        "[compared](versions/README.md); a dash: none has it. Here every loss works "
-        "under every Keras. △ counts the [known deviations](deviations.md) of the "
-        "newest release.",
+        "The columns Keras 2 and Keras 3 name the first release with the loss, among "
+        "those that were [compared](versions/README.md); a dash: none has it. In this "
+        "package every loss works under every Keras. △ counts the known deviations of "
+        "the newest release.",
         "",
         *table(
             ["loss", "function", "aliases", "Keras 2", "Keras 3"],
@@ -121,9 +121,9 @@ def checks_page(docs):
         "# The checks of `check_loss`",
         "",
         f"{len(checks.CHECKS)} checks that hold for any loss, without knowing its "
-        "formula. A violation of severity `error` or `warning` makes the report fail; "
-        "`advice` does not. What a loss is not meant to hold it declares, with a "
-        "reason: see [below](#what-a-loss-may-declare).",
+        "formula. A violation of severity `error` or `warning` fails the report; "
+        "`advice` does not. A loss declares the checks that it fails on purpose, with "
+        "a reason: see [below](#what-a-loss-may-declare).",
         "",
         f"This page is printed from the checks themselves, by {_COMMAND}.",
         "",
@@ -140,7 +140,7 @@ def checks_page(docs):
             if check.function.__module__ == module.__name__
         ]
         lines += [f"## {title}", ""]
-        lines += table(["check", "severity", "what it says", "what to change"], rows)
+        lines += table(["check", "severity", "what must hold", "what to change"], rows)
         lines.append("")
     lines += ["## How to ask", ""]
     for function in (
@@ -275,16 +275,46 @@ def _prose(text):
 
 
 def _signature(name, called):
-    """As written, not in the order of the Keras that happens to be installed.
+    """The arguments with their types, in the order of the newest Keras.
 
-    Without types: what the arguments are is said in the text.
+    A long signature has one argument a line.
     """
     of = inspect.unwrap(called.__init__ if inspect.isclass(called) else called)
-    signature = inspect.signature(of)
-    arguments = list(signature.parameters.values())[inspect.isclass(called) :]
-    arguments = [a.replace(annotation=inspect.Parameter.empty) for a in arguments]
-    bare = inspect.Signature(arguments)
-    return f"{name}{bare}"
+    parameters = inspect.signature(of).parameters.values()
+    types = _types(called)
+    words, kinds = [], set()
+    for parameter in list(parameters)[inspect.isclass(called) :]:
+        if parameter.annotation is parameter.empty:
+            parameter = parameter.replace(annotation=types.get(parameter.name, Any))
+        if parameter.kind is parameter.KEYWORD_ONLY and not kinds & {
+            parameter.KEYWORD_ONLY,
+            parameter.VAR_POSITIONAL,
+        }:
+            words.append("*")
+        kinds.add(parameter.kind)
+        words.append(_typed(parameter))
+    line = f"{name}({', '.join(words)})"
+    if len(line) <= 80:
+        return line
+    return "\n".join([f"{name}(", *(f"    {word}," for word in words), ")"])
+
+
+def _types(called):
+    """The types of the arguments of a loss: its own, and those that all share."""
+    found = {}
+    for function in (base.Loss.__init__, getattr(called, "function", None)):
+        found.update(getattr(inspect.unwrap(function), "__annotations__", {}))
+    return found
+
+
+def _typed(parameter):
+    """`axis: int = -1`, or `axis=-1` where any type will do."""
+    annotation = parameter.annotation
+    if annotation in (Any, parameter.empty):
+        return str(parameter.replace(annotation=parameter.empty))
+    text = str(parameter)
+    text = re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Z])", "", text)  # no names of modules
+    return text.replace("NoneType", "None")
 
 
 def _escaped(text):

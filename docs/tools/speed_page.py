@@ -6,8 +6,8 @@ the table of speed in the README of the project.
 
     python docs/tools/speed_page.py docs/speed
 
-A machine is never quite idle, so a ratio is the median of the runs, and what it was in
-each of them stands beside it. The first run has every size, the others may be --fast.
+A machine is never quite idle, so a ratio is the median of the runs, and the page also
+shows the ratio of each run. The first run has every size, the others may be --fast.
 """
 
 import glob
@@ -105,7 +105,7 @@ def slower(runs):
             names.setdefault(path, []).append(f"{loss} {_shape(shape)} {ratio:.2f}")
     count = sum(map(len, names.values()))
     lines = [f"- `{path}`: {', '.join(cells)}" for path, cells in names.items()]
-    return f"Keras's is the faster one in {count} of {len(found)} cells", lines
+    return f"Keras's loss is faster in {count} of {len(found)} cells", lines
 
 
 def by_trick(tricks):
@@ -139,18 +139,20 @@ def where(runs):
 _INTRODUCTION = """\
 # Speed and memory
 
-How many times as fast as Keras's own loss ours is: Keras's time over ours, for the loss
-and its gradient to `y_pred` in float32, the two taken in turn in one process. Above 1
-ours is faster. {where}
+How much faster our losses are than Keras's: Keras's time divided by ours, for the loss
+and its gradient to `y_pred` in float32, measured in turn in one process. Above 1 ours
+is faster. {where}
 
     keras-losses-ref bench                 # every size; --fast: one of each loss
     keras-losses-ref bench --memory        # memory instead of time (Linux)
 
-`eager`, `graph` and `xla` are a step as it is, in a `tf.function`, and in a compiled
-one; `small` is an eager step with a batch of 32, `lengths` 20 batches of sequences of
-which no two are of one length, `lengths-none` those with `reduction="none"`. Of several
-sizes, the table has the one where ours does worst; every cell is below. The mean is
-over the cells that all runs have.
+- `eager`, `graph`, `xla`: a step in eager mode, in a `tf.function`, in a compiled one.
+- `small`: an eager step with a batch of 32.
+- `lengths`: 20 batches of sequences of different lengths.
+- `lengths-none`: the same with `reduction="none"`.
+
+Each cell is the worst of several sizes; all sizes are below. The mean is over the cells
+that all runs have.
 """
 
 
@@ -187,8 +189,8 @@ def page(runs, memory, tricks=None):
 
 
 _MEMORY = """\
-What a step holds at its highest beside its inputs, in units of one `y_pred`, each in a
-process of its own."""
+The peak memory of a step beside its inputs, in units of one `y_pred`, each measured in
+a process of its own."""
 
 _TRICKS = """\
 A step's time without the trick over its time with it, made by `docs/tools/tricks.py`:
@@ -196,8 +198,9 @@ the geometric mean over the losses that have it, and the least and the most of o
 1.10 is a gain of 10 %."""
 
 _EVERY = """\
-The times are those of the first run. The floor is what moving the bytes alone takes at
-the bandwidth this machine copies with: both inputs read once, the gradient written."""
+The times are those of the first run. `floors` is our time in units of the memory floor:
+the time to read both inputs once and to write the gradient, at the bandwidth with which
+this machine copies."""
 
 
 def main(folder):

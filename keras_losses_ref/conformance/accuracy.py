@@ -1,32 +1,33 @@
-"""How far ours and Keras's are from the exact value, over the range of inputs.
+"""How far our losses and Keras's are from the exact value, over the range of inputs.
 
-Every loss is asked in every dtype, on every path, about six families of inputs drawn
-from a seed; the answers of ours and of the host's Keras are measured against the
-oracle, which works in NumPy's longest float and is itself pinned by mpmath. A cell of
-the atlas is one (loss, dtype, path, family, aspect).
+Every loss runs in every dtype and on every path, on six families of inputs drawn from a
+seed. The answers of ours and of the installed Keras are measured against the oracle,
+which works in NumPy's longest float and is pinned by mpmath. A cell of the atlas is one
+(loss, dtype, path, family, aspect).
 
-An error is measured in units in the last place (ulp), of
+An error is measured in units in the last place (ulp) of
 
-    values      each of itself; a cosine of the size of what its sum adds up, as the
-                cosine of nearly orthogonal vectors has no digits of its own
-    gradients   of an elementwise loss each of itself; of a loss of whole rows the
-                largest of its row, as a gradient is one vector; so is what is added
-                to an ulp
+    values      the value itself; for a cosine, the size of the terms of its sum, since
+                the cosine of nearly orthogonal vectors has no digits of its own
+    gradients   the element itself for an elementwise loss; for a loss of whole rows the
+                largest element of its row, since a gradient is one vector. The same
+                holds for what is added to an ulp.
 
-What is judged is the mixed error, see `tolerance`: to the ulp is added how far the
-exact answer moves where each input moves by an ulp of its own. It is 1 for an answer
-that is exact for inputs so close, also where differences cancel and the plain error is
-large; where nothing cancels the two are much the same. The plain error is kept beside
-it. A loss in half precision computes in float32 and rounds once: 1 ulp, and of the
-inputs what the loss may make of an ulp of float32.
+The mixed error is judged, see `tolerance`: the ulp plus the change of the exact answer
+when each input changes by one ulp. It is 1 for an answer that is exact for inputs that
+close, also where differences cancel and the plain error is large. Where nothing cancels
+the two are nearly equal. The plain error is kept beside it. A loss in half precision
+computes in float32 and rounds once: 1 ulp, plus the effect of one float32 ulp of the
+inputs.
 
-An exact value below the smallest normal number is met by anything below it, but in
-float16: TensorFlow flushes the subnormals of the other dtypes. A float64 truth is
-itself rounded to float64, so that half an ulp is the least that can be told there.
+If the exact value is below the smallest normal number, every answer below it is right,
+except in float16: TensorFlow flushes the subnormals of the other dtypes. A float64
+truth is itself rounded to float64, so half an ulp is the smallest error that can be
+seen there.
 
-Two rules a cell may break. The 99.9th percentile of ours is at most
-`AccuracySpec.limit`, whatever Keras does. The largest error of ours is not above both
-that limit and the largest of Keras's, where this Keras has the loss.
+There are two rules. The 99.9th percentile of our errors is at most
+`AccuracySpec.limit`, whatever Keras does. Our largest error is not above both that
+limit and Keras's largest, if this Keras has the loss.
 """
 
 import dataclasses
@@ -89,7 +90,7 @@ class Draw:
         return self.spread(self.epsilon, 1e-2, *shape)
 
     def small(self, *shape: int) -> NDArray[Any]:
-        """From the least whose differences are normal numbers to a hundredth."""
+        """From the smallest whose differences are normal numbers to a hundredth."""
         return self.spread(self.smallest / self.epsilon, 1e-2, *shape)
 
     def large(self, *shape: int) -> NDArray[Any]:
@@ -341,7 +342,7 @@ def _unit(x):
 
 @dataclasses.dataclass(frozen=True)
 class InputFamilies:
-    """How the families of a domain are drawn, and how results on them are looked at."""
+    """How the families of a domain are drawn, and how their results are plotted."""
 
     #: (Draw) -> (y_true, y_pred), or None where the domain lacks the family.
     sample: Callable[[Draw], Drawn]
@@ -426,7 +427,7 @@ class AccuracySpec:
         return "".join(c if c.isalnum() else "_" for c in self.name).lower()
 
     def limit(self, dtype: str) -> float:
-        """The mixed error that ours must keep, whatever Keras does.
+        """The largest mixed error that ours may have, whatever Keras does.
 
         None in float64 for CTC, whose recursion works in float64 in any dtype.
         """
@@ -535,7 +536,7 @@ def measure(
 
 
 def _conditioning(spec, case):
-    """What an error of the inputs makes of the answer, as it is added to an ulp."""
+    """The effect of an error of the inputs on the answer, which is added to an ulp."""
     found = conditioning(case)
     if case.dtype not in HALF:
         return found
@@ -579,7 +580,7 @@ def _cell(spec, case, aspect, ours, keras, truth, moves):
 
 
 def _scale(spec, case, aspect, want):
-    """What an error is measured in the ulp of."""
+    """The numbers whose ulp is the unit of an error."""
     if aspect == "gradient" and spec.rowwise:
         return _largest_of_rows(np.where(np.isfinite(want), np.abs(want), 0))
     if aspect == "value" and spec.loss == "CosineSimilarity":

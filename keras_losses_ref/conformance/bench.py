@@ -1,15 +1,15 @@
-"""How fast ours and Keras's losses are: the same step, ours and theirs in turn.
+"""The speed and memory of our losses and Keras's, measured in turn on the same step.
 
-A step is a loss and its gradient to `y_pred`, in float32. One process runs a few steps
-of the one, then of the other, again and again: what the machine does beside it hits
-both, and the ratio of two neighbours (Keras's time over ours; above 1 ours is faster)
-says more than either time. A cell is one (loss, path, size); its ratio is the median
-of all pairs, its spread their quartiles.
+A step is a loss and its gradient to `y_pred`, in float32. One process alternates
+between a few steps of ours and a few of Keras's, so other load on the machine affects
+both. The ratio of two neighbours (Keras's time over ours; above 1 ours is faster) is
+more reliable than either time. A cell is one (loss, path, size). Its ratio is the
+median of all pairs, its spread their quartiles.
 
-    eager, graph, xla   a step as it is, in a `tf.function`, in a compiled one
-    small               eager, with a batch of 32: what a call costs before it computes
-    lengths             20 batches of sequences, no two of one length, a step each
-    lengths-none        the same with reduction="none", as a masked mean is written
+    eager, graph, xla   a step in eager mode, in a `tf.function`, in a compiled one
+    small               eager, with a batch of 32: the overhead of a call
+    lengths             20 batches of sequences of different lengths, a step each
+    lengths-none        the same with reduction="none", as in a masked mean
 """
 
 import collections
@@ -137,7 +137,7 @@ class BenchSpec:
     arguments: tuple[tuple[str, Any], ...] = ()
     large: tuple[tuple[int, ...], ...] = LARGE
     small: tuple[int, ...] = (32, 10)
-    #: The shape with a length in the place of None, or None: it takes no sequences.
+    #: The shape with None for the length; None if the loss takes no sequences.
     lengths: Any = (32, None, 32)
 
     @property
@@ -172,7 +172,7 @@ _SIZES_OF_LOSS = {
     "SparseCategoricalCrossentropy": {"large": (*LARGE, (256, 50000))},
     "CategoricalGeneralizedCrossEntropy": {"lengths": None},
 }
-#: Of no release of Keras yet: there is nothing to compare.
+#: No release of Keras has these: there is nothing to compare with.
 _NOT_MEASURED = ("SparseCategoricalFocalCrossentropy",)
 
 
@@ -380,11 +380,11 @@ MEMORY = (4096, 4096)
 def memory(
     spec: BenchSpec, path: str, shape: tuple[int, ...] = MEMORY
 ) -> tuple[float, ...]:
-    """(ours, Keras's): the most that a step holds beside its inputs, in y_preds.
+    """(ours, Keras's): the peak memory of a step beside its inputs, in y_preds.
 
     Each in a process of its own, whose high-water mark the system keeps (Linux).
     """
-    # What is freed goes back to the system at once, or the mark would not move: with
+    # Freed memory must go back to the system at once, or the mark would not move: with
     # oneDNN TensorFlow keeps it, and for smaller arrays the C library does.
     settings = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
     settings["MALLOC_MMAP_THRESHOLD_"] = settings["MALLOC_TRIM_THRESHOLD_"] = "65536"
@@ -521,7 +521,7 @@ def render(cells: Sequence[Cell], speed: float, format: str) -> str:
 
 
 def _means(cells):
-    """How fast ours is on each path, in one line."""
+    """The speed of ours on each path, in one line."""
     ratios = collections.defaultdict(list)
     for cell in cells:
         ratios[cell.path].append(cell.ratio)

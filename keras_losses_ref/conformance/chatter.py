@@ -1,12 +1,12 @@
-"""Keep the host's known notices off stderr, and pass everything else on.
+"""Drop TensorFlow's known notices from stderr, and pass everything else on.
 
-TensorFlow's C++ writes to the file descriptor of stderr, past Python: what CPU it was
-built for, that oneDNN is on, that it registered a plugin twice, what its graph
-optimizer made of a loop. A process of its own reads that descriptor, so that the last
-words of a run that crashes arrive too, and worker processes are heard through it. It
-drops the lines that `NOTICES` knows. What Python writes goes to the terminal directly.
+TensorFlow's C++ code writes to the file descriptor of stderr, past Python: which CPU it
+was built for, that oneDNN is on, that a plugin was registered twice, what the graph
+optimizer did to a loop. A separate process reads that descriptor and drops the lines
+that `NOTICES` lists. So the last lines of a run that crashes arrive too, and worker
+processes are covered. What Python writes goes to the terminal directly.
 
-Run as a script it is that process: no import but the standard library's.
+Run as a script, this module is that process. It imports the standard library only.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 
-#: Known notices of the host, by what they say. None tells a user to change anything.
+#: Known notices of the host, by their text. None asks the user to change anything.
 NOTICES = (
     r"All log messages before absl::InitializeLog\(\) is called",
     r"oneDNN custom operations are on",
@@ -44,8 +44,8 @@ NOTICES = (
     r"[Ss]low operation|Constant folding an instruction is taking > |Very slow compile",
 )
 
-#: The graph optimizer reports each failed attempt on a loop in several lines, and goes
-#: on without it. They begin with one of these; what belongs to them is indented.
+#: The graph optimizer reports each failed attempt on a loop in several lines and goes
+#: on without it. The first line matches one of these; the others are indented.
 ATTEMPTS = (
     r"loc\(.*error: .*'tfg\.While' op ",
     r".*error: 'tfg\.While' op ",
@@ -62,7 +62,7 @@ def is_notice(line: str) -> bool:
 
 
 def kept(lines: Iterable[str]) -> Iterator[str]:
-    """The lines that are no known notice."""
+    """The lines that are not known notices."""
     in_attempt = False
     for line in lines:
         belongs = in_attempt and re.match(r"\s+when importing GraphDef|\s*$", line)

@@ -90,12 +90,12 @@ def _matches(identifier, pattern):
     return fnmatch.fnmatchcase(identifier, pattern)
 
 
-#: Fewer cases than this take less time than another process takes to start.
+#: Fewer cases than this take less time than starting another process.
 _WORTH_A_PROCESS = 1000
 
 
 def jobs_for(cases: Sequence[Case]) -> int:
-    """How many processes are worth while: one a core, and never two on one GPU."""
+    """How many processes pay off: one a core, and never two on one GPU."""
     if any(not case.device.startswith("CPU") for case in cases):
         return 1
     return max(1, min(os.cpu_count() or 1, len(cases) // _WORTH_A_PROCESS))
@@ -106,7 +106,7 @@ def check(
     progress: Optional[Callable[[int, Case], object]] = None,
     jobs: int = 1,
 ) -> Report[Any]:
-    """Ask ours, the host's and the oracle, and judge who is right: a Report.
+    """Run the cases on ours, the host's and the oracle, and judge: a `Report`.
 
     `progress(done, case)` is called as the work proceeds. With several `jobs`, losses
     are shared out to as many processes.
@@ -154,15 +154,15 @@ def _known(losses):
 
 
 def _shared_out(cases, jobs):
-    """What `_verdicts` yields, out of `jobs` processes; in no particular order.
+    """What `_verdicts` yields, from `jobs` processes, in no particular order.
 
-    Processes are started afresh: a fork of a process that runs TensorFlow hangs.
+    Processes are spawned: a fork of a process that runs TensorFlow hangs.
     """
     parts = collections.defaultdict(list)
     for case in cases:
         compiled = case.path in COMPILED_PATHS
         parts[case.loss, compiled].append(case)
-    # What takes longest first, so that no process ends much later than the others.
+    # The longest first, so that no process ends much later than the others.
     order = sorted(parts, key=lambda part: (not part[1], part[0] != "CTC"))
     fresh = multiprocessing.get_context("spawn")
     executor = futures.ProcessPoolExecutor(jobs, fresh, _start_worker)
@@ -179,10 +179,10 @@ def _shared_out(cases, jobs):
 
 
 def _start_worker():
-    """Leave interrupts to the parent, and spare it remarks on retracing.
+    """Ignore SIGINT and silence retracing warnings in workers.
 
-    Thousands of graphs are made and some are kept: Python would look through them again
-    and again for garbage, for a quarter of the time. `_judged` sets aside what stays.
+    Thousands of graphs are made and some are kept. Python's garbage collector would
+    scan them again and again, for a quarter of the time. `_judged` freezes what stays.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.set_threshold(50_000, 20, 20)
@@ -218,10 +218,10 @@ def _unseen(cases, results):
 
 
 def _asks(entry, case):
-    """Whether a case asks for what the entry says, and for nothing else.
+    """Whether a case tests what the entry says, and nothing else.
 
-    What a loss became on reload may hide how its formula deviates, so that only
-    entries about reloading are asked of a reloaded loss.
+    Reloading may hide how a formula deviates, so a reloaded loss is tested for entries
+    about reloading only.
     """
     if case.path != "reloaded":
         return True

@@ -1,4 +1,4 @@
-"""The files we write: JSON with a schema, keys sorted, whole or not there at all."""
+"""The files we write: JSON with a schema and sorted keys, whole or not at all."""
 
 import json
 import math
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 #: The version of every document that we write and read.
 SCHEMA = 1
 
-#: Larger arrays are thinned out: every n-th element tells as much about a version.
+#: Larger arrays are thinned out: every n-th element says as much about a version.
 MOST_ELEMENTS = 1024
 
 
 class Unreadable(Exception):
-    """A file that cannot be read for what it should be; the message says what to do."""
+    """A file that is not what it should be; the message says what to do."""
 
 
 def dumps(document: Any) -> str:
-    """A document as the text of a file; what is not finite must be a string by now."""
+    """A document as the text of a file. Non-finite numbers must already be strings."""
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def write(text: str, path: str) -> None:
-    """Write a file that is either whole or as it was."""
+    """Write a file: the whole text, or leave the old file as it was."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w", encoding="utf-8") as file:

@@ -1,8 +1,8 @@
-"""What inputs each loss takes: one table, read by whatever draws inputs.
+"""The inputs that each loss takes: one table, read by everything that draws inputs.
 
 A row of `LOSSES` names a loss, the domain of its y_true and y_pred, and the arguments
-with which it takes that domain. How numbers are drawn from a domain depends on the
-purpose, and stands beside it, by the domain's name:
+with which it takes that domain. How numbers are drawn depends on the purpose, so each
+of these has its own functions, by the name of the domain:
 
     cases/magnitudes.py  every magnitude that a dtype has
     checks/domains.py    samples, edges and perfect predictions, for any loss

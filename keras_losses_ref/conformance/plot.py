@@ -1,7 +1,7 @@
-"""Loss and gradient as curves: one picture a loss, for notebooks, README and eyes.
+"""Plot each loss and its gradient over one number, for the docs and notebooks.
 
-Each loss has a spec: one number x that is moved, what y_true and y_pred are made of
-it, and the settings worth comparing. The gradient is the tape's, to x itself.
+A spec names the number x, how y_true and y_pred depend on it, and the settings worth
+comparing. The gradient is TensorFlow's, with respect to x.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _BLUE, _ORANGE, _GREEN, _RED = "#1f6fb4", "#d9730d", "#2a8c4a", "#c0392b"
 
 @dataclasses.dataclass(frozen=True)
 class CurveSpec:
-    """What is moved, and what a loss is asked at each place."""
+    """The number that is varied, and the inputs of a loss at each of its values."""
 
     moves: str
     low: float
@@ -138,7 +138,7 @@ def _spec(row):
     return CurveSpec(moves, low, high, curves, batchwise=row.domain == "embeddings")
 
 
-#: Of a loss that takes logits too, its probabilities.
+#: For a loss that also takes logits: its probabilities.
 CURVES = {
     row.loss: _spec(row) for row in inputs.LOSSES if not row.config.get("from_logits")
 }
@@ -166,7 +166,7 @@ def curve(
 
 
 def figure(loss: str, points: int = 301) -> Figure:
-    """A matplotlib figure of one loss: the curve, and its slope beside it."""
+    """A matplotlib figure of one loss: the curve, and its gradient beside it."""
     spec = CURVES[loss]
     x = np.linspace(spec.low, spec.high, points)
     picture = Figure(figsize=(8.4, 3.1), layout="constrained")
@@ -183,7 +183,7 @@ def figure(loss: str, points: int = 301) -> Figure:
         axes.tick_params(labelsize=8.5)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    # A logarithm's slope at the end of its domain would flatten all the rest.
+    # A logarithm's gradient at the end of its domain would flatten all the rest.
     heights = np.concatenate([line.get_ydata() for line in right.get_lines()])
     low, high = np.quantile(heights, (0.02, 0.98))
     margin = 0.1 * max(high - low, 0.5 * abs(high), 1e-3)

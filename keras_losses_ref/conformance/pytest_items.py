@@ -1,7 +1,7 @@
 """The corpus as pytest collects it: a node for each loss, and in it a test per case.
 
-The first test of a loss evaluates all of its cases that were selected, since compiling
-them together takes seconds and one by one minutes; the others look their verdicts up.
+The first test of a loss evaluates all of its selected cases, since compiling them
+together takes seconds and one by one minutes. The others look their verdicts up.
 pytest-xdist's `--dist loadscope` keeps the tests of a loss in one worker.
 """
 
@@ -78,7 +78,7 @@ class Loss(pytest.Collector):
 
 
 class _Item(pytest.Item):
-    """Fails with the report's text for each of its verdicts that failed."""
+    """Fail with the report's text for each verdict that failed."""
 
     def runtest(self):
         verdicts = self.parent.verdicts[self.name]

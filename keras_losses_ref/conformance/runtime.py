@@ -1,4 +1,4 @@
-"""The versions behind a set of answers: what a report must name."""
+"""The versions behind a set of answers, which a report must name."""
 
 import importlib
 import platform
@@ -14,9 +14,9 @@ BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
 def runtime_info(devices: Iterable[str] = ("CPU:0",)) -> dict[str, str]:
-    """What a report must name for its numbers to mean anything.
+    """The versions that a report names, so that its numbers can be reproduced.
 
-    Of the backends, the version of the one that Keras runs on.
+    Of the backends, only the one that Keras runs on.
     """
     from keras_losses_ref import host
 

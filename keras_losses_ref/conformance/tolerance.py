@@ -1,4 +1,4 @@
-"""How far two arrays may be apart, and how far they are. NumPy only.
+"""How far two arrays may differ, and how far they do. NumPy only.
 
 Tolerances, |a - b| <= rtol |b| + atol, in units of the dtype's machine epsilon:
 
@@ -16,21 +16,20 @@ with TensorFlow 2.21.0 and Keras 3.15.1 on a CPU (Circle's gradient apart):
     gradient   0.20 / 0.69    0.13 / 0.57    0.06 / 0.50    0.06 / 0.82
     second     0.01 / 0.01
 
-Ours computes in the dtype of the loss, or in float32 for half precision, and so do the
-digits of an answer end where those of its inputs do: where differences cancel, no
-formula in that dtype keeps the tolerances above. An answer of ours passes as well if it
-is right for inputs within a unit of the given ones, that is by its *mixed error*
+Ours computes in the dtype of the loss, or in float32 for half precision. Where
+differences cancel, no formula in that dtype keeps the tolerances above, because the
+inputs are rounded themselves. So an answer of ours also passes if it is right for
+inputs within a unit of the given ones, that is by its *mixed error*
 
     |got - exact| / (ulp(exact) + sum_i |d exact / d x_i| ulp(x_i))
 
-over y_pred and y_true, unless that holds whole numbers; the units of the inputs are
-those of the dtype that the loss computes in. `MIXED` has how large it may be. Keras's
-answers are judged without it, and so is what a ledger entry says of them.
+over y_pred and y_true, unless y_true holds whole numbers. The units of the inputs are
+those of the dtype that the loss computes in. `MIXED` holds the limits. Keras's answers
+are judged without it, and so are the answers that a ledger entry predicts.
 
 NaN equals NaN and an infinity equals itself. A gradient is not compared where y_pred is
-NaN: there is no derivative there, and Keras's clip lets none through. In Keras 2, which
-divides by the number of samples that a mask keeps, 0 and NaN are alike in the gradient
-of a NaN.
+NaN: there is no derivative there, and Keras's clip passes none on. Keras 2 divides by
+the number of samples that a mask keeps, so there 0 equals NaN in the gradient of a NaN.
 """
 
 import dataclasses
@@ -155,10 +154,10 @@ def difference(
 ) -> Optional[Difference]:
     """A Difference beyond the tolerance, or None.
 
-    `wanted` is exact; both are first brought into the range of `dtype`. `extra` is an
-    absolute error that is allowed besides. `slack` widens the tolerance where `wanted`
-    is not exact either. With `conditioning()`, which is asked only where the tolerance
-    does not do, a mixed error up to `mixed_limit` passes as well.
+    `wanted` is exact; both are first rounded to the range of `dtype`. `extra` is an
+    additional absolute error. `slack` widens the tolerance where `wanted` is not exact
+    either. With `conditioning()`, which is called only if the tolerance is exceeded, a
+    mixed error up to `mixed_limit` passes too.
     """
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     epsilon, _, largest = FLOAT_INFO[dtype]

@@ -1,8 +1,8 @@
 """The right answer to a case: the oracle's, by the rules of the Keras in use.
 
 The definition leaves reductions, masks, the default dtype and the recovery of logits to
-Keras, so `HostRules` say what the Keras in use does there. Nothing here imports
-TensorFlow when it is imported, and nothing runs a loss of ours or of Keras's.
+Keras, so `HostRules` say what the Keras in use does there. Importing this module does
+not import TensorFlow, and nothing here runs a loss of ours or of Keras's.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from keras_losses_ref.conformance.inputs import DOMAINS, LOSSES
 from keras_losses_ref.conformance.outcome import Outcome, refusal
 from keras_losses_ref.conformance.tolerance import MIXED, round_to, spacing
 
-#: What our CTC, like Keras's, charges where no path can spell the labels; by definition
-#: it would be infinite, which no training survives.
+#: The CTC loss when no alignment exists, ours and Keras's. By definition it is
+#: infinite, which would end any training.
 IMPOSSIBLE = -math.log(1e-307)
 
 #: Losses whose y_true holds the indices of classes, which are never rounded.
@@ -53,7 +53,7 @@ class HostRules:
 
 
 def host_rules() -> HostRules:
-    """The rules of the Keras in use, asked each time: a user may change them."""
+    """The rules of the Keras in use, read each time: a user may change them."""
     from keras_losses_ref import host
 
     if host.GENERATION == 2:
@@ -101,7 +101,7 @@ def _by_the_oracle(case):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Parts:
-    """What the oracle says on the way to the result."""
+    """The intermediate results of the oracle."""
 
     #: Before they are reduced, and d(sum of the result) / d(values).
     values: np.ndarray
@@ -141,8 +141,8 @@ def with_second_derivative(
 ) -> Outcome:
     """`outcome` with the second derivative, by differences of the gradient.
 
-    `answer(case)` gives exact gradients. Three step widths, as Richardson combines
-    them: the error is of order step^6.
+    `answer(case)` gives exact gradients. Richardson extrapolation over three step
+    widths makes the error of order step^6.
     """
     v = direction(np.shape(case.y_pred))
 
@@ -159,15 +159,15 @@ def with_second_derivative(
 
 
 def direction(shape: tuple[int, ...]) -> NDArray[Any]:
-    """Along which the second derivative is taken: no two components alike."""
+    """The direction of the second derivative: no two components are equal."""
     return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
 
 
 def expected_config(case: Case) -> dict[str, Any]:
     """The arguments that a saved config must hold: those of the case.
 
-    The dtype is none of them where it is the default, or in Keras 2, whose losses
-    have none.
+    The dtype is not among them if it is the default, nor in Keras 2, whose losses have
+    none.
     """
     rules = host_rules()
     arguments = dict(case.config, reduction=case.reduction)
@@ -196,7 +196,7 @@ def rounded(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
 def flushed(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Subnormal numbers as 0, which is how TensorFlow's kernels read them.
 
-    But for float16, whose arithmetic runs in float32.
+    Except in float16, whose arithmetic runs in float32.
     """
     smallest = {"float64": 2.0**-1022, "float16": 0.0}.get(dtype, 2.0**-126)
     return np.where(np.abs(array) < smallest, 0.0, array)
@@ -243,7 +243,7 @@ def merged_mask(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Conditioning:
-    """How far the right answer moves where the inputs do, each by a unit.
+    """How far the right answer changes when each input changes by one unit.
 
     sum_i |d answer / d x_i| ulp(x_i), element by element of the answer. The units are
     those of the dtype that the loss computes in: of float32 in half precision.
@@ -285,8 +285,8 @@ _moves: "weakref.WeakKeyDictionary[Case, Conditioning]" = weakref.WeakKeyDiction
 def conditioning(case: Case) -> Conditioning:
     """The conditioning of a case's value and gradient, over y_pred and y_true.
 
-    Labels that are whole numbers are exact and do not move. Nothing moves an answer
-    that is refused.
+    Labels that are whole numbers are exact and do not change. A refused answer does not
+    change either.
     """
     if case not in _moves:
         refused = right_answer(case).error is not None
@@ -320,7 +320,7 @@ def _conditioning(case):
 
 
 def _slopes(case, base, inputs, name, unit, dtype):
-    """How far values and gradient move with an input that moves by `unit`."""
+    """How far values and gradient change when an input changes by `unit`."""
     sides = []
     for width in _STEPS[dtype]:
         up, down = (
@@ -343,7 +343,7 @@ def _slopes(case, base, inputs, name, unit, dtype):
 
 
 def _smooth(wide, narrow):
-    """The size of a slope, by differences of two widths; NaN where they disagree."""
+    """The size of a derivative, by differences of two widths; NaN if they disagree."""
     wide, narrow = np.abs(wide), np.abs(narrow)
     agree = np.abs(wide - narrow) <= 0.25 * np.maximum(wide, narrow)
     return np.where(agree, wide, np.nan)

@@ -1,8 +1,8 @@
-"""Import Keras and its backend, or say in one sentence why they cannot be imported.
+"""Import Keras and its backend, or say in one sentence why that fails.
 
-A TensorFlow that was built for another NumPy, or a Keras that fits another TensorFlow,
-fails when it is imported, with whatever exception comes first. That is the environment,
-and no error of this package.
+A TensorFlow built for another NumPy, or a Keras that fits another TensorFlow, fails on
+import with whatever exception comes first. The environment is at fault then, not this
+package.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ class Unusable(Exception):
 def import_host() -> None:
     """Import Keras and its backend, or raise `Unusable`.
 
-    A missing TensorFlow stays a `ModuleNotFoundError`, and a backend that nothing here
-    can ask a `BackendError`.
+    A missing TensorFlow stays a `ModuleNotFoundError`, and a backend that is not
+    supported a `BackendError`.
     """
     said = io.StringIO()
     try:
@@ -45,7 +45,7 @@ def import_host() -> None:
 
 
 def _is_ours(error):
-    """Whether it came out of our losses, which are imported right behind Keras."""
+    """Whether it comes from our losses, which are imported right after Keras."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = os.path.join("keras_losses_ref", "losses")
     return any(ours in frame.filename for frame in frames)

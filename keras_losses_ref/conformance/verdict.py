@@ -1,4 +1,4 @@
-"""Outcomes side by side: who agrees with whom, by which tolerance, and who is right."""
+"""Compare the outcomes of a case: who agrees with whom, and who is right."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -84,7 +84,7 @@ class Verdict:
         return np.array2string(array, precision=9, threshold=6, separator=", ")
 
     def text(self) -> str:
-        """The failure as DESIGN has it, without the lines that all share."""
+        """The lines of a failure, without those that all failures share."""
         case, lines = self.case, []
         head = "FAIL" if self.failed else "    "
         lines.append(f"{head} {case.id}  {self.aspect}")
@@ -141,7 +141,7 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class UnseenDeviation:
-    """A deviation that the Keras in use should show in some case, and shows in none."""
+    """A deviation that the Keras in use should show in some case, but shows in none."""
 
     deviation: str
     loss: str
@@ -164,7 +164,7 @@ class UnseenDeviation:
     def reason(self) -> str:
         return (
             f"the ledger says that Keras {self.version} on {self.backend} deviates "
-            f"here, and it does not: end the entry's versions before {self.version}, "
+            f"here, but it does not: end the entry's versions before {self.version}, "
             "or name the backend that it holds on"
         )
 
@@ -181,7 +181,7 @@ class UnseenDeviation:
 
 
 def _keras():
-    """What Keras's own losses are called on its backend."""
+    """What reports call Keras's own losses, by the backend."""
     return host_rules().keras_name
 
 
@@ -262,7 +262,7 @@ def _differing_arguments(got, wanted):
 
 
 def aspects(case: Case) -> list[str]:
-    """What is compared of a case that nobody refuses."""
+    """What is compared of a case that no implementation refuses."""
     names = ["shape", "dtype", "value", "gradient"]
     names += ["config"] if case.path == "reloaded" else []
     names += ["second"] if case.check_hessian else []
@@ -282,12 +282,12 @@ def judge(
 ) -> Iterator[Verdict]:
     """Yield a Verdict for each aspect of a case.
 
-    Where ours cannot be asked but Keras can, as on another backend than TensorFlow, the
-    verdict is two-way: Keras's against the oracle's.
+    If ours cannot run but Keras can, as on a backend other than TensorFlow, the verdict
+    compares Keras with the oracle only.
 
-    `deviations` holds the entries that hold for this host; what Keras does differently
-    must be exactly what one of them says. `keeps_nan()` is whether the compiler behind
-    the outcomes propagates NaN; it is asked only where that matters.
+    `deviations` are the entries that hold for this host. A difference of Keras must be
+    exactly what one of them says. `keeps_nan()` is whether the compiler behind the
+    outcomes propagates NaN; it is called only where that matters.
     """
     if ours.unsupported and keras.unsupported:
         yield Verdict(
@@ -305,7 +305,7 @@ def judge(
             )
             return
     if case.form != "tensor" and keras.error and not (ours.error or oracle.error):
-        # Not in this form: that the loss takes it at all is asked elsewhere.
+        # Keras refuses this form; other cases test that the loss takes the input.
         keras = Outcome(unsupported=f"refused: {_first_line(keras.message)}")
     if case.expected_warning is not None:
         # What warns follows the host, as reductions and masks do.
@@ -330,8 +330,8 @@ def judge(
 def _may_lose_nan(case, aspect, oracle, keeps_nan):
     """Whether XLA may simplify away a NaN that the truth has on this aspect.
 
-    It may where arithmetic makes the NaN, inf * 0 for one, and in the gradient of what
-    is NaN. A NaN that is given must come out in the value, wherever XLA keeps any.
+    It may if arithmetic makes the NaN, such as inf * 0, and in the gradient of a NaN.
+    A NaN in the inputs must come out in the value, if this XLA propagates NaN.
     """
     if case.path not in ("xla", "nested") or aspect not in ("value", "gradient"):
         return False
@@ -375,7 +375,7 @@ def _verdict(case, aspect, ours, keras, oracle, deviations):
         if not entry.applies(case):
             continue
         answer, extra = entry.answer(case), entry.margin(case, aspect)
-        # What is refused has no value, which is not to be taken for one of NaN.
+        # A refused input has no value; do not mistake it for NaN.
         says = aspect == "error" or not answer.error
         if says and disagreement(case, keras, answer, aspect, extra) is None:
             if ours_differs:
@@ -389,7 +389,7 @@ def _verdict(case, aspect, ours, keras, oracle, deviations):
         if disagreement(case, ours, keras, aspect) is None:
             reason = f"ours and {_keras()} agree with each other"
             return verdict(ORACLE_SUSPECT, ours_differs, reason=reason)
-        reason = f"{_keras()} differs from the oracle too, otherwise"
+        reason = f"{_keras()} differs from the oracle too, in another way"
         return verdict(OURS_WRONG, ours_differs, reason=reason)
     reason = "ours agrees with the oracle"
     if ours.unsupported:

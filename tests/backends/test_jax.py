@@ -80,7 +80,7 @@ def test_check_compares_keras_with_the_definition_and_says_so():
     done = command("check", "Hinge", "Huber", "--path", "xla", "--path", "fit")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"conforms: \d+ cases on JAX [\d.]+, Keras 3\.", done.stdout)
-    assert "two-way: ours run on TensorFlow alone" in done.stdout
+    assert "two-way: ours run on TensorFlow only" in done.stdout
 
 
 def test_what_is_asked_eagerly_conforms():

@@ -7,7 +7,7 @@
 PATH is "linear" or "dense", MODE "graph", "xla" or "eager". A step is the loss and its
 gradients by hidden states, weight and bias, in float32. Memory is what the first step
 adds to a fresh process that holds the model, at its highest (Linux only). Times are
-taken in turn, so that a busy machine is unfair to nobody.
+taken in turn, so that other load on the machine affects both.
 """
 
 import os

@@ -19,7 +19,7 @@ from keras_losses_ref.losses import compat  # noqa: E402
 
 keras = tf.keras
 
-#: The checks that a fresh process applies; dear, so most tests leave them out.
+#: The checks that a fresh process applies; slow, so most tests leave them out.
 FRESH = {
     check.name
     for check in checks.CHECKS.values()
@@ -421,7 +421,7 @@ def test_one_cause_is_one_failure(loss, root, hidden):
     assert failing(report) == {root}, report.text()
     (failure,) = report.failures
     assert hidden in failure.hides
-    assert f"not asked because of it: {failure.hides[0]}" in failure.text()
+    assert f"skipped because of it: {failure.hides[0]}" in failure.text()
     skipped = {result.check: result.message for result in report.skipped}
     assert f"see `{root}`" in skipped[hidden]
 

@@ -1,4 +1,4 @@
-"""Cases that nobody wrote: ours, the host's Keras and the oracle must agree."""
+"""Generated cases: ours, the host's Keras and the oracle must agree."""
 
 import numpy as np
 import pytest

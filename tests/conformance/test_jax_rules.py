@@ -1,4 +1,4 @@
-"""JAX's rules in the ledger: derivatives and dtypes in NumPy, told without JAX."""
+"""JAX's rules in the ledger: derivatives and dtypes in NumPy, without JAX."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_a_quotient_squares_its_divisor():
 
 @pytest.mark.parametrize("loss", jax_formulas.FORMULAS)
 def test_where_jax_and_tensorflow_agree_the_formula_is_the_definition(loss):
-    """Away from ties and ends, in float32; CTC is asked where labels can be spelt."""
+    """Away from ties and ends, in float32; CTC is tested where an alignment exists."""
     if loss == "Circle":
         pytest.importorskip("jax", reason="its matmul is JAX's own")
     case = next(

@@ -231,15 +231,15 @@ def test_a_release_that_does_not_run_is_passed_over(history, build_options):
     found = bisect.bisect(CASE, *words, build_options)
     assert (found.before, found.release) == ("3.4.0", "3.7.0")
     assert dict(found.skipped).keys() == {"3.5.0", "3.6.0"}
-    assert "3.6.0 was passed over" in found.text()
+    assert "3.6.0 was skipped" in found.text()
 
 
 @pytest.mark.parametrize(
     "identifier, old, new, says",
     [
         (f"{CASE} vlaue", "keras==3.0.0", "keras==3.9.0", "value"),
-        ("Huber[no way]", "keras==3.0.0", "keras==3.9.0", "nothing was asked"),
-        (CASE, "keras==3.4.0", "keras==3.0.0", "older one first"),
+        ("Huber[no way]", "keras==3.0.0", "keras==3.9.0", "no answer has this id"),
+        (CASE, "keras==3.4.0", "keras==3.0.0", "older release comes first"),
         (CASE, "keras==3.0.0", "keras==9.9.9", "no such release"),
         (CASE, "keras==3.0.0 numpy==1", "keras==3.4.0 numpy==2", "one package"),
         (CASE, "keras==3.0.0", "tf_keras==3.4.0", "one package"),

@@ -1,4 +1,4 @@
-"""Keras 3's own loss tests, run on our classes in the place of Keras's."""
+"""Keras 3's own loss tests, run on our classes instead of Keras's."""
 
 import importlib
 import types

@@ -94,7 +94,7 @@ def assert_trains_like_keras(
     Where the host has no such loss, with ours eagerly: then the modes must agree.
     """
     config = row.host_config() if config is None else config
-    if mode == "xla":  # which compiles anew for a smaller last batch
+    if mode == "xla":  # which compiles again for a smaller last batch
         data = [part[: 2 * BATCH] for part in data]
     fit.setdefault("rate", row.rate)
     ours = train(model(), row.ours(**config), data, mode, **fit)

@@ -1,6 +1,6 @@
 """What pins the oracle: every loss by its definition, in mpmath, on exact inputs.
 
-    python tests/oracle/recipe.py --write    makes anchors.json anew
+    python tests/oracle/recipe.py --write    writes anchors.json again
     python tests/oracle/recipe.py --check    fails if the file is not what this makes
 
 Nothing here knows the oracle. Each loss is written as its definition reads, without a
@@ -829,7 +829,7 @@ def text():
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--write", action="store_true", help="make anchors.json anew")
+    choice.add_argument("--write", action="store_true", help="write anchors.json again")
     choice.add_argument("--check", action="store_true", help="compare anchors.json")
     args = parser.parse_args(argv)
     made = text()

@@ -1,4 +1,4 @@
-"""The corpus: what is asked of every loss. Data, no code paths.
+"""The corpus: the cases of every loss. Data, no code paths.
 
 A hand-made case is one line of a table: a name, why it is there, y_true, y_pred and
 what else it needs. The tables lie in one module for each module of `losses/`; `corpus`
@@ -56,7 +56,7 @@ __all__ = [
 
 _FAMILIES = (regression, crossentropy, hinge, segmentation, similarity, sequence)
 
-#: What each loss is asked, by hand.
+#: The hand-made cases of each loss.
 HANDWRITTEN = {
     loss: cases for family in _FAMILIES for loss, cases in family.HANDWRITTEN.items()
 }
@@ -97,8 +97,8 @@ _ROW_MASKS = {
 }
 REDUCTIONS = (DEFAULT, "sum", "none", "mean", "mean_with_sample_weight", None)
 
-#: Weights, masks and reductions are code that all losses share: a part of the corpus
-#: asks these two everything, and the others each pair of weight and mask twice.
+#: Weights, masks and reductions are code that all losses share. So these two losses get
+#: every combination, and the others each pair of weight and mask twice.
 _REPRESENTATIVES = ("MeanSquaredError", "SparseCategoricalCrossentropy")
 
 _COMPILED = (DEFAULT, "none")

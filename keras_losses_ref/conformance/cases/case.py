@@ -46,7 +46,7 @@ class Case:
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     sample_weight: Any = None
     mask: Any = None
-    #: An activation between y_pred and the loss, for what a loss recovers_logits from a graph.
+    #: An activation between y_pred and the loss, whose logits a loss may recover.
     activation: Optional[str] = None
     #: For input that must be refused: a fragment of our message.
     expected_error: Optional[str] = None

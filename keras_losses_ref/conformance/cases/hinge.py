@@ -40,7 +40,7 @@ def _hinge(loss):
         ("beyond_margin", "right by more than 1: nothing", [[1.0, -1.0]], [[1.5, -3.0]]),
         ("just_inside", "a little short of the margin", [[1.0, -1.0]], [[0.9375, -0.96875]]),
         ("at_zero", "no decision costs 1", [[1.0, -1.0]], [[0.0, -0.0]]),
-        ("wrong_side", "the further, the dearer", [[1.0, -1.0]], [[-2.0, 3.0]]),
+        ("wrong_side", "the loss grows with the distance", [[1.0, -1.0]], [[-2.0, 3.0]]),
         ("per_row", "rows of different loss: a mean over the wrong axis shows", [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], [[0.5, 0.25, 0.0], [-1.0, -2.0, -3.0]]),
         ("asymmetric", "the sign of the label counts", [[1.0, -1.0]], [[0.5, 0.25]]),
         ("swapped_matters", "y_true and y_pred are not alike", [[1.0, 1.0]], [[0.0, 1.0]]),

@@ -1,7 +1,7 @@
 """Seeded draws over every magnitude that a dtype has, subnormal numbers included.
 
-The hand-made cases ask what somebody thought of; these ask the rest. Rows are many and
-independent, so that one bad magnitude shows as one bad row.
+They cover what the hand-made cases do not. Rows are many and independent, so that one
+bad magnitude shows as one bad row.
 """
 
 import numpy as np

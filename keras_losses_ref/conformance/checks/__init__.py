@@ -1,4 +1,4 @@
-"""What must hold for any loss, with no oracle: `check_loss`.
+"""Checks that must hold for any loss, without an oracle: `check_loss`.
 
     >>> from keras_losses_ref import check_loss
     >>> report = check_loss(MyLoss, domain="binary")
@@ -9,7 +9,7 @@ of a `Domain`, which may name its ends.
 
 A check is a function with a docstring, a severity and a fix. It is applied to a
 `LossUnderTest` and raises a `CheckFailed` that shows the two numbers that disagree. A
-loss that differs on purpose declares it:
+loss that deviates on purpose declares it:
 
     class MyLoss(keras.losses.Loss):
         _klr_declares = {

@@ -1,4 +1,4 @@
-"""Which checks say nothing on a backend, and why; remedies in its words."""
+"""Which checks do not apply to a backend and why; remedies in its terms."""
 
 import re
 from typing import Optional
@@ -25,7 +25,7 @@ SKIPPED = {
 
 
 def not_here(check: str) -> Optional[str]:
-    """Why a check says nothing on the backend in use, or None."""
+    """Why a check does not apply to the backend in use, or None."""
     return SKIPPED.get(host.BACKEND, {}).get(check)
 
 

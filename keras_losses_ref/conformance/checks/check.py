@@ -1,4 +1,4 @@
-"""What a check is, its result, and how two numbers that should agree are compared."""
+"""The check, its result, and the comparison of two numbers that should agree."""
 
 import dataclasses
 import traceback
@@ -12,14 +12,14 @@ from keras_losses_ref.conformance.checks import backends
 if TYPE_CHECKING:
     from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 
-#: What a violated check means. Errors and warnings fail the report; advice does not:
-#: it names what is worth a change, or what the hosting Keras does wrong itself.
+#: How bad a violated check is. Errors and warnings fail the report. Advice does not: it
+#: names what is worth a change, or what the Keras in use does wrong itself.
 SEVERITIES = ("error", "warning", "advice")
 
 
 @dataclasses.dataclass
 class CheckResult:
-    """What one check said about one loss.
+    """The result of one check on one loss.
 
     `status` is "passed", "failed", "advice", "expected" (failed, as declared) or
     "skipped" (`message` says why). `root` names the check that a skipped one rests on,
@@ -88,7 +88,7 @@ class CheckResult:
                 named = ", ".join(self.hides[:8])
                 more = len(self.hides) - 8
                 named += f" and {more} more" if more > 0 else ""
-                lines.append(f"  not asked because of it: {named}")
+                lines.append(f"  skipped because of it: {named}")
         elif self.message:
             lines[0] += f"  {self.message}"
         return "\n".join(lines)
@@ -106,7 +106,7 @@ class CheckFailed(Exception):
 
 
 class CheckSkipped(Exception):
-    """A check says nothing about this loss; the message says why.
+    """A check does not apply to this loss; the message says why.
 
     `root` is the check that says what is wrong, where that is the reason.
     """
@@ -185,7 +185,7 @@ def check(
 
     severity    of a failure: one of `SEVERITIES`
     fix         what to change in the loss, in words
-    needs       what the subject must be for the check to say anything: see
+    needs       what the subject must be for the check to apply: see
                 `LossUnderTest.require`
     rests_on    the checks whose failure makes this one fail too: it is skipped then,
                 and named under the one that failed

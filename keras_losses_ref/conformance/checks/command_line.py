@@ -1,4 +1,4 @@
-"""What the command line gives `check_loss`, out of words: a loss, a domain, reasons."""
+"""Turn the words of a command line into arguments of `check_loss`."""
 
 import ast
 from collections.abc import Iterable, Mapping

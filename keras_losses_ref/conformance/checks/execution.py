@@ -259,7 +259,7 @@ def _expect_fit(got, want, where):
 
 
 def _as_given(subject):
-    """What a user would hand to `compile`."""
+    """What a user would pass to `compile`."""
     return subject.given if subject.kind == "function" else subject.loss
 
 
@@ -416,14 +416,14 @@ def same_inputs_same_values(subject: LossUnderTest) -> Optional[str]:
             why="under the same seed" if subject.random else "",
         )
     if subject.random:
-        return _draws_anew(subject)
+        return _draws_new_numbers(subject)
     twice = [_compiled(subject, False)[0] for _ in range(2)]
     first, second = map(arrays.to_numpy, twice)
     expect_close(second, first, "the loss of a second graph", "of the first", 0, 0)
     return ""
 
 
-def _draws_anew(subject):
+def _draws_new_numbers(subject):
     """What is declared random must be so, in the graph that `fit` builds too."""
     y_true, y_pred = tensors(*subject.sample)
     loss = subject.variant()
@@ -726,7 +726,7 @@ def mean_does_not_depend_on_batch_size(subject: LossUnderTest) -> None:
 
 @check(
     "advice",
-    "A callback that changes it is not heard. Keep it in a tf.Variable made in "
+    "A callback that changes it has no effect. Keep it in a tf.Variable made in "
     "__init__, or compile the model again after the change.",
     needs=("class", "runs", "repeatable"),
     rests_on=("graph_equals_eager",),

@@ -1,7 +1,7 @@
 """Checks that need a process of their own: loading a file, two devices.
 
-One child serves all of them. It starts before the other checks are applied and runs
-beside them; the parent hands it a folder, and gets its answers from there.
+One child serves all of them. It starts before the other checks and runs beside them.
+The parent passes it a folder and reads its answers from there.
 """
 
 import json
@@ -103,7 +103,7 @@ class Child:
         return os.path.join(self.folder, name)
 
     def _write_files(self):
-        """Save the loss in every way that works here; others are named in `notes`."""
+        """Save the loss in every way that works here; `notes` names the others."""
         subject = self.subject
         settings = construction._settings_kept_by_config(subject)
         files = []
@@ -322,7 +322,7 @@ def replicas_update_as_one_device(subject: LossUnderTest) -> None:
 
 
 def main(folder: str) -> None:
-    """Answer what the parent asked in `folder`; nothing but exceptions can go wrong."""
+    """Answer the questions of the parent in `folder`; all failures are exceptions."""
     from keras_losses_ref.host import tf
 
     if tf is not None:

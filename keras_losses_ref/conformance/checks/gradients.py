@@ -107,7 +107,7 @@ def gradient_is_finite(subject: LossUnderTest) -> None:
         raise CheckFailed(f"the gradient is {gradient[tuple(at)]} at {at}")
 
 
-#: Bound on the error of a slope by differences, relative to the size of the slopes.
+#: Bound on the error of a derivative by differences, relative to its size.
 DIFFERENCES = {"float64": 1e-5, "float32": 2e-2}
 
 
@@ -118,11 +118,11 @@ DIFFERENCES = {"float64": 1e-5, "float32": 2e-2}
     rests_on=("gradient_is_finite",),
 )
 def gradient_matches_differences(subject: LossUnderTest) -> Optional[str]:
-    """The gradient is the slope of the loss, by differences in float64.
+    """The gradient is the derivative of the loss, by differences in float64.
 
-    Differences stay inside the domain, and their step is that of the dtype. Where the
-    slopes to the left and to the right differ, at a kink, anything between the two is
-    right.
+    Differences stay inside the domain, and their step is that of the dtype. If the
+    derivatives to the left and to the right differ, at a kink, every value between the
+    two is right.
     """
     dtype = _widest(subject)
     allowed = DIFFERENCES[dtype]
@@ -139,7 +139,7 @@ def gradient_matches_differences(subject: LossUnderTest) -> Optional[str]:
         at = np.unravel_index(flat, rows.shape)
 
         def along(step, at=at):
-            """The slopes to the left and to the right, over the step that was made."""
+            """The derivatives to the left and to the right."""
             low, high = rows.copy(), rows.copy()
             low[at] = rows[at] - step
             high[at] = rows[at] + step
@@ -165,7 +165,7 @@ def gradient_matches_differences(subject: LossUnderTest) -> Optional[str]:
         if not structures.is_structure(y_pred):
             place = list(map(int, np.unravel_index(flat, y_pred.shape)))
         raise CheckFailed(
-            f"the gradient is {number(found)}, the slope by differences is "
+            f"the gradient is {number(found)}, by differences it is "
             f"{number(slope)} at {place}, in {dtype}"
         )
     return f"{len(chosen)} directions in {dtype}"
@@ -315,7 +315,7 @@ def dtype_is_honoured(subject: LossUnderTest) -> None:
         if result.dtype.name != dtype:
             raise CheckFailed(
                 f"asked for {dtype}, the result is {result.dtype.name}",
-                # Without a dtype argument nobody has asked for anything.
+                # Without a dtype argument no dtype was requested.
                 severity=None if _takes_dtype(subject) else "advice",
             )
         if not np.isfinite(arrays.to_numpy(result)).all():
@@ -626,7 +626,7 @@ def probabilities_refuse_logits(subject: LossUnderTest) -> Optional[str]:
     raise CheckFailed(
         f"logits give a loss of {number(values.mean())} without a word, and a "
         f"gradient of 0 for {dead} of the {int(outside.sum())} outside [0, 1]: a "
-        "model without its softmax or sigmoid does not train, and nobody says why"
+        "model without its softmax or sigmoid does not train, without any error"
     )
 
 
@@ -771,8 +771,8 @@ def _along(subject, path):
 def _jump(values, points):
     """(t, before, after) of a jump of a function on [0, 1], or None.
 
-    A steep function falls apart under the magnifying glass, a jump does not: the
-    steepest interval is divided again and again.
+    The steepest interval is divided again and again: a steep function becomes smooth, a
+    jump stays.
     """
     t = np.linspace(0.0, 1.0, points)
     found = values(t)

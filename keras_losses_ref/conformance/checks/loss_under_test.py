@@ -1,4 +1,4 @@
-"""The loss under test: what was given, how to build it again, what it returns."""
+"""The loss under test: how it was given, how to build it again, what it returns."""
 
 import contextlib
 import functools
@@ -29,7 +29,7 @@ DECLARABLE = {
     "non_negative": "True where no value is below zero",
     "zero_at_perfect": "True where a perfect prediction has a loss of zero",
     "backends": "the backends on which it is the same, such as ['tensorflow', 'jax']",
-    "expected_failures": "{check: reason} for what it does not hold, on purpose",
+    "expected_failures": "{check: reason} of the checks that it fails on purpose",
 }
 
 #: Host's wrapper of plain functions, as `compile` applies it: the base of its MSE.
@@ -179,7 +179,7 @@ class LossUnderTest:
     # What a check may need
 
     def require(self, need: str) -> None:
-        """Raise `CheckSkipped` where a check cannot say anything.
+        """Raise `CheckSkipped` if a check does not apply.
 
         built         an instance of it can be made
         class         it is a `Loss` and has a config
@@ -442,7 +442,7 @@ class LossUnderTest:
 
     @property
     def guessed(self) -> bool:
-        """Whether nobody has named the domain."""
+        """Whether the domain was guessed."""
         return self.domain_reason != "as given"
 
     @functools.cached_property

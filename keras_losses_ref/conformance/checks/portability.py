@@ -1,4 +1,4 @@
-"""The check of a loss that claims to be the same on several backends of Keras."""
+"""The check that a loss is the same on several backends of Keras."""
 
 import importlib.util
 import json

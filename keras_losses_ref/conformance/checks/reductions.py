@@ -1,4 +1,4 @@
-"""Checks of the batch: values per sample, weights, masks and reductions."""
+"""Checks of batches: values per sample, weights, masks and reductions."""
 
 import contextlib
 from typing import Any, Optional

@@ -23,7 +23,7 @@ from keras_losses_ref.conformance.checks.loss_under_test import LossUnderTest
 from keras_losses_ref.conformance.report import Report
 from keras_losses_ref.conformance.runtime import runtime_info
 
-# The plain before the dear, and last what a fresh process answers in the meantime.
+# Cheap checks first; last those that a fresh process answers in the meantime.
 for _module in (
     *(construction, reductions, gradients, execution, portability),
     fresh_process,
@@ -32,7 +32,7 @@ for _module in (
         if _check.function.__module__ == _module.__name__:
             CHECKS[_check.name] = CHECKS.pop(_check.name)
 
-#: With fewer checks than this executed, a report is no evidence and fails.
+#: A report with fewer executed checks than this proves nothing and fails.
 FLOOR = 30
 
 
@@ -64,8 +64,7 @@ def check_loss(
     oracle              a function of NumPy arrays y_true and y_pred that returns the
                         values per sample
     expected_failures   {check: reason}; one of them that passes is a failure
-    declares            what the loss could say itself in `_klr_declares`: see
-                        `DECLARABLE`
+    declares            the same as `_klr_declares` on the loss: see `DECLARABLE`
     checks              the names of the checks to apply; all without it
     progress            called with (done, total, name) before each check
 
@@ -105,10 +104,10 @@ def _run(check, subject):
 
 @contextlib.contextmanager
 def _undisturbed():
-    """No noise of Keras's, no warnings turned into errors, no matrices in TF32.
+    """Silence Keras, keep warnings from becoming errors, and turn off TF32.
 
-    The checks build models by the dozen, which TensorFlow and Keras have remarks on; a
-    GPU would round what the identity model only passes on.
+    The checks build dozens of models, about which TensorFlow and Keras warn. With TF32
+    a GPU would round what the identity model only passes on.
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
@@ -148,7 +147,7 @@ def _expected(subject, given):
 
 
 def _judge(result, expected):
-    """Take into account that a failure was expected: strictly, both ways."""
+    """Apply expected failures strictly: an unexpected pass fails."""
     if result.check not in expected or result.skipped:
         return result
     reason = expected[result.check]
@@ -164,7 +163,7 @@ def _judge(result, expected):
 
 
 def _name_under_roots(results):
-    """Name what was skipped under the check whose failure it would only repeat."""
+    """List skipped checks under the check whose failure they would repeat."""
     by_name = {result.check: result for result in results}
     for result in results:
         root, seen = result.root, set()
@@ -283,7 +282,7 @@ def parametrize_with_loss_checks(
         expects = expected_failures
         if callable(expects):
             expects = expects(loss)
-        # One subject for all checks of a loss: it remembers what is dear to compute.
+        # One subject for all checks of a loss: it caches expensive results.
         # Made by the first test, not at collection.
         subject = functools.lru_cache(maxsize=1)(
             functools.partial(_shared, loss, domain, oracle, declares)

@@ -213,8 +213,8 @@ DEVIATIONS = (
         "sparse-ignore-class-column-refused",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", "3.3.3"),),
-        "With ignore_class, labels of shape (N, 1) give the mask of the ignored an "
-        "axis too many: refused, though taken without ignore_class.",
+        "With ignore_class, labels of shape (N, 1) are refused, because the mask gets "
+        "one axis too many; without it they are accepted.",
         "https://github.com/keras-team/keras/issues/19825",
         _ignores_in_column,
         lambda case: Outcome(error="ValueError"),
@@ -223,8 +223,8 @@ DEVIATIONS = (
         "sparse-ignore-class-fails-under-xla",
         ("SparseCategoricalCrossentropy",),
         (("2.12.0", "2.15.1"),),
-        "ignore_class picks the rows that count by a mask, a shape that XLA cannot "
-        "know: jit_compile=True raises.",
+        "ignore_class selects rows by a mask, whose result has a shape that XLA "
+        "cannot know: jit_compile=True raises an error.",
         "https://github.com/keras-team/keras/pull/16712",
         lambda case: case.path in ("xla", "nested") and "ignore_class" in case.config,
         lambda case: Outcome(error="InvalidArgumentError"),
@@ -250,7 +250,8 @@ DEVIATIONS = (
         "binary-half-precision-clip",
         ("BinaryCrossentropy",),
         (("3.0.0", None),),
-        "The same in the binary form: y = p = 1 gives NaN, y = 0 and p = 1 infinity.",
+        "The same in the binary form: y = p = 1 gives NaN; y = 0 and p = 1 give "
+        "infinity.",
         f"{KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
         lambda case: (
             half(case) and not case.expected_error and from_probabilities(case)
@@ -315,7 +316,7 @@ DEVIATIONS = (
         "sparse-focal-labels-unchecked",
         ("SparseCategoricalFocalCrossentropy",),
         (("3.16.0", None),),
-        "A label that is no class is taken, and makes the loss NaN.",
+        "An invalid class index is accepted and makes the loss NaN.",
         f"{KERAS}/master/keras/src/losses/losses.py",
         lambda case: case.expected_error == "no class",
         lambda case: oracle_with(case, expected_error=None),
@@ -325,8 +326,8 @@ DEVIATIONS = (
         "sparse-focal-half-precision-clip",
         ("SparseCategoricalFocalCrossentropy",),
         (("3.16.0", None),),
-        "In 16 bit the lower clip is 1.2e-7 (float16) and the upper one 1: another "
-        "loss for p = 0, and NaN gradients for p = 1 with gamma below 1.",
+        "In 16 bits the lower clip is 1.2e-7 (float16) and the upper one 1: a "
+        "different loss for p = 0, and NaN gradients for p = 1 with gamma below 1.",
         f"{KERAS}/master/keras/src/losses/losses.py",
         lambda case: half(case) and accepted(case),
         formulas.sparse_focal,
@@ -353,8 +354,8 @@ DEVIATIONS = (
         "focal-gamma-below-one-nan",
         ("BinaryFocalCrossentropy",),
         (KERAS_2, ("3.0.0", None)),
-        "Where a certain prediction is right, the power 0^gamma has an infinite slope "
-        "for gamma below 1, also times gamma = 0: a NaN gradient.",
+        "For a certain and right prediction, the power 0^gamma has an infinite "
+        "derivative for gamma below 1, also times gamma = 0: a NaN gradient.",
         LOSSES_3,
         # Keras 2's epsilon in the logarithm has an entry of its own.
         lambda case: (
@@ -380,8 +381,8 @@ DEVIATIONS = (
         "focal-half-precision-clip",
         ("CategoricalFocalCrossentropy",),
         (KERAS_2, ("3.0.0", None)),
-        "In 16 bit the lower clip is 1.2e-7 (float16) and the upper one 1: another "
-        "loss for p = 0, and NaN gradients for p = 1 with gamma below 1.",
+        "In 16 bits the lower clip is 1.2e-7 (float16) and the upper one 1: a "
+        "different loss for p = 0, and NaN gradients for p = 1 with gamma below 1.",
         LOSSES_3,
         lambda case: half(case) and accepted(case) and not _alpha_list_misplaced(case),
         formulas.categorical_focal,
@@ -391,8 +392,8 @@ DEVIATIONS = (
         "focal-alpha-list-ignores-axis",
         ("CategoricalFocalCrossentropy",),
         (KERAS_2, ("3.0.0", None)),
-        "A list of alphas is multiplied along the last axis, whatever `axis` says the "
-        "classes are on: refused where the sizes differ.",
+        "A list of alphas is multiplied along the last axis, not along `axis`, and "
+        "refused if the sizes differ.",
         LOSSES_3,
         _alpha_list_misplaced,
         lambda case: Outcome(error="InvalidArgumentError"),
@@ -401,7 +402,7 @@ DEVIATIONS = (
         "focal-alpha-list-float32",
         ("CategoricalFocalCrossentropy",),
         (("3.0.0", None),),
-        "A list of alphas is converted to float32, also for a float64 loss.",
+        "A list of alphas is converted to float32, for a float64 loss too.",
         LOSSES_3,
         _alpha_list_in_float64,
         _alpha_in_float32,
@@ -411,8 +412,8 @@ DEVIATIONS = (
         "gce-column-labels",
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", None),),
-        "Labels of shape (N, 1) are broadcast against all rows: (N, N) values, each "
-        "row's label looked up in every other row as well.",
+        "Labels of shape (N, 1) are broadcast against all rows: (N, N) values, with "
+        "each label looked up in every row.",
         LOSSES_3,
         _column_labels,
         _generalized,
@@ -423,8 +424,8 @@ DEVIATIONS = (
         "gce-labels-rounded",
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", None),),
-        "`Loss.__call__` casts the labels to the loss's dtype, where 257 (bfloat16) "
-        "and 2049 (float16) are other classes; one that is no class costs 1 / q.",
+        "`Loss.__call__` casts the labels to the loss's dtype, so 257 (bfloat16) and "
+        "2049 (float16) become other classes; the loss of an invalid one is 1 / q.",
         f"{KERAS}/v3.12.0/keras/src/losses/loss.py",
         labels_change,
         _generalized,
@@ -436,8 +437,8 @@ DEVIATIONS = (
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", None),),
         "The probability of the label is a sum over all classes times one-hot: its "
-        "infinite slope at 0 makes the gradients of the other classes NaN, and a NaN "
-        "in any class the value.",
+        "infinite derivative at 0 makes the gradients of the other classes NaN, and a "
+        "NaN in any class makes the value NaN.",
         LOSSES_3,
         _no_power,
         _generalized,
@@ -447,7 +448,8 @@ DEVIATIONS = (
         "gce-labels-unchecked",
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", None),),
-        "A label that is no class is taken: it costs 1 / q, whatever the prediction.",
+        "An invalid class index is accepted: its loss is 1 / q, whatever the "
+        "prediction.",
         LOSSES_3,
         lambda case: case.expected_error == "no class",
         _generalized,
@@ -457,7 +459,7 @@ DEVIATIONS = (
         "gce-small-q-cancels",
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", None),),
-        "1 - p^q loses its digits where q is small: with q = 1e-3 three of them.",
+        "1 - p^q loses digits if q is small: three of them with q = 1e-3.",
         LOSSES_3,
         lambda case: accepted(case) and case.config.get("q", 0.5) < 0.1,
         right_answer,

@@ -34,7 +34,7 @@ DEVIATIONS = (
         "ctc-second-derivative-nan",
         ("CTC",),
         (("3.0.2", None),),
-        "Paths that cannot be are masked by infinities, which the second derivative "
+        "Impossible paths are masked by infinities, which the second derivative "
         "multiplies by 0: it is NaN.",
         f"{_KERAS}/backend/tensorflow/nn.py",
         _asked_twice,

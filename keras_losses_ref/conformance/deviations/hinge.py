@@ -9,7 +9,7 @@ DEVIATIONS = (
         "categorical-hinge-empty-batch",
         ("CategoricalHinge",),
         (("3.0.0", None),),
-        "Eagerly, an empty batch raises: there is no largest score of no class.",
+        "In eager mode an empty batch raises an error: it has no largest score.",
         LOSSES_3,
         lambda case: case.path == "eager" and accepted(case) and case.y_pred.size == 0,
         lambda case: Outcome(error="InvalidArgumentError"),

@@ -99,8 +99,8 @@ DEVIATIONS = (
         "categorical-logits-gradient-sums-labels",
         ("CategoricalCrossentropy",),
         (("3.0.0", None),),
-        "From logits the gradient is sum(y) softmax(x) - y, on TensorFlow softmax(x) - "
-        "y: another one where the labels of a row do not sum to 1.",
+        "From logits the gradient is sum(y) softmax(x) - y; on TensorFlow it is "
+        "softmax(x) - y. They differ if the labels of a row do not sum to 1.",
         _NN,
         _labels_do_not_sum_to_one,
         jax_formulas.outcome,
@@ -111,8 +111,9 @@ DEVIATIONS = (
         "binary-focal-logits-clipped",
         ("BinaryFocalCrossentropy",),
         (("3.0.0", None),),
-        "From logits the sigmoid is clipped to [1e-7, 1 - 1e-7], where TensorFlow's "
-        "Keras finds the logits behind it: beyond 16 the loss and its gradient stop.",
+        "From logits the sigmoid is clipped to [1e-7, 1 - 1e-7]; on TensorFlow Keras "
+        "uses the logits behind it. Beyond 16 the loss is constant and its gradient "
+        "0.",
         _NN,
         _logits_clipped,
         jax_formulas.outcome,
@@ -147,8 +148,8 @@ DEVIATIONS = (
         "sparse-normalized-before-clip",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", None),),
-        "Probabilities are normalised and then clipped, on TensorFlow clipped and then "
-        "normalised: another gradient for the classes that the clip reaches.",
+        "Probabilities are normalised and then clipped; on TensorFlow clipped and "
+        "then normalised. The gradient differs for the classes that are clipped.",
         _NN,
         lambda case: accepted(case) and from_probabilities(case),
         jax_formulas.outcome,
@@ -159,7 +160,7 @@ DEVIATIONS = (
         "sparse-labels-unchecked",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", None),),
-        "A label that is no class is taken, and costs nothing: its one-hot row is 0.",
+        "An invalid class index is accepted: its one-hot row is 0, and so is its loss.",
         _NN,
         lambda case: case.expected_error == "no class",
         jax_formulas.outcome,
@@ -170,8 +171,8 @@ DEVIATIONS = (
         "absolute-error-slope-at-zero",
         ("MeanAbsoluteError", "MeanAbsolutePercentageError"),
         (("3.0.0", None),),
-        "The slope of |x| at 0 is 1: where a target is met exactly the gradient is "
-        "-1 / n, and not 0.",
+        "The derivative of |x| at 0 is 1: where a target is met exactly, the gradient "
+        "is -1 / n instead of 0.",
         "https://github.com/jax-ml/jax/issues/37820",
         _no_error,
         jax_formulas.outcome,
@@ -182,8 +183,8 @@ DEVIATIONS = (
         "hinge-tie-halves-gradient",
         ("Hinge", "CategoricalHinge"),
         (("3.0.0", None),),
-        "Of two equal numbers the larger is each by half: a margin that is met exactly "
-        "has half of the gradient.",
+        "The maximum of two equal numbers gives each half of the gradient: a margin "
+        "that is met exactly has half of it.",
         _TIES,
         _margin_met,
         jax_formulas.outcome,
@@ -200,8 +201,8 @@ DEVIATIONS = (
             "MeanSquaredLogarithmicError",
         ),
         (("3.0.0", None),),
-        "A probability that is exactly a bound of the clip, such as 1 in KLDivergence, "
-        "has half of the gradient.",
+        "A probability exactly at a bound of the clip, such as 1 in KLDivergence, has "
+        "half of the gradient.",
         _TIES,
         _at_a_bound,
         jax_formulas.outcome,
@@ -236,8 +237,8 @@ DEVIATIONS = (
         "mean-in-float32",
         jax_formulas.MEANS,
         (("3.12.0", None),),
-        "A float64 loss takes its mean in float32, also with `jax_enable_x64`: what is "
-        "promoted is cut to 32 bits on JAX.",
+        "A float64 loss takes its mean in float32, also with `jax_enable_x64`: Keras's "
+        "type promotion on JAX ends at 32 bits.",
         f"{KERAS}/v3.12.0/keras/src/backend/common/dtypes.py",
         lambda case: case.dtype == "float64" and accepted(case),
         jax_formulas.outcome,
@@ -260,8 +261,8 @@ DEVIATIONS = (
         "ctc-never-is-finite",
         ("CTC",),
         (("3.0.2", None),),
-        "The logarithm of 0 is -100000: labels that no path can spell cost a multiple "
-        "of it, with a gradient that moves them nowhere.",
+        "The logarithm of 0 is -100000: if no alignment exists, the loss is a "
+        "multiple of it, and its gradient leads nowhere.",
         _NN,
         accepted,
         jax_formulas.outcome,

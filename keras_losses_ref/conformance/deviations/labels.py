@@ -56,8 +56,8 @@ DEVIATIONS = (
             "LogCosh",
         ),
         (KERAS_2, ("3.0.0", None)),
-        "Integer targets are cast to the dtype of the prediction, where 2049 is no "
-        "float16 and 257 no bfloat16, before the difference is taken.",
+        "Integer targets are cast to the dtype of the prediction before the "
+        "difference is taken; float16 cannot hold 2049, nor bfloat16 257.",
         "https://github.com/keras-team/keras/issues/15014",
         labels_change,
         with_rounded_labels,
@@ -66,8 +66,8 @@ DEVIATIONS = (
         "huber-values-rounded",
         ("Huber",),
         (("3.4.0", None),),
-        "Integer targets are cast to the dtype of the prediction, where 2049 is no "
-        "float16 and 257 no bfloat16, before the difference is taken.",
+        "Integer targets are cast to the dtype of the prediction before the "
+        "difference is taken; float16 cannot hold 2049, nor bfloat16 257.",
         "https://github.com/keras-team/keras/issues/15014",
         labels_change,
         with_rounded_labels,
@@ -76,8 +76,8 @@ DEVIATIONS = (
         "mape-values-rounded",
         ("MeanAbsolutePercentageError",),
         (KERAS_2, ("3.4.0", None)),
-        "Integer targets are cast to the dtype of the prediction, where 2049 is no "
-        "float16 and 257 no bfloat16, before the difference is taken.",
+        "Integer targets are cast to the dtype of the prediction before the "
+        "difference is taken; float16 cannot hold 2049, nor bfloat16 257.",
         "https://github.com/keras-team/keras/issues/15014",
         labels_change,
         with_rounded_labels,
@@ -97,8 +97,8 @@ DEVIATIONS = (
         "label-smoothing-counts-last-axis",
         ("CategoricalCrossentropy",),
         (("2.12.0", "2.13.1"), ("3.0.0", "3.15.1")),
-        "Label smoothing divides by the size of the last axis of y_true, whatever "
-        "`axis` says the classes are on.",
+        "Label smoothing divides by the size of the last axis of y_true, not by that "
+        "of `axis`.",
         "https://github.com/keras-team/keras/issues/23451",
         lambda case: 0 < smoothing_of(case) <= 1 and class_axis_is_not_last(case),
         lambda case: smoothed(case, case.y_true.shape[-1]),
@@ -108,7 +108,7 @@ DEVIATIONS = (
         "label-smoothing-unchecked",
         ("BinaryCrossentropy", "CategoricalCrossentropy"),
         (KERAS_2, ("3.0.0", "3.15.1")),
-        "A label_smoothing outside [0, 1] is taken, and gives labels outside [0, 1].",
+        "A label_smoothing outside [0, 1] is accepted and gives labels outside [0, 1].",
         "https://github.com/keras-team/keras/pull/23504",
         _smoothing_out_of_range,
         _unchecked_smoothing,
@@ -118,7 +118,7 @@ DEVIATIONS = (
         "focal-label-smoothing-unchecked",
         ("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy"),
         (KERAS_2, ("3.0.0", None)),
-        "A label_smoothing outside [0, 1] is taken, and gives labels outside [0, 1].",
+        "A label_smoothing outside [0, 1] is accepted and gives labels outside [0, 1].",
         "https://github.com/keras-team/keras/pull/23504",
         _smoothing_out_of_range,
         _unchecked_smoothing,
@@ -128,8 +128,8 @@ DEVIATIONS = (
         "focal-label-smoothing-counts-last-axis",
         ("CategoricalFocalCrossentropy",),
         (KERAS_2, ("3.0.0", "3.15.1")),
-        "Label smoothing divides by the size of the last axis of y_true, whatever "
-        "`axis` says the classes are on.",
+        "Label smoothing divides by the size of the last axis of y_true, not by that "
+        "of `axis`.",
         "https://github.com/keras-team/keras/issues/23451",
         lambda case: 0 < smoothing_of(case) <= 1 and class_axis_is_not_last(case),
         lambda case: smoothed(case, case.y_true.shape[-1]),
@@ -139,8 +139,8 @@ DEVIATIONS = (
         "sparse-label-smoothing-unchecked",
         ("SparseCategoricalCrossentropy",),
         (("3.16.0", None),),
-        "The sparse cross-entropy's new label_smoothing is not checked, though that "
-        "of its siblings is by now: 2.0 is taken.",
+        "The new label_smoothing of the sparse cross-entropy is not checked: 2.0 is "
+        "accepted.",
         "https://github.com/keras-team/keras/pull/23488",
         _smoothing_out_of_range,
         _unchecked_sparse_smoothing,
@@ -160,7 +160,7 @@ DEVIATIONS = (
         "sparse-labels-unchecked-on-gpu",
         ("SparseCategoricalCrossentropy",),
         (KERAS_2, ("3.0.0", None)),
-        "On a GPU a label that is no class is taken, and makes the loss NaN.",
+        "On a GPU an invalid class index is accepted and makes the loss NaN.",
         "https://github.com/tensorflow/tensorflow/blob/v2.16.1/tensorflow/python/ops/"
         "nn_ops.py",
         lambda case: (

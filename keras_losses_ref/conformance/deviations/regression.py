@@ -157,7 +157,7 @@ DEVIATIONS = (
         "msle-float64-epsilon",
         ("MeanSquaredLogarithmicError",),
         (KERAS_2,),
-        "In float64 the bound is 1e-7 itself, and not, as in Keras 3, float32's.",
+        "In float64 the bound is 1e-7 itself; in Keras 3 it is float32's 1e-7.",
         f"{KERAS}/v2.15.0/keras/losses.py",
         lambda case: case.dtype == "float64" and accepted(case),
         formulas.mean_squared_logarithmic_error,
@@ -166,7 +166,8 @@ DEVIATIONS = (
         "mape-half-refused",
         ("MeanAbsolutePercentageError",),
         (("3.0.0", "3.3.3"),),
-        "Epsilon is a float32, which does not meet a 16-bit prediction: TypeError.",
+        "Epsilon is float32 and cannot be combined with a 16-bit prediction: "
+        "TypeError.",
         f"{KERAS}/v3.3.3/keras/src/losses/losses.py",
         lambda case: half(case) and accepted(case),
         lambda case: Outcome(error="TypeError"),
@@ -175,8 +176,8 @@ DEVIATIONS = (
         "mape-float32-epsilon",
         ("MeanAbsolutePercentageError",),
         (("3.0.0", "3.3.3"),),
-        "Epsilon is float32's 1e-7 in float64 as well, by which a truth of 0 is "
-        "divided.",
+        "In float64 too, epsilon is float32's 1e-7; it divides the error of a target "
+        "of 0.",
         f"{KERAS}/v3.3.3/keras/src/losses/losses.py",
         lambda case: case.dtype == "float64" and accepted(case),
         formulas.percentage_error_with_float32_epsilon,
@@ -185,8 +186,8 @@ DEVIATIONS = (
         "float32-constant-refused",
         ("Huber", "Poisson"),
         (("3.0.0", "3.3.3"),),
-        "delta and epsilon are float32, which meets no prediction of another dtype: "
-        "InvalidArgumentError.",
+        "delta and epsilon are float32 and cannot be combined with a prediction of "
+        "another dtype: InvalidArgumentError.",
         f"{KERAS}/v3.3.3/keras/src/losses/losses.py",
         lambda case: case.dtype != "float32" and accepted(case),
         lambda case: Outcome(error="InvalidArgumentError"),
@@ -195,8 +196,7 @@ DEVIATIONS = (
         "huber-in-float32",
         ("Huber",),
         (KERAS_2,),
-        "Inputs are cast to floatx, so that the loss is a float32 whatever the dtype "
-        "of y_pred, and float64 is lost.",
+        "Inputs are cast to floatx, so the loss is float32 for any dtype of y_pred.",
         f"{KERAS}/v2.15.0/keras/losses.py",
         lambda case: case.dtype != "float32" and accepted(case),
         _in_float32,
@@ -206,7 +206,7 @@ DEVIATIONS = (
         "huber-delta-unchecked",
         ("Huber",),
         (KERAS_2, ("3.0.0", "3.15.1")),
-        "A delta of 0 or below is taken, and the loss is no loss.",
+        "A delta of 0 or below is accepted, and the result is not a loss.",
         "https://github.com/keras-team/keras/pull/23573",
         lambda case: case.expected_error is not None and _delta(case) <= 0,
         formulas.huber,
@@ -227,8 +227,8 @@ DEVIATIONS = (
         "huber-infinite-gradient",
         ("Huber",),
         (KERAS_2, ("3.0.0", None)),
-        "An infinite error or delta makes the branch not taken infinite, and its "
-        "gradient 0 times infinity: NaN where the slope is delta, or the error.",
+        "An infinite error or delta makes the unused branch infinite and its gradient "
+        "0 times infinity: NaN instead of delta, or of the error.",
         LOSSES_3,
         _huber_infinite,
         formulas.huber,
@@ -238,8 +238,8 @@ DEVIATIONS = (
         "log-cosh-float32-log2",
         ("LogCosh",),
         (KERAS_2, ("3.0.0", None)),
-        "log(2) is computed in float32, so a float64 loss is 1.9e-9 too small; at no "
-        "error it is negative.",
+        "log(2) is computed in float32, so a float64 loss is 1.9e-9 too small; for an "
+        "error of 0 it is negative.",
         LOSSES_3,
         lambda case: case.dtype == "float64" and accepted(case),
         _log_two_in_float32,
@@ -271,7 +271,7 @@ DEVIATIONS = (
         "cosine-integer-labels-refused",
         ("CosineSimilarity",),
         (KERAS_2,),
-        "Integer labels are not cast, and refused.",
+        "Integer labels are not cast but refused.",
         f"{KERAS}/v2.15.0/keras/losses.py",
         lambda case: accepted(case) and case.y_true.dtype.kind == "i",
         lambda case: Outcome(error="InvalidArgumentError"),
@@ -280,8 +280,8 @@ DEVIATIONS = (
         "cosine-overflow",
         ("CosineSimilarity",),
         (("3.0.5", None),),
-        "Squares outside the range of the dtype: the cosine of vectors longer than "
-        "1.8e19 is 0, in float16 of those longer than 256, and NaN of zero vectors.",
+        "Squares leave the range of the dtype: the cosine of vectors longer than "
+        "1.8e19 (256 in float16) is 0, and that of zero vectors NaN.",
         f"{KERAS}/v3.12.0/keras/src/ops/nn.py",
         _cosine_leaves_range,
         formulas.cosine_similarity,
@@ -293,7 +293,7 @@ DEVIATIONS = (
         ("CosineSimilarity",),
         (("3.0.5", "3.15.1"),),
         "Under XLA, and on JAX, the gradient at a zero vector is NaN: the infinite "
-        "slope of the reciprocal square root times the 0 of the floor's gate.",
+        "derivative of the reciprocal square root times the 0 of the floor's gate.",
         "https://github.com/keras-team/keras/issues/23075",
         _compiled_without_norm,
         _nan_without_norm,
@@ -312,8 +312,8 @@ DEVIATIONS = (
         "cosine-gradient-cancels",
         ("CosineSimilarity",),
         (("3.0.0", None),),
-        "The gradient along y_pred, which is 0, is left as a rounding error of "
-        "1 / |y_pred|: what normalising takes away is subtracted in the dtype.",
+        "The gradient along y_pred should be 0, but is a rounding error of 1 / "
+        "|y_pred|: what the normalisation removes is subtracted in the dtype.",
         f"{KERAS}/v3.12.0/keras/src/ops/nn.py",
         accepted,
         right_answer,

@@ -70,8 +70,8 @@ DEVIATIONS = (
         "config-forgets-dtype",
         tuple(HANDWRITTEN),
         (("3.0.0", None),),
-        "The config has no dtype: a loss that was saved in half or double precision "
-        "is a float32 one when it is loaded.",
+        "The saved config has no dtype: a loss in half or double precision is loaded "
+        "as float32.",
         f"{KERAS}/v3.15.1/keras/src/losses/loss.py",
         _reloaded_with("dtype"),
         _in_floatx,
@@ -82,7 +82,7 @@ DEVIATIONS = (
         "huber-config-forgets-delta",
         ("Huber",),
         (("3.0.0", "3.15.1"),),
-        "The config has no delta: any Huber loss has delta = 1 when it is loaded.",
+        "The saved config has no delta: every Huber loss is loaded with delta = 1.",
         _SOURCE,
         _reloaded_with("delta"),
         _without("delta"),
@@ -91,8 +91,7 @@ DEVIATIONS = (
         "cosine-similarity-config-forgets-axis",
         ("CosineSimilarity",),
         (("3.0.0", "3.15.1"),),
-        "The config has no axis: the loss is taken along the last one when it is "
-        "loaded.",
+        "The saved config has no axis: the loss is loaded with the last axis.",
         _SOURCE,
         _reloaded_with("axis"),
         _without("axis"),
@@ -101,7 +100,7 @@ DEVIATIONS = (
         "sparse-config-forgets-axis",
         ("SparseCategoricalCrossentropy",),
         (("3.10.0", "3.15.1"),),
-        "The config has no axis: classes are along the last one when it is loaded.",
+        "The saved config has no axis: the loss is loaded with the last axis.",
         _SOURCE,
         _reloaded_with("axis"),
         _without("axis"),
@@ -110,8 +109,8 @@ DEVIATIONS = (
         "generalized-crossentropy-unloadable",
         ("CategoricalGeneralizedCrossEntropy",),
         (("3.10.0", "3.15.1"),),
-        "The table that `losses.deserialize` looks classes up in lacks this one: what "
-        "it loads is the name as a string, which fails at the first call.",
+        "`losses.deserialize` does not know this class: it returns the name as a "
+        "string, which fails at the first call.",
         f"{KERAS}/v3.15.1/keras/src/losses/__init__.py",
         lambda case: case.path == "reloaded",
         _unloadable,
@@ -120,8 +119,8 @@ DEVIATIONS = (
         "ctc-unloadable",
         ("CTC",),
         (("3.0.2", "3.3.3"),),
-        "The table that `losses.deserialize` looks classes up in lacks this one: what "
-        "it loads is the name as a string, which fails at the first call.",
+        "`losses.deserialize` does not know this class: it returns the name as a "
+        "string, which fails at the first call.",
         f"{KERAS}/v3.3.3/keras/src/losses/__init__.py",
         lambda case: case.path == "reloaded",
         _unloadable,
@@ -130,8 +129,8 @@ DEVIATIONS = (
         "focal-unloadable",
         ("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy"),
         (("3.0.0", "3.1.1"),),
-        "The table that `losses.deserialize` looks classes up in lacks these: what it "
-        "loads is the name as a string, which fails at the first call.",
+        "`losses.deserialize` does not know these classes: it returns the name as a "
+        "string, which fails at the first call.",
         f"{KERAS}/v3.1.1/keras/losses/__init__.py",
         lambda case: case.path == "reloaded",
         _unloadable,

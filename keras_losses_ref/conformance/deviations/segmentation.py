@@ -54,8 +54,8 @@ DEVIATIONS = (
         "dice-mask-stretched",
         ("Dice",),
         (("3.4.0", None),),
-        "A mask with an axis of 1 is stretched in the overlap, and counted once in the "
-        "size.",
+        "A mask with an axis of 1 is broadcast in the overlap, but counted once in "
+        "the size.",
         LOSSES_3,
         _stretches,
         _as_written,
@@ -65,7 +65,8 @@ DEVIATIONS = (
         "tversky-mask-stretched",
         ("Tversky",),
         (("3.8.0", None),),
-        "A mask with an axis of 1 is stretched to the other's shape, not refused.",
+        "A mask with an axis of 1 is broadcast to the other's shape instead of "
+        "refused.",
         LOSSES_3,
         _stretches,
         _as_written,
@@ -86,7 +87,7 @@ DEVIATIONS = (
         "tversky-alpha-beta-swapped",
         ("Tversky",),
         (("3.3.0", "3.15.1"),),
-        "alpha weighs false negatives and beta false positives, against the "
+        "alpha weights false negatives and beta false positives, against the "
         "documentation and the paper.",
         "https://github.com/keras-team/keras/pull/23333",
         lambda case: accepted(case) and not _equal_weights(case),

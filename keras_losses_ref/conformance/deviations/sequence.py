@@ -85,7 +85,7 @@ DEVIATIONS = (
         "ctc-labels-unchecked",
         ("CTC",),
         (("3.0.2", None),),
-        "A label that is no class is taken, and costs nothing to emit; a 0 before the "
+        "An invalid class index is accepted and costs nothing to emit; a 0 before the "
         "end counts as a label of the blank's class.",
         LOSSES_3,
         _ctc_unusable,
@@ -97,8 +97,8 @@ DEVIATIONS = (
         "ctc-labels-rounded",
         ("CTC",),
         (("3.0.2", None),),
-        "`Loss.__call__` casts the labels to the loss's dtype, where 257 (bfloat16) "
-        "and 2049 (float16) are other classes.",
+        "`Loss.__call__` casts the labels to the loss's dtype, so 257 (bfloat16) and "
+        "2049 (float16) become other classes.",
         f"{KERAS}/v3.12.0/keras/src/losses/loss.py",
         labels_change,
         lambda case: formulas.ctc(case, _ctc_labels(case)),
@@ -108,8 +108,8 @@ DEVIATIONS = (
         "ctc-impossible-gradient",
         ("CTC",),
         (("3.0.2", None),),
-        "Where no path can spell the labels, the gradient lets paths start as well as "
-        "stop anywhere, and is not that of the value.",
+        "If no alignment exists, the gradient lets paths start as well as stop "
+        "anywhere, and is not that of the value.",
         "https://github.com/tensorflow/tensorflow/blob/v2.16.1/tensorflow/python/ops/"
         "ctc_ops.py",
         _ctc_impossible,
@@ -121,7 +121,7 @@ DEVIATIONS = (
         "ctc-float64-in-float32",
         ("CTC",),
         (("3.0.2", None),),
-        "A float64 loss is computed in float32: TensorFlow's op knows nothing wider.",
+        "A float64 loss is computed in float32: TensorFlow's op has no wider kernel.",
         f"{KERAS}/v3.12.0/keras/src/backend/tensorflow/nn.py",
         lambda case: case.dtype == "float64" and accepted(case),
         right_answer,

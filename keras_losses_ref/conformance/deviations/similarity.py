@@ -22,7 +22,7 @@ DEVIATIONS = (
         ("Circle",),
         (("3.7.0", None),),
         "1 - cos of close neighbours is rounded in the dtype and magnified by gamma; "
-        "whether a distance is above 0, and has a gradient, is left to chance.",
+        "rounding decides whether a distance is above 0 and has a gradient.",
         LOSSES_3,
         _has_close_neighbours,
         formulas.circle,

@@ -1,4 +1,4 @@
-"""The losses of two environments: recorded in each, compared, and a change traced."""
+"""Record the losses of environments, compare them, and find the release of a change."""
 
 
 class ParityError(Exception):

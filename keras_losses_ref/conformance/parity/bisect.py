@@ -1,8 +1,8 @@
-"""Which release changed an answer: binary search, and the shortest code that shows it.
+"""Find the release that changed an answer, and the shortest code that shows it.
 
-The releases are those that pip would install here, between the two that are given; each
-is asked in an environment of its own, from the cache where it was built before. One
-change between the two is assumed: of several, one is found.
+A binary search over the releases between the two given ones that pip can install here.
+Each runs in an environment of its own, which is cached. If the answer changed several
+times in between, one of the changes is found.
 """
 
 import ast
@@ -59,7 +59,7 @@ class BisectResult:
     #: none of a few lines does.
     snippet: str = ""
     prints: tuple[str, ...] = ()
-    #: Releases that could not be asked, and why.
+    #: Releases that could not be run, and why.
     skipped: tuple[tuple[str, str], ...] = ()
 
     def text(self) -> str:
@@ -74,7 +74,7 @@ class BisectResult:
         for name, entry in self.deviations.items():
             lines += [f"  {name}: {entry['sentence']}", f"    {entry['thread']}"]
         for release, why in self.skipped:
-            lines.append(f"  {release} was passed over: {why}")
+            lines.append(f"  {release} was skipped: {why}")
         if self.snippet:
             old, new = (text.replace("\n", " ") for text in self.prints)
             lines += [
@@ -88,7 +88,7 @@ class BisectResult:
             question = shlex.quote(change.question)
             lines += [
                 "",
-                "No few lines show it; in each of the two:",
+                "No short program shows it. Run in each of the two:",
                 f"  keras-losses-ref check --case {question} --all",
             ]
         return "\n".join(lines) + "\n"
@@ -96,7 +96,7 @@ class BisectResult:
 
 @dataclasses.dataclass(frozen=True)
 class Unchanged:
-    """There is nothing to find: both ends give the same answer."""
+    """Both ends give the same answer: there is nothing to find."""
 
     package: str
     first: str
@@ -114,8 +114,8 @@ class Unchanged:
         ]
         if self.ulp:
             lines.append(
-                f"  but for rounding: {self.ulp:.3g} ulp, within the tolerance of one "
-                "truth"
+                f"  except for rounding: {self.ulp:.3g} ulp, within the tolerance of "
+                "one truth"
             )
         return "\n".join(lines) + "\n"
 
@@ -212,7 +212,7 @@ def bisect(
 
 
 def _check_known(question, aspect):
-    """Before anything is built: whether there is such a case, and such an aspect."""
+    """Refuse an unknown case or aspect, before anything is built."""
     if "/" not in question:
         return
     known = {case.id: case for case in cases.corpus(full=True)}
@@ -230,13 +230,13 @@ def _check_known(question, aspect):
 
 
 def _check_asked(identifier, aspect, old, new):
-    """Whether the question was asked at all, and has the aspect."""
+    """Refuse an id that is in neither record, and an aspect that it does not have."""
     if identifier not in {*old, *new}:
         question = identifier.partition(":")[2]
         known = sorted({*old, *new})
         close = difflib.get_close_matches(identifier, known, n=5) or known[:5]
         raise ParityError(
-            f"nothing was asked by this id. Received: {question!r}. Expected one like: "
+            f"no answer has this id. Received: {question!r}. Expected one like: "
             f"{', '.join(close)}."
         )
     if aspect is not None:
@@ -265,9 +265,9 @@ def _releases(old, new, build_options):
     changed_new = [word for word in new if word not in old]
     if len(changed_old) != 1 or len(changed_new) != 1:
         raise ParityError(
-            "one package is searched at a time. Received: "
-            f"{' '.join(old)!r} and {' '.join(new)!r}. Expected two that differ in one "
-            "word, such as 'tensorflow-cpu==2.21.0 keras==3.4.1' and "
+            "the two requirements must differ in one package. Received: "
+            f"{' '.join(old)!r} and {' '.join(new)!r}. Expected for example "
+            "'tensorflow-cpu==2.21.0 keras==3.4.1' and "
             "'tensorflow-cpu==2.21.0 keras==3.15.1'."
         )
     (first,), (last,) = changed_old, changed_new
@@ -280,10 +280,14 @@ def _releases(old, new, build_options):
     stop = len(listed) if replaced == package else _position(listed, last)
     if name_of(last) not in (package, replaced) and replaced != package:
         raise ParityError(
-            f"one package is searched at a time. Received: {first} and {last}."
+            "the two requirements must be of one package. Received: "
+            f"{first} and {last}. Expected for example keras==3.4.1 and keras==3.15.1."
         )
     if stop < start:
-        raise ParityError(f"{first} is newer than {last}: give the older one first")
+        raise ParityError(
+            f"the older release comes first. Received: {first}, which is newer than "
+            f"{last}. Swap the two."
+        )
     steps = [(r, [*rest, f"{package}=={r}"]) for r in listed[start : stop + 1]]
     if replaced == package:
         steps.append((last, [*rest, last]))

@@ -1,8 +1,8 @@
-"""What a program will feel: the changes of a comparison, by cause.
+"""Group the changes of a comparison by cause.
 
-A cause is a ledger entry that one side shows and the other does not, a rule of the
-host, or, where nothing explains a change, what changed of one loss. Each says how large
-its changes are, under which condition they show, and whether a training would notice.
+A cause is a ledger entry that only one side shows, a rule of the host, or, if nothing
+explains a change, the changes of one loss. Each says how large its changes are, under
+which condition they show, and whether a training step would notice.
 """
 
 import collections
@@ -17,10 +17,10 @@ from keras_losses_ref.conformance.parity import diff, host_rules
 from keras_losses_ref.conformance.parity.diff import Change, Comparison
 
 #: A training step notices a gradient that changed by more than this part of its
-#: largest element. Smaller changes are below what another order of the samples does.
+#: largest element. Another order of the samples changes it by more than that.
 NOTICED = 1e-3
 
-#: Which causes stand first.
+#: The order of causes in a report.
 _ORDER = ("user", "unexplained", "ledger", "rule", "api", "name", "rounding")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
@@ -45,7 +45,7 @@ class Cause:
 
     @property
     def answers(self) -> int:
-        """How many questions get another answer."""
+        """How many answers changed."""
         return len({change.id for change in self.changes})
 
     @property
@@ -85,7 +85,7 @@ class Cause:
 
     @property
     def measured(self) -> bool:
-        """Whether its changes are of answers, and not of kept checks without any."""
+        """Whether its changes are of answers; a kept check holds none."""
         return not {change.aspect for change in self.changes} & {"deviation", "rule"}
 
     @property
@@ -120,7 +120,7 @@ class Cause:
             return "yes", f"gradients change by up to {percent(largest)}"
         saved = {"config", "dtype"} & aspects
         if saved:
-            return "yes", f"the {' and '.join(sorted(saved))} is another"
+            return "yes", f"the {' and '.join(sorted(saved))} changed"
         if largest:
             return "no", f"gradients change by at most {percent(largest)}"
         trained = [c for c in self.changes if c.id.endswith("[epochs]")]
@@ -131,7 +131,7 @@ class Cause:
 
 
 def causes(comparison: Comparison) -> list[Cause]:
-    """The causes of a comparison's changes, what a user feels most first."""
+    """The causes of a comparison's changes, the most noticeable first."""
     found = collections.defaultdict(list)
     for change in comparison.changes:
         found[_key(change)].append(change)
@@ -182,14 +182,14 @@ def _cause(key, changes, comparison):
     elif kind == "rounding":
         what = "Both answers are within the tolerance of one truth."
     elif kind == "user":
-        what = f"Your {identifier} gives other answers."
+        what = f"Your {identifier} gives different answers."
         if not any(change.is_breaking for change in changes):
-            what = f"Your {identifier} moved by rounding alone."
+            what = f"Your {identifier} changed by rounding only."
     elif kind == "unexplained":
         whose = {change.implementation for change in changes}
         whose = "Our" if whose == {"ours"} else "Keras's"
         aspects = " and ".join(sorted({change.aspect for change in changes}))
-        what = f"{whose} {changes[0].loss} has another {aspects}."
+        what = f"{whose} {changes[0].loss} has a different {aspects}."
         condition = _condition(changes)
     elif kind == "name":
         what = f"Names {changes[0].kind}."
@@ -199,7 +199,7 @@ def _cause(key, changes, comparison):
 
 
 def _of_ledger(changes, comparison):
-    """What an entry that came or went means, in words."""
+    """What a new or mended deviation means, in words."""
     before, after = changes[0].matched
     parts = []
     known = comparison.deviations
@@ -221,7 +221,7 @@ def _of_interface(change):
     if aspect == "accepts" and kind != diff.SEMANTIC:
         return "Accepted now." if kind == diff.ADDED else "Refused now."
     if aspect.startswith("order"):
-        return "Positional arguments stand in another order."
+        return "Positional arguments have another order."
     said = {
         diff.ADDED: "is new",
         diff.REMOVED: "is gone",

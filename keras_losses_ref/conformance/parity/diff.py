@@ -1,15 +1,15 @@
 """What changed between two records, and what explains it. No TensorFlow.
 
-A change is `semantic` where a program sees another answer, `rounding` where both
-answers are within the tolerance of one truth, `added` or `removed` where a public name,
-an argument or a way to call it is in one environment only. A question that only one of
-the environments could be asked is no change: the missing name or argument is.
+A change is `semantic` if a program sees another answer, `rounding` if both answers are
+within the tolerance of one truth, `added` or `removed` if a public name, an argument or
+a way to call it exists in one environment only. A question that only one environment
+can answer is not a change; the missing name or argument is.
 
-Which component of the environment changed it, Keras or TensorFlow? Where only one of
-them was replaced, that one. Where both were: what a deviation explains is Keras's;
-where ours changed likewise it is TensorFlow's, for ours runs on TensorFlow's kernels
-and on none of Keras's code. A third record, of the new TensorFlow under the old Keras,
-tells without inference.
+Which component changed it, Keras or TensorFlow? If only one of them was replaced, that
+one. If both were, a change that a deviation explains is Keras's, and one that our
+losses show too is TensorFlow's, since ours run on TensorFlow's kernels and on none of
+Keras's code. A third record, of the new TensorFlow with the old Keras, tells without
+inference.
 """
 
 import collections
@@ -45,7 +45,7 @@ _ABOUT = ("loss", "matches", "kind", "is_class", "absent", "dtype", "message")
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """One aspect of one answer that is not what it was."""
+    """One aspect of one answer that changed."""
 
     id: str
     loss: str
@@ -64,7 +64,7 @@ class Change:
     #: How far the worst element moved, relative to the answer (a gradient's is its
     #: largest element): infinite where one side is finite and the other is not.
     relative: float = float("nan")
-    #: What each side matches: "definition", a ledger entry, or None for nobody's.
+    #: What each side matches: "definition", a ledger entry, or None for neither.
     matched: tuple[Optional[str], Optional[str]] = (None, None)
 
     @property
@@ -109,7 +109,7 @@ class Comparison:
     accepted: tuple[str, ...] = ()
     #: Patterns that were accepted and match no change.
     stale: tuple[str, ...] = ()
-    #: The losses and models of the user's that were asked.
+    #: The losses and models of the user's that were run.
     own: tuple[str, ...] = ()
     #: Whether the two sides hold answers, so that a change has a size.
     measured: bool = True
@@ -127,7 +127,7 @@ class Comparison:
 
     @property
     def pending(self) -> list[Change]:
-        """The changes that matter and that nobody has accepted."""
+        """The breaking changes that are not accepted."""
         return [
             change
             for change in self.changes
@@ -211,7 +211,7 @@ def parse_id(text: str) -> tuple[str, Optional[str]]:
 
 
 def _without_place(text):
-    """A printed id without the place of the worst element behind it."""
+    """A printed id without the position of the worst element after it."""
     return re.sub(r"\s+at \[[\d, ]*\]$", "", text.strip())
 
 
@@ -298,7 +298,7 @@ def _changes(old, new):
 
 
 def _is_news(change, names):
-    """Not that a new name can be asked for by name too."""
+    """Whether a change is more than a new name that `get` finds too."""
     asked = change.question.startswith("get(")
     return not (asked and change.question[len("get('") : -len("')")] in names)
 
@@ -349,7 +349,7 @@ def _of_arguments(change, old, new):
         if name not in before:
             said = f"{name}={after[name]}"
             behind = [n for n in names[names.index(name) + 1 :] if n in before]
-            if behind:  # who names no arguments meets it
+            if behind:  # this moves positional arguments
                 said += f", before {', '.join(behind)}"
             yield change(f"argument {name}", ADDED, None, said)
         elif name not in after:
@@ -368,7 +368,7 @@ def _news(old, new):
 
 
 def _of_config(change, old, new, named):
-    """Per key; an argument that came, went or has another default was named already."""
+    """Changes of the config, key by key, except those of the arguments in `named`."""
     for key in sorted({*old, *new} - named):
         if key not in old:
             yield change(f"config {key}", ADDED, None, new[key])
@@ -430,8 +430,8 @@ def _relative(new, old, one_vector):
 def _ulps(new, old, dtype, one_vector):
     """How far the elements moved, in units in the last place of `old`.
 
-    Of an element below 1/4 in that of 1/4, where the absolute part of the tolerance
-    takes over: the ulp of what ought to be 0 says nothing. A gradient is one vector.
+    An element below 1/4 counts as 1/4, where the absolute part of the tolerance takes
+    over: the ulp of what should be 0 means nothing. A gradient is one vector.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.maximum(np.abs(old), 0.25)
@@ -444,10 +444,10 @@ def _ulps(new, old, dtype, one_vector):
 
 
 def _why(a, b, aspect):
-    """What explains that two answers differ: the fields of a `Change` that say so.
+    """What explains that two answers differ, as fields of a `Change`.
 
-    The ledger entries that one side matches and the other does not. Where both sides
-    match one thing and differ, a rule of the host does, by what they leave to it.
+    The ledger entries that only one side matches. If both sides match the same and
+    still differ, it is a rule of the host.
     """
     if "matches" not in a or "matches" not in b:
         return {"explained_by": None, "matched": (None, None)}
@@ -463,9 +463,9 @@ def _why(a, b, aspect):
 
 
 def _explained_by_a_rule(change, old, new):
-    """Which rule of the host it is, of the case behind the change.
+    """The change, explained by the rule of the host that its case meets.
 
-    Where it is none, an entry that both sides match explains it, or nothing does.
+    If there is none, an entry that both sides match explains it, or nothing does.
     """
     if change.explained_by != _SOME_RULE:
         return change
@@ -476,10 +476,10 @@ def _explained_by_a_rule(change, old, new):
 
 
 def _seen_in_other_dtypes(changes):
-    """A change in float64 is the same change in bfloat16, where it passes as rounding.
+    """Count a rounding change as semantic if another dtype shows the same change.
 
-    The tolerance of 16 bit is wide enough to hide a change of a few percent; that the
-    other dtypes show the change tells it from rounding, if it is more than an ulp.
+    The tolerance of 16 bits can hide a change of a few percent. A change of more than
+    an ulp that other dtypes show too is not rounding.
     """
 
     def question(change):
@@ -499,10 +499,11 @@ def _seen_in_other_dtypes(changes):
 
 
 def _explained_by_the_corpus(changes):
-    """What the cases of a loss say holds for the same loss saved or in training too.
+    """Explain answers beside the corpus by the entries that explain its cases.
 
-    The ledger judges cases of the corpus. An answer beside it is explained by the entry
-    that most of the explained cases of that loss name, saved ones apart from others.
+    The ledger judges cases of the corpus. Another answer of a loss, saved or in
+    training, is explained by the entry that most of the explained cases of that loss
+    name; saved losses and others are counted separately.
     """
     changes, known = list(changes), collections.defaultdict(list)
 
@@ -527,10 +528,10 @@ def _explained_by_the_corpus(changes):
 
 
 def _explained_by_the_config(change, old, new):
-    """A pickle or a file that holds the config forgets what the config forgets.
+    """Explain a change of a pickled or saved loss by the entry about its config.
 
-    Where the answer is that of the config on one side alone, such as that of a pickle
-    since Keras 3.3, the entry about the config is what changed it.
+    This holds if the answer is that of the config on one side only, as for a pickle
+    since Keras 3.3: the file holds the config, and forgets what the config forgets.
     """
     question, _, way = change.id.rpartition("[")
     if change.kind != SEMANTIC or change.explained_by:
@@ -564,7 +565,7 @@ def _of_two_backends(old, new):
 
 
 def _backend_name(old, new):
-    """What the backend is called as a component; "backend" where there are two."""
+    """The name of the backend as a component; "backend" if there are two."""
     if _of_two_backends(old, new):
         return "backend"
     backend = backend_of(new.environment)
@@ -582,7 +583,7 @@ def _replaced(old, new, component):
 
 
 def _components(changes, old, new, intermediate):
-    """For each change, the component of the environment it came with."""
+    """For each change, the component of the environment that made it."""
     backend = _backend_name(old, new)
     replaced = [name for name in ("Keras", backend) if _replaced(old, new, name)]
     if len(replaced) < 2:

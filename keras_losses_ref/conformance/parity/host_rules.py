@@ -1,8 +1,8 @@
-"""What the definition leaves to the Keras in use, rule by rule and release by release.
+"""The rules that the definition leaves to the Keras in use, by release.
 
-Reductions, masks, weights and the recovery of logits follow the host, so an answer that
-changed may be the definition's on both sides. Each rule says how the releases differ,
-under which condition it shows, and where it was changed. No TensorFlow.
+Reductions, masks, weights and the recovery of logits follow the host, so an answer can
+change and be right on both sides. Each rule says how the releases differ, under which
+condition it shows, and where it was changed. No TensorFlow.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _MEANS = ("sum_over_batch_size", "mean", "auto")
 
 @dataclasses.dataclass(frozen=True)
 class HostRule:
-    """One thing that Kerases do in different ways, all of them by the definition."""
+    """One thing that versions of Keras do differently, all within the definition."""
 
     id: str
     subject: str
@@ -46,7 +46,7 @@ class HostRule:
         return passed[-1] if passed else self.ways[0][1]
 
     def differs(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-        """Whether the Kerases of two environments go different ways."""
+        """Whether the two environments follow different ways."""
         return self.way(old) != self.way(new)
 
     def sentence(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -54,7 +54,7 @@ class HostRule:
         return f"{self.subject} {self.way(new)}. Before, it {self.way(old)}."
 
     def entry(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-        """The rule as an entry of the ledger stands in a comparison."""
+        """The rule in the form of a ledger entry, for a comparison."""
         return {
             "sentence": self.sentence(old, new),
             "thread": self.thread,
@@ -189,7 +189,7 @@ def corpus() -> dict[str, Case]:
 
 
 def case_of(question: str) -> Optional[Case]:
-    """The case that an id of a record asks, without its device; None if it is none."""
+    """The case of an id of a record, without its device; None if it is not a case."""
     if "/" not in question:
         return None
     return corpus().get(re.sub(r",GPU:\d+\]$", "]", question))
@@ -198,9 +198,9 @@ def case_of(question: str) -> Optional[Case]:
 def responsible(
     question: str, aspect: str, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> Optional[HostRule]:
-    """The rule that changed an answer of the definition's from old to new, or None.
+    """The rule that changed a right answer from old to new, or None.
 
-    The first whose condition the case meets, of those in which the versions differ.
+    The first rule in which the versions differ and whose condition the case meets.
     """
     case = case_of(question)
     if case is None:

@@ -1,8 +1,8 @@
-"""What docs/versions keeps of a check, compared: causes without their sizes.
+"""Compare two kept checks of docs/versions: causes without their sizes.
 
-A kept check holds versions, counts and which entries of the ledger showed for which
-loss, and no answers. It tells what changed between any two versions that were checked,
-and why, but not how much: for that, `record` in both environments.
+A kept check holds versions, counts and which ledger entries showed for which loss, but
+no answers. Two of them tell what changed between their versions and why, but not by how
+much; two records tell that too.
 """
 
 import json
@@ -16,7 +16,7 @@ from keras_losses_ref.conformance.parity.record_file import Unreadable
 
 
 def load(path: str) -> Optional[dict[str, Any]]:
-    """The kept check in a file, or None if it is something else."""
+    """The kept check in a file, or None if the file holds something else."""
     with open(path, encoding="utf-8") as file:
         try:
             document = json.load(file)
@@ -33,8 +33,9 @@ def load_both(paths: Sequence[str]) -> Optional[list[Any]]:
     found = [load(path) for path in paths]
     if None in found and found != [None, None]:
         raise Unreadable(
-            f"two records, or two kept checks, are compared. Received: {paths[0]} and "
-            f"{paths[1]}, of which one is a record. Give two of one kind."
+            "compare takes two records, or two checks of docs/versions. Received: "
+            f"{paths[0]} and {paths[1]}, of which one is a record. Give two of one "
+            "kind."
         )
     return None if None in found else found
 
@@ -70,7 +71,7 @@ def compare(
 
 
 def _changes(old, new):
-    """A change for each entry that came or went, and for each loss."""
+    """A change for each entry that is on one side only, and for each new loss."""
     empty = {"absent": True, "ledger": {}, "counts": {}}
     for loss in sorted({*old, *new}):
         a, b = old.get(loss, empty), new.get(loss, empty)

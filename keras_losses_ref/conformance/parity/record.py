@@ -1,9 +1,9 @@
-"""What every loss does in this environment, as the answers of a record.
+"""Record what every loss does in this environment.
 
-Four questions are put to Keras's losses, to ours and to the user's own: the corpus of
-cases (not to the user's, which it does not know); what is public, with which arguments,
-defaults and config; what a loss gives when it has been saved and loaded; and the losses
-of a small training. Nothing here judges: `compare` of two records does.
+Keras's losses, ours and the user's own are run on the corpus of cases (not the user's,
+which it does not cover), saved and loaded, and used in a small training. Their public
+names, arguments, defaults and configs are recorded too. Nothing is judged here;
+`compare` does that with two records.
 """
 
 import fnmatch
@@ -27,10 +27,10 @@ def select(
     paths: Optional[Sequence[str]] = None,
     device: str = "CPU:0",
 ) -> tuple[list[Case], list[str]]:
-    """(cases, names of losses): what to ask, all of it unless `patterns` are given.
+    """(cases, names of losses) to record: all of them unless `patterns` are given.
 
-    A pattern with a slash is over the ids of the corpus; one without is over what is
-    asked of a loss as a whole, "Huber(delta=0.6)[.keras]", and selects the loss.
+    A pattern with a slash is over the ids of the corpus. One without is over the
+    answers of a loss as a whole, "Huber(delta=0.6)[.keras]", and selects the loss.
     """
     everything = [*HANDWRITTEN]
     if patterns is None:
@@ -73,7 +73,7 @@ def record(
     names     of the losses to save, load and train with
     targets   losses of the user's own, "package.module:name"
     models    pairs of a model's file and an .npz with x, y and perhaps sample_weight
-    progress  called with (number of questions answered, what is asked)
+    progress  called with (number of answers, what is being recorded)
     """
     answers = {}
     done = 0

@@ -1,4 +1,4 @@
-"""A record: what every loss did in one environment, as a file; and the reading of it.
+"""A record: what every loss did in one environment, as a file.
 
     {"schema": 1,
      "digest": SHA-256 over the compared part,
@@ -19,9 +19,9 @@ about it, by aspect:
                           ledger entry's, or null for nobody's; else the definition's
     kind                  "training" where rounding errors add up over many steps
 
-One answer a line, keys sorted: two records of one environment are the same bytes but
-for `environment`, and a record in git has a readable diff. Nothing here imports
-TensorFlow: records are compared where neither of their environments exists any more.
+One answer a line, keys sorted: two records of one environment differ only in
+`environment`, and a record in git has a readable diff. Nothing here imports TensorFlow:
+records can be compared where neither of their environments exists.
 """
 
 import dataclasses
@@ -77,13 +77,13 @@ def load(path: str) -> Record:
             document = json.load(file)
     except (ValueError, RecursionError) as error:
         raise Unreadable(
-            f"{path} is no whole record: {error}. Expected the JSON that "
+            f"{path} is not a complete record: {error}. Expected the JSON that "
             "`keras-losses-ref record` writes. Record it again."
         ) from None
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise Unreadable(
-            f"{path} is no record that this version reads. Received: schema "
+            f"{path} is not a record that this version reads. Received: schema "
             f"{schema!r}. Expected: schema {SCHEMA}. Record it again with this version "
             "of keras_losses_ref."
         )

@@ -1,7 +1,7 @@
-"""The parity check of an upgrade: two environments built, asked and compared.
+"""Check an upgrade: build two environments, record in each, and compare.
 
-Both run this very package: a copy of it is put on the path of each, so that nothing
-but TensorFlow, Keras and what they bring differs.
+Both run a copy of this package, so only TensorFlow, Keras and their dependencies
+differ.
 """
 
 import concurrent.futures
@@ -28,7 +28,7 @@ _CHOOSES_KERAS = ("TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
 
 @dataclasses.dataclass(frozen=True)
 class Upgrade:
-    """The comparison, the records that it is of, and what could not be done."""
+    """The comparison, its records, and notes on what could not be done."""
 
     comparison: diff.Comparison
     records: dict[str, Any]
@@ -113,7 +113,7 @@ def _both_replaced(old, new):
 
 
 class RecordRunner:
-    """The processes that ask the losses, and the copy of this package they all use."""
+    """The recording processes, and the copy of this package that they use."""
 
     def __init__(self) -> None:
         self._running = []

@@ -1,19 +1,18 @@
 """Isolated Python environments for a set of requirements, built once and kept.
 
-Requirements are written as pip takes them. So are files of requirements, and there is
-NAME=VALUE, a variable of the environment:
+Requirements are written as pip accepts them. Files of requirements are accepted too,
+and NAME=VALUE sets an environment variable:
 
     tensorflow-cpu==2.21.0 keras==3.15.1
     tensorflow-cpu==2.21.0 tf_keras==2.21.0     Keras 2 on it; sets TF_USE_LEGACY_KERAS
-    tensorflow-cpu==2.21.0 keras-nightly        in the place of the keras it comes with
+    tensorflow-cpu==2.21.0 keras-nightly        replaces the keras that it comes with
     jax keras==3.15.1 KERAS_BACKEND=jax         Keras on JAX
-    requirements.lock                           a project's own
+    requirements.lock                           the requirements in a file
 
-They are resolved to a lock, every package with its version, by uv where it is
-installed and by pip otherwise; the lock and the Python are the name of the environment
-in the cache. A virtual environment cannot be moved, so it is built where it stays, and
-a file that is written last says that it is whole: what a killed run has left has no
-such file, and is built again.
+uv, or pip if uv is not installed, resolves them to a lock: every package with its
+version. The lock and the Python are the name of the environment in the cache. A virtual
+environment cannot be moved, so it is built in its final place. A file that is written
+last marks it as complete; without that file it is built again.
 """
 
 import contextlib
@@ -30,8 +29,7 @@ from typing import Any, Callable, Optional
 
 from keras_losses_ref.conformance.parity import ParityError
 
-#: Installed on top and without what they require: each would bring a second Keras or
-#: TensorFlow.
+#: Installed last, without dependencies: each would bring a second Keras or TensorFlow.
 _OVERLAYS = ("keras-nightly", "tf-keras")
 
 #: What a package replaces because it owns the same folder.
@@ -58,7 +56,7 @@ class BuildOptions:
     """Which installer and which Python, and where environments are kept."""
 
     python: str = ""
-    #: More requirement files and folders of packages, for every environment.
+    #: Further requirement files and folders of packages, for every environment.
     requirements: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     cache: str = ""
@@ -193,8 +191,8 @@ def _lock(requirements, build_options):
 def _base(requirements, build_options):
     """The lock of requirements that are not laid over.
 
-    A TensorFlow wants a Keras not much older than itself, and runs others all the same:
-    one that it does not want is put in the place of the one it brings.
+    A TensorFlow requires a Keras not much older than itself, but also runs with others.
+    If the requested Keras does not meet that, it replaces the one that is installed.
     """
     try:
         return _resolve(_as_lines(requirements, build_options), build_options)
@@ -264,7 +262,7 @@ def _resolve(lines, build_options, *options):
 
 
 def _build(folder, lock, build_options):
-    """Build in place; the file that says it is whole comes last."""
+    """Build in place; the file that marks it as complete comes last."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     listed = os.path.join(folder, "lock.txt")

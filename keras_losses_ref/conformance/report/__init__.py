@@ -1,4 +1,4 @@
-"""What came out of a run, as a person, a program or a pull request reads it.
+"""Render the results of a run as text, Markdown, HTML, JUnit or JSON.
 
 `report` has the `Report`, and `summary` what every style of it states. Each style is a
 module with one function, `render(report, everything)`, which returns a string.

@@ -107,7 +107,7 @@ def summary(rows: Iterable[Any]) -> str:
 
 
 def typical(rows: Iterable[Any]) -> list[str]:
-    """The same of typical inputs, in plain ulp."""
+    """The same for typical inputs, in plain ulp."""
     chosen = [row for row in rows if row.family == "typical"]
     plain = [row._replace(ours=row.ours_ulp, keras=row.keras_ulp) for row in chosen]
     return _by_aspect(plain, _worst)
@@ -175,39 +175,42 @@ def violations(cells: Iterable[Cell]) -> list[str]:
 _INTRODUCTION = """
 # Atlas of errors
 
-How far ours and Keras's losses are from the exact value, by the mixed error
+How far our losses and Keras's are from the exact value, by the mixed error
 
     |got - exact| / (ulp(exact) + sum_i |d exact / d x_i| ulp(x_i))
 
-in which 1 is an answer that is exact for inputs within a unit in the last place (ulp)
-of the given ones: where differences cancel, no formula in that dtype does better. 1e7
-in float32 is an answer without a right digit, inf a NaN or an infinity instead of a
-number. In float16 and bfloat16 a loss computes in float32 and rounds once: the ulp is
-that of the dtype, and to it is added what such a computation may make of the inputs.
+- **1**: the answer is exact for inputs within one unit in the last place (ulp) of the
+  given ones. Where differences cancel, no formula in that dtype does better.
+- **1e7** in float32: no digit of the answer is right.
+- **inf**: NaN or infinity instead of a number.
 
-{versions}, {device}; seed {seed}; {size} elements of y_pred
-in a cell, fewer for Circle and CTC. Made by `keras-losses-ref atlas --output
-docs/atlas`; made again on the same versions and the same kind of processor, it gives
-the same numbers, which [atlas.json](atlas.json) has for programs. What is measured, and
-against what, is said at the head of `keras_losses_ref/conformance/accuracy.py`.
+In float16 and bfloat16 a loss computes in float32 and rounds once. The ulp of the
+answer is that of the dtype, and the ulp of the inputs that of float32.
 
-Inputs: *typical*; *near 0* and *near 1*, of the prediction or of the size of the
-logits; a *tiny difference* between prediction and label, which is soft there; a
-*saturated* prediction, 0 or 1 or far beyond; *huge* ones, up to the largest number of
-the dtype.
+Measured with {versions}, {device}; seed {seed}; {size} elements of y_pred in a cell,
+fewer for Circle and CTC. `keras-losses-ref atlas --output docs/atlas` makes this page
+again, with the same numbers on the same versions and kind of processor.
+[atlas.json](atlas.json) has the numbers for programs. The docstring of
+`keras_losses_ref/conformance/accuracy.py` says how the errors are measured.
+
+The families of inputs: *typical*; *near 0* and *near 1*, of the prediction or of the
+size of the logits; a *tiny difference* between prediction and label, which is soft
+there; a *saturated* prediction, 0 or 1 or far beyond; *huge* inputs, up to the largest
+number of the dtype.
 """
 _ABOUT_THE_WORST = """
-Over all inputs, eagerly, in a graph and under XLA: the 99.9th percentile of the worst
-family, and in brackets the largest error if that is another. Ours / Keras's; – where
-this Keras lacks the loss.
+Ours / Keras's. Each cell is the worst of all families and paths (eager, graph, XLA):
+the 99.9th percentile, and in brackets the largest error if it differs. `–`: this Keras
+has no such loss.
 """
 _ABOUT_TYPICAL = """
-In plain ulp, in every dtype, on the family *typical* alone, where little cancels.
+The same for the family *typical* only, where little cancels, in plain ulp.
 """
 _ABOUT_THE_RULES = """
-The 99.9th percentile of ours is at most 1 in float16 and bfloat16 and 8 otherwise: 12
-where a log-softmax or a focal power is inside, 64 for CTC, which has no limit in
-float64. Where its largest error is above that, it is not above Keras's largest.
+The 99.9th percentile of our errors is at most 1 in float16 and bfloat16, and 8 in
+float32 and float64. It is at most 12 with a log-softmax or a focal power, and 64 for
+CTC, which has no limit in float64. If our largest error is above that limit, it is not
+above Keras's largest.
 """
 
 
@@ -333,7 +336,7 @@ def figure(cells: Sequence[Cell]) -> Any:
             panel.set_ylabel(f"error of the {aspect}")
     handles, labels = panels[0][0].get_legend_handles_labels()
     handles.append(panels[0][0].lines[-1])
-    labels.append("what ours must keep")
+    labels.append("the limit of ours")
     title = f"{spec.name}: largest mixed error ({path}); ▲ beyond the axis, or NaN"
     figure.suptitle(title)
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
@@ -354,7 +357,7 @@ def _profile(cells, who, scale):
     at, errors = at[keep], errors[keep]
     edges = np.linspace(at.min(), at.max(), _BINS + 1)
     index = np.clip(np.digitize(at, edges) - 1, 0, _BINS - 1)
-    # A gap where nothing was asked.
+    # A gap where there are no inputs.
     worst = [errors[index == i].max(initial=-np.inf) for i in range(_BINS)]
     worst = np.where(np.isneginf(worst), np.nan, worst)
     return back((edges[:-1] + edges[1:]) / 2), worst

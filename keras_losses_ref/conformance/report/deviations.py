@@ -10,11 +10,12 @@ from keras_losses_ref.conformance.runtime import BACKEND_NAMES
 _PAGE = """\
 # Where Keras deviates
 
-What released versions of Keras compute otherwise than documented. `keras-losses-ref
-check` demands that the Keras at hand does exactly what its entries say, and that an
-entry shows in every version it names, on the backend it names or on each of them.
+The ledger: where released versions of Keras differ from their own documentation.
+`keras-losses-ref check` is strict about it. The installed Keras must do exactly what
+the entries for its version say, and an entry must show in every version that it names.
+An entry without a backend holds on all of them.
 
-This page is `keras-losses-ref list --deviations --format md`.
+This page is the output of `keras-losses-ref list --deviations --format md`.
 """
 
 
@@ -72,7 +73,7 @@ def _sections(entries):
         (old if not ends else newest if None in ends else mended).append(entry)
     return {
         "In the newest Keras": newest,
-        "In Keras 3 of the past": mended,
+        "In earlier releases of Keras 3": mended,
         "In Keras 2 and tf_keras only": old,
     }
 

@@ -1,4 +1,4 @@
-"""A comparison of two records, as a person, a program or a pull request reads it."""
+"""Render a comparison of two records as text, Markdown, HTML, JUnit or JSON."""
 
 import collections
 import json
@@ -11,10 +11,12 @@ from keras_losses_ref.conformance.files import SCHEMA, dumps
 from keras_losses_ref.conformance.parity import causes, diff, host_rules
 from keras_losses_ref.conformance.report.text import wrapped
 
-#: How many causes a comment on a pull request shows in full.
+#: How many causes a comment on a pull request shows.
 _MARKDOWN_LIMIT = 20
 #: How many changes of a cause a page, and a comment, lists.
 _PAGE_LIMIT, _COMMENT_LIMIT = 50, 5
+#: Instead of the size of a change, where there are no answers to compare.
+NOT_KEPT = "not kept in these records; run `record` in both environments to see it"
 #: How many losses and names a terminal lists.
 _NAMES = 6
 
@@ -22,7 +24,7 @@ _NAMES = 6
 SECTIONS = (
     (("user",), "Your losses and models"),
     (("unexplained",), "Not in the ledger: look here first"),
-    (("ledger",), "What Keras deviates in, or no longer does"),
+    (("ledger",), "New deviations of Keras, and mended ones"),
     (("rule",), "What the definition leaves to Keras"),
     (("api", "name"), "Names, arguments, defaults and errors"),
     (("rounding",), "Rounding"),
@@ -35,7 +37,7 @@ def render(comparison: diff.Comparison, style: str = "text") -> str:
 
 
 def sections(comparison: diff.Comparison) -> list[tuple[str, list[causes.Cause]]]:
-    """[(heading, causes)], without those that are empty."""
+    """[(heading, causes)] of the sections that are not empty."""
     found = causes.causes(comparison)
     chosen = (
         (heading, [cause for cause in found if cause.kind in kinds])
@@ -66,7 +68,7 @@ def _package(environment):
 
 
 def verdict(comparison: diff.Comparison) -> str:
-    """Same or changed, and between which environments, in a line."""
+    """Whether anything changed, and between which environments, in a line."""
     return f"{'same' if comparison.ok else 'CHANGED'}: {title(comparison)}"
 
 
@@ -83,7 +85,7 @@ def counted(comparison: diff.Comparison) -> list[str]:
         f"{len(semantic) - len(answers)} arguments, defaults or errors changed, "
         f"{counts['removed']} names removed, {counts['added']} added",
         f"{_many(counts['rounding'], 'answer')} moved by rounding, "
-        f"{counts['same']} the same, {comparison.alone} of one side alone",
+        f"{counts['same']} the same, {comparison.alone} on one side only",
     ]
     if not comparison.measured:
         lines = [
@@ -107,7 +109,7 @@ def summary(comparison: diff.Comparison) -> str:
 
 
 def own(comparison: diff.Comparison) -> str:
-    """What a user asked about, and what became of it, in a line."""
+    """The user's own losses and models, and whether they changed, in a line."""
     if not comparison.own:
         return ""
     touched = {
@@ -145,13 +147,15 @@ def _many(number, word):
 
 def size(cause: causes.Cause) -> str:
     """How large the changes are, relative to the answers."""
+    if not cause.measured:
+        return NOT_KEPT
     words = []
     if not math.isnan(cause.worst):
         worst, median = causes.percent(cause.worst), causes.percent(cause.median)
         words.append(f"relative change {worst} at worst, {median} at the median")
     if cause.not_finite:
         was = _many(cause.not_finite, "answer")
-        said = "NaN, infinite or of another shape on one side"
+        said = "NaN, infinite or of a different shape on one side"
         words.append(f"{was} {'NaN or infinite before' * cause.became_finite or said}")
     return "; ".join(words)
 
@@ -163,7 +167,7 @@ def step(cause: causes.Cause) -> str:
 
 
 def facts(cause: causes.Cause) -> list[tuple[str, str]]:
-    """[(name, words)] about a cause, of those that there are."""
+    """[(name, words)]: what is known about a cause."""
     if cause.kind in ("api", "name"):
         return [("where", ", ".join(members(cause)))]
     found = [
@@ -177,7 +181,7 @@ def facts(cause: causes.Cause) -> list[tuple[str, str]]:
 
 
 def members(cause: causes.Cause) -> list[str]:
-    """Whom a change of the interface concerns, as names."""
+    """The names that a change of the interface concerns."""
     plain = cause.kind == "api" and cause.changes[0].kind == diff.SEMANTIC
     names = {}
     for change in cause.changes:
@@ -202,7 +206,7 @@ def _short(value):
 
 
 def at(change: diff.Change) -> str:
-    """Where in an array the worst element stands."""
+    """The position of the worst element in its array, for a line."""
     return f" at {change.at}" if change.at else ""
 
 
@@ -225,7 +229,7 @@ def _text(comparison):
 def _stale(pattern):
     return (
         f"ACCEPTED, BUT DID NOT CHANGE  {pattern}\n"
-        "  Take it off the list: what is accepted without need hides the next change."
+        "  Remove it from the list: it would hide the next change."
     )
 
 

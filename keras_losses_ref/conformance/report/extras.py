@@ -1,4 +1,4 @@
-"""What some styles need beside the package."""
+"""The extras that some styles need."""
 
 import importlib.util
 

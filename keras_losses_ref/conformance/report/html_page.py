@@ -1,4 +1,4 @@
-"""For a browser: one file that opens offline, with pictures. Needs the extra `html`."""
+"""Render a report as one HTML file that opens offline. Needs the extra `html`."""
 
 import collections
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ from keras_losses_ref.conformance.report.summary import (
 if TYPE_CHECKING:
     from keras_losses_ref.conformance.report.report import Report
 
-#: How many failures the page shows in full, and how many with a curve, so that it stays
-#: a page and is there in seconds.
+#: How many failures the page shows in full, and how many with a curve: the page must
+#: stay readable and take seconds to make.
 _FAILURES, _CURVES = 200, 20
 
 
@@ -62,7 +62,7 @@ def render(report: "Report[Any]", everything: bool = False) -> str:
 
 
 def spread(results: Iterable[Any], number: int) -> list[Any]:
-    """So many of the results, from each loss in turn, in the order they came in."""
+    """Some of the results, from each loss in turn, in the order they came in."""
     turns = collections.Counter()
     ranked = []
     for index, result in enumerate(results):
@@ -73,7 +73,7 @@ def spread(results: Iterable[Any], number: int) -> list[Any]:
 
 
 def page(template: str, **context: Any) -> str:
-    """A page out of a template beside this file; `base.html` has the style."""
+    """Render a template of this folder as a page; `base.html` has the style."""
     extras.require("html")
     import jinja2
 

@@ -1,7 +1,7 @@
-"""The pictures of the HTML report, as SVG that takes its ink from the page.
+"""The pictures of the HTML report, as SVG in the colours of the page.
 
-matplotlib draws them in stand-in colours, which become CSS variables: so they follow a
-dark page. Text stays text, in the page's own font.
+matplotlib draws them in placeholder colours, which are replaced by CSS variables, so
+they follow dark mode. Text stays text, in the font of the page.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from keras_losses_ref.conformance.verdict import Verdict
 if TYPE_CHECKING:
     from keras_losses_ref.conformance.report.report import Report
 
-#: Stand-ins, and the variables of `base.html` that replace them.
+#: Placeholder colours, and the variables of `base.html` that replace them.
 _COLOURS = {
     "#010101": "var(--ink)",
     "#020202": "var(--faint)",
@@ -53,7 +53,7 @@ _STYLE = {
     "grid.alpha": 0.3,
 }
 
-#: Where errors are drawn that are larger still: so far off, how far is no matter.
+#: Larger errors are drawn here.
 _FARTHEST = 1e8
 
 #: The points of a curve.
@@ -150,7 +150,7 @@ def _ulp(outcome, result):
 def curve(
     result: Verdict, outcomes: Optional[Callable[..., Any]]
 ) -> tuple[Optional[str], Optional[str]]:
-    """(SVG, caption) of what the three say around a failing value or gradient.
+    """(SVG, caption) of the three answers around a failing value or gradient.
 
     `outcomes(cases)` asks all three. The SVG is None where there is nothing to draw,
     and the caption says why.

@@ -20,7 +20,7 @@ class Report(Generic[R]):
     environment: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: Deviations that the Keras in use should show, and does not.
     unseen_deviations: list[R] = dataclasses.field(default_factory=list)
-    #: Yields the outcomes of cases, for a picture of what surrounds a failure.
+    #: Yields the outcomes of cases, to draw the answers around a failure.
     outcomes: Optional[Callable[..., Any]] = None
 
     @property
@@ -38,7 +38,7 @@ class Report(Generic[R]):
 
     @property
     def ok(self) -> bool:
-        """Whether something ran, and nothing of it failed."""
+        """Whether something ran and nothing failed."""
         return not self.failures and len(self.skipped) < len(self.results)
 
     def text(self, everything: bool = False, verbose: bool = False) -> str:
@@ -61,7 +61,7 @@ class Report(Generic[R]):
 
 
 def merged(reports: Sequence[Report[Any]]) -> Report[Any]:
-    """Several reports as one; what their environments differ in is joined."""
+    """Several reports as one; values that differ in their environments are joined."""
     environment = {}
     for key in reports[0].environment:
         found = dict.fromkeys(str(report.environment[key]) for report in reports)

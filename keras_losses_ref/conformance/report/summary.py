@@ -1,4 +1,4 @@
-"""What every style of a report states: coverage, skips, known deviations, a line."""
+"""What every style of a report states: coverage, skips, known deviations, verdict."""
 
 import collections
 from typing import TYPE_CHECKING, Any, Optional
@@ -108,12 +108,12 @@ def explained(report: "Report[Any]", result: Any) -> str:
 
 
 def summary(report: "Report[Any]") -> str:
-    """One line: does it conform, and how much was asked."""
+    """One line: the verdict, and how many results have each."""
     return f"{verdict(report)}: {counted(report, zeros=True)}"
 
 
 def verdict(report: "Report[Any]") -> str:
-    """Does it conform, in a line that fits a terminal."""
+    """The verdict, in a line that fits a terminal."""
     asked = len({result.id for result in report.all_results})
     head = "conforms" if report.ok else "DEVIATES"
     return f"{head}: {asked} {noun(report)} on {where(report)}"
@@ -135,7 +135,7 @@ def counted(
 
 
 def guessed(report: "Report[Any]") -> str:
-    """A line on the domain, where nobody has named it; "" where somebody has."""
+    """A line about the domain if it was guessed, else ""."""
     env = report.environment
     how = env.get("domain_chosen") or "as given"
     if how == "as given":
@@ -146,18 +146,18 @@ def guessed(report: "Report[Any]") -> str:
     )
 
 
-#: Why a report on another backend compares Keras with the definition alone.
-OURS_NOT_ASKED = "ours run on TensorFlow alone"
+#: Why a report on another backend compares Keras with the definition only.
+OURS_NOT_ASKED = "ours run on TensorFlow only"
 
 
 def is_two_way(report: "Report[Any]") -> bool:
-    """Whether ours could not be asked, so that Keras meets the definition alone."""
+    """Whether ours could not run, so that only Keras and the oracle are compared."""
     backend = report.environment.get("backend", "tensorflow")
     return of_check(report) and backend != "tensorflow"
 
 
 def noun(report: "Report[Any]") -> str:
-    """What was asked, in a word."""
+    """What the results are results of, in a word."""
     return "cases" if of_check(report) else "checks"
 
 

@@ -1,4 +1,4 @@
-"""For a terminal: the verdict, then what is not plain agreement, in 80 columns.
+"""Render a report as text: the verdict, then all but plain agreement, in 80 columns.
 
 With `verbose`, also what ran: the counts of each loss, and its coverage.
 """
@@ -23,7 +23,7 @@ from keras_losses_ref.conformance.report.summary import (
 if TYPE_CHECKING:
     from keras_losses_ref.conformance.report.report import Report
 
-#: The width of a terminal that nobody has widened.
+#: The default width of a terminal.
 WIDTH = 80
 #: How many losses a line names before it counts them.
 _NAMED = 2
@@ -38,7 +38,7 @@ def render(
 
 
 def _of_check_loss(report, everything):
-    """The verdict, the guess if one was made, and what is not simply passed."""
+    """The verdict, the guess if there is one, and the results with something to say."""
     shown = [r for r in report.results if everything or _says_something(r)]
     lines = [verdict(report), *wrapped(counted(report), "  ")]
     lines += wrapped(guessed(report), "  ") if guessed(report) else []
@@ -47,7 +47,7 @@ def _of_check_loss(report, everything):
 
 
 def _says_something(result):
-    """Not what passed, nor what is named under the check that it rests on."""
+    """Whether a result did not pass and is not listed under the check it rests on."""
     return result.verdict != "passed" and not (result.skipped and result.root)
 
 
@@ -66,7 +66,7 @@ def _of_check(report, everything, verbose):
 
 
 def _known(report, verbose):
-    """The entries of the ledger that showed, a line each."""
+    """The ledger entries that showed, one line each."""
     seen = known(report)
     if not seen:
         return
