@@ -1,4 +1,4 @@
-"""For a program: JSON, whose floats round-trip and whose keys are sorted."""
+"""Render a report as JSON, with floats that round-trip and sorted keys."""
 
 import math
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""For a comment on a pull request: what failed, then the tables, folded."""
+"""Render a report as Markdown: what failed, then the tables, folded."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""For a terminal: the verdict, then what is not plain agreement, in 80 columns.
+"""Render a report as text: the verdict, then all but plain agreement, in 80 columns.
 
 With `verbose`, also what ran: the counts of each loss, and its coverage.
 """
