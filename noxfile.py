@@ -82,7 +82,9 @@ ON_JAX = {
     ),
 }
 
-#: What JAX compiles in minutes: every loss under `jax.jit`, inside `fit` and reloaded.
+#: What JAX runs in minutes: every loss under `jax.jit`, inside `fit` and reloaded, in
+#: every dtype. Left out is the path eager, on which it compiles each op for each shape
+#: and dtype, for half an hour; `nox -s versions` asks that too.
 JAX_PATHS = ["--path", "xla", "--path", "nested", "--path", "fit", "--path", "reloaded"]
 
 

@@ -245,6 +245,10 @@ def _parser():
     bench.add_argument(
         "--memory", action="store_true", help="measure memory instead of time"
     )
+    bench.add_argument(
+        "--device",
+        help="such as GPU:0: measure there, within minutes, its memory too",
+    )
     _add_report_options(bench, ("text", "json", "md"))
     bench.set_defaults(command=_bench, needs_host=True)
 
@@ -454,9 +458,13 @@ def _check(arguments):
         )
     except check.NothingSelected as error:
         raise UsageError(error) from None
+    left_out = {}
+    if not (arguments.full or arguments.case or arguments.path or arguments.dtype):
+        cases, left_out = check.for_gpu(cases)
     with _Progress(len(cases)) as progress:
         jobs = arguments.jobs or check.jobs_for(cases)
         result = check.check(cases, progress, jobs)
+    result.left_out = dict(left_out)
     _write(_rendered(result, arguments), arguments.output)
     return OK if result.ok else DIFFERENCE
 
@@ -564,6 +572,8 @@ def _bench(arguments):
     from keras_losses_ref.conformance import bench
 
     specs = _chosen_specs(arguments.loss, bench.SPECS)
+    if arguments.device is not None:
+        return _bench_device(arguments, specs)
     if arguments.memory:
         paths = arguments.path or ("eager", "graph", "xla")
         found = [(spec, path) for spec in specs for path in paths]
@@ -578,6 +588,33 @@ def _bench(arguments):
     text = bench.render(cells, bench.bandwidth(), arguments.format)
     _write(text, arguments.output)
     return OK
+
+
+def _bench_device(arguments, specs):
+    from keras_losses_ref.conformance import bench_device
+
+    paths = arguments.path or bench_device.PATHS
+    refused = [f"--path {path}" for path in paths if path not in bench_device.PATHS]
+    refused += ["--memory"] * arguments.memory
+    if refused:
+        raise UsageError(
+            "--device measures time and memory together, on the paths "
+            f"{', '.join(bench_device.PATHS)}. Received: {', '.join(refused)}. "
+            "Remove it, or --device."
+        )
+    try:
+        bench_device.require(arguments.device)
+    except bench_device.NoSuchDevice as error:
+        raise UsageError(error) from None
+    found = bench_device.cells_to_measure(specs, paths, arguments.fast)
+    with _Progress(len(found)) as progress:
+        cells, left_out = bench_device.measure(found, arguments.device, progress.show)
+    speed = bench_device.bandwidth(arguments.device)
+    text = bench_device.render(
+        cells, left_out, speed, arguments.device, arguments.format
+    )
+    _write(text, arguments.output)
+    return OK if cells else DIFFERENCE
 
 
 def _list(arguments):

@@ -1,4 +1,4 @@
-"""Which Keras hosts us, on which backend, and by which rules.
+"""The Keras in use, its backend, and its rules.
 
 `tf.keras` is Keras 2 up to TensorFlow 2.15, and from 2.16 on Keras 3, or Keras 2
 again (`tf_keras`) with `TF_USE_LEGACY_KERAS=1`. Keras 3 also runs on other backends,

@@ -1,4 +1,4 @@
-"""pytest's door. Loading it loads neither TensorFlow nor the kit.
+"""The pytest plugin. Loading it loads neither TensorFlow nor the kit.
 
 pytest --pyargs keras_losses_ref.conformance      # the corpus, a test per case
 pytest --losses-ref=Huber,CTC                     # of two losses, beside your tests
@@ -25,12 +25,12 @@ def pytest_addoption(parser: "pytest.Parser") -> None:
         "--losses-ref",
         metavar="LOSSES",
         help="also run the corpus of keras_losses_ref, a test per case: all, or "
-        "losses like Huber,CTC",
+        "losses such as Huber,CTC",
     )
     group.addoption(
         "--losses-ref-full",
         action="store_true",
-        help="every dtype on every path, not a part",
+        help="run every dtype on every path",
     )
     group.addoption(
         "--losses-ref-device",

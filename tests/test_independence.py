@@ -220,6 +220,8 @@ KIT_MAY_IMPORT = {
     },  # fmt: skip
     "accuracy": {"cases", "inputs", "runners", "tolerance", "truth"},
     "bench": {"files", "inputs", "report", "runtime"},
+    "calibrate": {"check", "files", "runtime", "tolerance", "verdict"},
+    "bench_device": {"bench", "files", "report", "runners", "runtime"},
     "plot": {"inputs"},
     "pytest_items": {"cases", "check", "report", "verdict"},
 }

@@ -14,6 +14,7 @@ median of all pairs, its spread their quartiles.
 
 import collections
 import dataclasses
+import functools
 import gc
 import math
 import os
@@ -249,11 +250,18 @@ def step(loss: Any, path: str) -> Callable[[Any, Any], Any]:
     return tf.function(run, jit_compile=path == "xla")
 
 
-def timed(run: Callable[[], Any], times: int) -> float:
+def ended(value: Any, gradient: Any) -> None:
+    """Return when a step has ended on a CPU, where eager results are there at once."""
+    value.numpy(), gradient.shape
+
+
+def timed(
+    run: Callable[[], Any], times: int, wait: Callable[..., object] = ended
+) -> float:
     start = time.perf_counter()
     for _ in range(times):
         value, gradient = run()
-    value.numpy(), gradient.shape
+    wait(value, gradient)
     return (time.perf_counter() - start) / times
 
 
@@ -263,12 +271,14 @@ def measure(
     seconds: float = 0.5,
     pairs: tuple[int, int] = (7, 60),
     warm_up: int = 4,
+    wait: Callable[..., object] = ended,
 ) -> tuple[float, float, tuple[float, ...]]:
     """Times of both, taken in turn: (ours, keras, the ratios of neighbours)."""
+    once = functools.partial(timed, wait=wait)
     for run in (ours, keras):
         for _ in range(warm_up):
             run()
-    slow = max(timed(ours, 1), timed(keras, 1))
+    slow = max(once(ours, 1), once(keras, 1))
     times = max(1, min(20, int(0.004 / slow)))
     count = int(min(pairs[1], max(pairs[0], seconds / (2 * slow * times))))
     gc.collect()
@@ -277,9 +287,9 @@ def measure(
         both = []
         for turn in range(count):
             if turn % 2:
-                mine, theirs = timed(ours, times), timed(keras, times)
+                mine, theirs = once(ours, times), once(keras, times)
             else:
-                theirs, mine = timed(keras, times), timed(ours, times)
+                theirs, mine = once(keras, times), once(ours, times)
             both.append((mine, theirs))
     finally:
         gc.enable()

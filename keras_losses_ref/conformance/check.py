@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import fnmatch
 import gc
+import itertools
 import logging
 import multiprocessing
 import os
@@ -13,13 +14,20 @@ from concurrent import futures
 from typing import Any, Callable, Optional
 
 from keras_losses_ref.conformance import deviations, runners
-from keras_losses_ref.conformance.cases import COMPILED_PATHS, HANDWRITTEN, Case, corpus
+from keras_losses_ref.conformance.cases import (
+    COMPILED_PATHS,
+    DEFAULT,
+    HANDWRITTEN,
+    Case,
+    corpus,
+)
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.report import Report
 from keras_losses_ref.conformance.runtime import BACKEND_NAMES, runtime_info
 from keras_losses_ref.conformance.truth import host_rules, right_answer
 from keras_losses_ref.conformance.verdict import (
     UnseenDeviation,
+    Verdict,
     aspects,
     disagreement,
     judge,
@@ -90,15 +98,54 @@ def _matches(identifier, pattern):
     return fnmatch.fnmatchcase(identifier, pattern)
 
 
+#: What is not asked of a GPU by default: what no device changes, what the other cases
+#: ask as well, and most of what XLA would have to compile, seconds each time.
+_NOT_ON_A_GPU: tuple[tuple[str, Callable[[Case], bool]], ...] = (
+    ("on the paths fit and nested", lambda case: case.path in ("fit", "nested")),
+    ("reloaded: a config knows no device", lambda case: case.path == "reloaded"),
+    ("forms of input other than a tensor", lambda case: case.form != "tensor"),
+    (
+        "weights, masks and reductions in other dtypes than float32",
+        lambda case: (
+            case.dtype != "float32"
+            and (case.reduction != DEFAULT or case.sample_weight is not None)
+        ),
+    ),
+)
+_UNDER_XLA = "under XLA, all but the first of each loss and what is asked there alone"
+
+
+def for_gpu(
+    cases: Iterable[Case],
+) -> tuple[list[Case], collections.Counter[str]]:
+    """(the cases that fit in minutes on a GPU, how many are left out for each reason).
+
+    Cases on a CPU all stay.
+    """
+    kept, left_out, compiled = [], collections.Counter(), set()
+    for case in cases:
+        reason = None
+        if not case.device.startswith("CPU"):
+            reasons = (words for words, holds in _NOT_ON_A_GPU if holds(case))
+            reason = next(reasons, None)
+            if reason is None and case.path == "xla" and "eager" in case.paths:
+                reason = _UNDER_XLA if case.loss in compiled else None
+                compiled.add(case.loss)
+        if reason is None:
+            kept.append(case)
+        else:
+            left_out[reason] += 1
+    return kept, left_out
+
+
 #: Fewer cases than this take less time than starting another process.
 _WORTH_A_PROCESS = 1000
 
 
 def jobs_for(cases: Sequence[Case]) -> int:
-    """How many processes pay off: one a core, and never two on one GPU."""
-    if any(not case.device.startswith("CPU") for case in cases):
-        return 1
-    return max(1, min(os.cpu_count() or 1, len(cases) // _WORTH_A_PROCESS))
+    """How many processes are worth while for the cases on a CPU: one a core."""
+    number = sum(case.device.startswith("CPU") for case in cases)
+    return max(1, min(os.cpu_count() or 1, number // _WORTH_A_PROCESS))
 
 
 def check(
@@ -109,11 +156,15 @@ def check(
     """Run the cases on ours, the host's and the oracle, and judge: a `Report`.
 
     `progress(done, case)` is called as the work proceeds. With several `jobs`, losses
-    are shared out to as many processes.
+    are shared out to as many processes; but cases on a GPU all run in this one.
     """
     cases = list(cases)
     results = []
-    answered = _verdicts(cases) if jobs == 1 else _shared_out(cases, jobs)
+    answered = _verdicts(cases)
+    if jobs > 1:
+        on_cpu = [case for case in cases if case.device.startswith("CPU")]
+        others = [case for case in cases if not case.device.startswith("CPU")]
+        answered = itertools.chain(_shared_out(on_cpu, jobs), _verdicts(others))
     for done, (case, verdicts) in enumerate(answered, 1):
         results += verdicts
         if progress is not None:
@@ -142,9 +193,21 @@ def outcomes(cases: Iterable[Case]) -> Iterator[tuple[Case, dict[str, Outcome]]]
 def _verdicts(cases):
     """Yield (case, its verdicts)."""
     known = _known({case.loss for case in cases})
-    keeps_nan = runners.load().xla_keeps_nan
     for case, found in outcomes(cases):
-        yield case, list(judge(case, **found, deviations=known, keeps_nan=keeps_nan))
+        yield case, _judge(case, found, known)
+
+
+def judged(asked: Iterable[tuple[Case, dict[str, Outcome]]]) -> Iterator[Verdict]:
+    """The verdicts on what `outcomes` has yielded."""
+    asked = list(asked)
+    known = _known({case.loss for case, _ in asked})
+    for case, found in asked:
+        yield from _judge(case, found, known)
+
+
+def _judge(case, found, known):
+    keeps_nan = runners.load().xla_keeps_nan
+    return list(judge(case, **found, deviations=known, keeps_nan=keeps_nan))
 
 
 def _known(losses):
@@ -185,6 +248,7 @@ def _start_worker():
     scan them again and again, for a quarter of the time. `_judged` freezes what stays.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the memory of a GPU is its user's
     gc.set_threshold(50_000, 20, 20)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 

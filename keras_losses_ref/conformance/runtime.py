@@ -2,6 +2,7 @@
 
 import importlib
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ def runtime_info(devices: Iterable[str] = ("CPU:0",)) -> dict[str, str]:
     """
     from keras_losses_ref import host
 
+    cards = [card(name) for name in devices if name.startswith("GPU")]
     return {
         "keras_losses_ref": keras_losses_ref.__version__,
         "backend": host.BACKEND,
@@ -29,7 +31,37 @@ def runtime_info(devices: Iterable[str] = ("CPU:0",)) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": ", ".join(devices),
+        **{name: value for found in cards for name, value in found.items()},
     }
+
+
+def card(device: str) -> dict[str, str]:
+    """What a GPU's numbers depend on beside the versions: card, driver, CUDA."""
+    from keras_losses_ref import host
+
+    cards = host.tf.config.list_physical_devices("GPU") if host.tf else []
+    index = int(device.split(":")[1])
+    if index >= len(cards):
+        return {}
+    details = host.tf.config.experimental.get_device_details(cards[index])
+    build = host.tf.sysconfig.get_build_info()
+    capability = details.get("compute_capability") or ("unknown",)
+    return {
+        "card": details.get("device_name", "unknown"),
+        "compute_capability": ".".join(map(str, capability)),
+        "cuda": build.get("cuda_version", "unknown"),
+        "cudnn": build.get("cudnn_version", "unknown"),
+        "driver": _driver(),
+    }
+
+
+def _driver(path="/proc/driver/nvidia/version"):
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = re.search(r"\b\d+\.\d+(\.\d+)?\b", file.read())
+    except OSError:
+        found = None
+    return found.group() if found else "unknown"
 
 
 def backend_of(environment: Mapping[str, Any]) -> str:

@@ -475,8 +475,10 @@ def scan_chunks(
 
     def split(rows):
         """Rows in chunks, the last of them filled up; these rows count for nothing."""
-        padded = tf.pad(rows, [[0, missing]] + [[0, 0]] * (rows.shape.rank - 1))
-        return tf.reshape(padded, [chunks, length, features][: rows.shape.rank + 1])
+        # Not tf.pad: a GPU has no kernel of it for int64.
+        filling = tf.zeros([missing, features][: rows.shape.rank], rows.dtype)
+        rows = tf.concat([rows, filling], 0)
+        return tf.reshape(rows, [chunks, length, features][: rows.shape.rank + 1])
 
     def join(rows, like):
         size = [chunks * length, features][: like.shape.rank]

@@ -164,3 +164,17 @@ def test_circle_as_written_is_circle_where_nothing_cancels():
     written, truth = formulas.circle(case), right_answer(case)
     np.testing.assert_allclose(written.value, truth.value, rtol=1e-13)
     np.testing.assert_allclose(written.gradient, truth.gradient, rtol=1e-11, atol=1e-12)
+
+
+def test_what_the_definition_refuses_breaks_no_entry():
+    """Weights or masks that do not fit, in half precision too."""
+    asked = [
+        case
+        for case in cases.corpus(["CategoricalCrossentropy", "Hinge"], full=True)
+        if case.expected_error is None and right_answer(case).error
+    ]
+    assert any(case.dtype == "float16" for case in asked)
+    for case in asked:
+        for entry in deviations.DEVIATIONS:
+            if entry.applies(case):
+                assert entry.answer(case).error, (entry.id, case.id)

@@ -239,7 +239,7 @@ def test_a_release_that_does_not_run_is_passed_over(history, build_options):
     [
         (f"{CASE} vlaue", "keras==3.0.0", "keras==3.9.0", "value"),
         ("Huber[no way]", "keras==3.0.0", "keras==3.9.0", "no answer has this id"),
-        (CASE, "keras==3.4.0", "keras==3.0.0", "older one first"),
+        (CASE, "keras==3.4.0", "keras==3.0.0", "older release comes first"),
         (CASE, "keras==3.0.0", "keras==9.9.9", "no such release"),
         (CASE, "keras==3.0.0 numpy==1", "keras==3.4.0 numpy==2", "one package"),
         (CASE, "keras==3.0.0", "tf_keras==3.4.0", "one package"),

@@ -152,6 +152,7 @@ def test_json_is_what_a_program_needs(result):
         "counts",
         "coverage",
         "skipped",
+        "left_out",
         "results",
     }
     assert document["schema"] == 1 and document["verdict"] == "deviates"
@@ -713,6 +714,48 @@ def test_a_gpu_is_asked_beside_the_cpu_and_named(monkeypatch, capsys):
     ids = {result["id"] for result in document["results"]}
     assert "huber/documented[float32,none,eager]" in ids
     assert "huber/documented[float32,none,eager,GPU:0]" in ids
+
+
+def test_by_default_a_gpu_is_asked_what_takes_minutes_and_the_rest_is_counted(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(runners.load(), "devices", lambda: ["CPU:0", "GPU:0"])
+    chosen = check.select(device="GPU:0")
+    kept, left_out = check.for_gpu(chosen)
+    assert len(kept) + sum(left_out.values()) == len(chosen)
+    assert {case.loss for case in kept} == set(cases.HANDWRITTEN)
+    assert {case.dtype for case in kept} == set(cases.DTYPES)
+    assert {case.path for case in kept} == {"eager", "graph", "xla"}
+    compiled = [case for case in kept if case.path == "xla" and "eager" in case.paths]
+    assert len(compiled) == len(cases.HANDWRITTEN)  # one of each loss
+    on_cpu = check.select(["Huber"])
+    assert check.for_gpu(on_cpu) == (on_cpu, {})
+
+    monkeypatch.setattr(check, "for_gpu", lambda cases: (cases[:1], {"the rest": 7}))
+    for format in ("text", "json", "md", "html"):
+        assert (
+            cli.main(["check", "Huber", "--device", "GPU:0", "--format", format])
+            == cli.OK
+        )
+        said = " ".join(capsys.readouterr().out.split())
+        assert "the rest" in said and "7" in said
+    argv = ["check", "Huber", "--device", "GPU:0", "--path", "reloaded"]
+    assert cli.main(argv) == cli.OK
+    assert "left out" not in capsys.readouterr().out.lower()
+
+
+def test_a_gpu_has_one_process_beside_those_of_the_cpu(monkeypatch):
+    monkeypatch.setattr(runners.load(), "devices", lambda: ["CPU:0", "GPU:0"])
+    both = check.select(["Huber"], ["huber/documented[float32*eager*]"], device="all")
+    shared = []
+    monkeypatch.setattr(
+        check,
+        "_shared_out",
+        lambda cases, jobs: shared.extend(cases) or check._verdicts(cases),
+    )
+    result = check.check(both, jobs=2)
+    assert {case.device for case in shared} == {"CPU:0"}
+    assert {verdict.case.device for verdict in result.results} == {"CPU:0", "GPU:0"}
 
 
 def test_the_rerun_line_names_the_device(monkeypatch):

@@ -5,19 +5,14 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from on_device import NO_GPU
 
 import keras_losses_ref as klr
 from keras_losses_ref import cli
 from keras_losses_ref.conformance import cases, check, report
-from keras_losses_ref.conformance.runners import tensorflow as runner
+from keras_losses_ref.conformance.runners import asking, tensorflow as runner
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(
-        not tf.config.list_physical_devices("GPU"),
-        reason="TensorFlow finds no GPU; its build, a driver and a device are needed",
-    ),
-]
+pytestmark = [pytest.mark.gpu, NO_GPU]
 
 
 def test_a_gpu_is_among_the_devices():
@@ -26,7 +21,9 @@ def test_a_gpu_is_among_the_devices():
 
 @pytest.mark.parametrize("loss", cases.HANDWRITTEN)
 def test_a_loss_conforms_on_the_gpu(loss):
-    result = check.check(check.select([loss], device="GPU:0"))
+    """In a graph; `keras-losses-ref check --device GPU:0` asks the rest."""
+    chosen = check.select([loss], device="GPU:0", paths=["graph"])
+    result = check.check(chosen)
     assert result.ok, report.render(result)
     assert report.coverage(result)[loss]["devices"] == ["GPU:0"]
 
@@ -35,13 +32,13 @@ def test_a_loss_conforms_on_the_gpu(loss):
 def test_a_value_is_computed_on_the_gpu_itself(loss, monkeypatch):
     """TensorFlow would place on the CPU what has no kernel for the GPU, and not say."""
     placed = set()
-    outcome = runner._outcome
+    outcome = asking.outcome_of
 
     def spy(value, *rest, **more):
         placed.add(value.device.split("device:")[1])
         return outcome(value, *rest, **more)
 
-    monkeypatch.setattr(runner, "_outcome", spy)
+    monkeypatch.setattr(asking, "outcome_of", spy)
     chosen = check.select([loss], device="GPU:0", paths=["eager"], dtypes=["float32"])
     accepted = [case for case in chosen if case.expected_error is None][:1]
     assert check.check(accepted).ok

@@ -1,4 +1,4 @@
-"""Arrays of Keras's backend, for what asks a loss of anybody's: a few functions alike.
+"""Arrays of Keras's backend: the same few functions for each backend.
 
     tensor(x, dtype)          NumPy's floats in `dtype`, all else as it is
     is_tensor(x)

@@ -82,6 +82,11 @@ def _ignored_row_is_nan(case):
     return from_probabilities(case) or not np.all(np.isfinite(rounded(case)[1]))
 
 
+def _smooths_in_float64(case):
+    smooths = bool(case.config.get("label_smoothing"))
+    return accepted(case) and case.dtype == "float64" and smooths
+
+
 def _labels_do_not_sum_to_one(case):
     if not accepted(case) or not case.config.get("from_logits"):
         return False
@@ -236,6 +241,18 @@ DEVIATIONS = (
         "type promotion on JAX ends at 32 bits.",
         f"{KERAS}/v3.12.0/keras/src/backend/common/dtypes.py",
         lambda case: case.dtype == "float64" and accepted(case),
+        jax_formulas.outcome,
+        backend="jax",
+        on_jax=jax_formulas.outcome,
+    ),
+    Deviation(
+        "sparse-smoothing-in-float32",
+        ("SparseCategoricalCrossentropy",),
+        (("3.16.0", None),),
+        "With label_smoothing a float64 loss takes the mean over the classes in "
+        "float32, for the same reason.",
+        f"{KERAS}/v3.12.0/keras/src/backend/common/dtypes.py",
+        _smooths_in_float64,
         jax_formulas.outcome,
         backend="jax",
         on_jax=jax_formulas.outcome,

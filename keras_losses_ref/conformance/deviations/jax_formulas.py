@@ -88,7 +88,7 @@ def float32_rounding(case: Case, aspect: str) -> float:
     """What float32 leaves of a float64 loss whose mean is taken in it."""
     if case.dtype != "float64" or not cuts_to_32_bits():
         return 0.0
-    if case.loss not in (*MEANS, "CTC"):
+    if case.loss not in (*MEANS, "CTC") and not _smooths_indices(case):
         return 0.0
     if aspect not in ("value", "gradient", "second"):
         return 0.0
@@ -98,6 +98,12 @@ def float32_rounding(case: Case, aspect: str) -> float:
     largest = np.max(np.abs(found[np.isfinite(found)]), initial=0.0)
     steps = 16 if case.loss == "CTC" else 8
     return steps * 2.0**-23 * float(largest)
+
+
+def _smooths_indices(case):
+    """Whether sparse labels are smoothed, which takes a mean over the classes."""
+    smoothing = case.config.get("label_smoothing")
+    return case.loss == "SparseCategoricalCrossentropy" and bool(smoothing)
 
 
 def _aligned(formula):

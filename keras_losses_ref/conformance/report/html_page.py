@@ -1,4 +1,4 @@
-"""For a browser: one file that opens offline, with pictures. Needs the extra `html`."""
+"""Render a report as one HTML file that opens offline. Needs the extra `html`."""
 
 import collections
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""For a program: JSON, whose floats round-trip and whose keys are sorted."""
+"""Render a report as JSON, with floats that round-trip and sorted keys."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ def render(report: "Report[Any]", everything: bool = False) -> str:
             {"reason": reason, "loss": loss, "cases": number, "first": first}
             for reason, loss, number, first in skips(report)
         ],
+        "left_out": report.left_out,
         "results": [_plain(result) for result in shown],
     }
     return dumps(document)

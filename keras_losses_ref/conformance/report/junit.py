@@ -1,4 +1,4 @@
-"""For a CI server: one suite a loss, one test a case, skips with their reasons."""
+"""Render a report as JUnit XML: one suite a loss, one test a case."""
 
 import collections
 from typing import TYPE_CHECKING, Any

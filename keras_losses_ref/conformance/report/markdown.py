@@ -1,4 +1,4 @@
-"""For a comment on a pull request: what failed, then the tables, folded."""
+"""Render a report as Markdown: what failed, then the tables, folded."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,11 @@ def render(report: "Report[Any]", everything: bool = False) -> str:
         f"Skipped or not compared with Keras: {sum(row[2] for row in missing)}",
         ["cases", "loss", "why"],
         [(number, loss, reason) for reason, loss, number, _ in missing],
+    )
+    lines += folded(
+        f"Left out on a GPU, where --full asks it: {sum(report.left_out.values())}",
+        ["cases", "what"],
+        [(number, what) for what, number in report.left_out.items()],
     )
     kinds = list(next(iter(covered.values()), {}))
     lines += folded(

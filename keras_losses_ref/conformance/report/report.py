@@ -20,6 +20,8 @@ class Report(Generic[R]):
     environment: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: Deviations that the Keras in use should show, and does not.
     unseen_deviations: list[R] = dataclasses.field(default_factory=list)
+    #: What was left out because it takes too long on a GPU: {what: how many cases}.
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     #: Yields the outcomes of cases, to draw the answers around a failure.
     outcomes: Optional[Callable[..., Any]] = None
 

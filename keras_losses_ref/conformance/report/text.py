@@ -1,4 +1,4 @@
-"""For a terminal: the verdict, then what is not plain agreement, in 80 columns.
+"""Render a report as text: the verdict, then all but plain agreement, in 80 columns.
 
 With `verbose`, also what ran: the counts of each loss, and its coverage.
 """
@@ -57,6 +57,7 @@ def _of_check(report, everything, verbose):
         lines += [explained(report, result), ""]
     lines += _known(report, verbose)
     lines += _skipped(report, verbose)
+    lines += _left_out(report)
     if verbose:
         lines += _by_loss(report)
         lines += _coverage(report)
@@ -98,6 +99,18 @@ def _skipped(report, verbose):
         words = f"{reason}: {', '.join(sorted(losses[reason]))}"
         words = words if verbose else f"{reason} ({named(losses[reason])})"
         first, *more = wrapped(words, " " * 8)
+        yield f"{number:6}  {first.strip()}"
+        yield from more
+    yield ""
+
+
+def _left_out(report):
+    """What a GPU was not asked, to end in minutes."""
+    if not report.left_out:
+        return
+    yield "Left out on a GPU, where --full asks it (number of cases):"
+    for what, number in report.left_out.items():
+        first, *more = wrapped(what, " " * 8)
         yield f"{number:6}  {first.strip()}"
         yield from more
     yield ""

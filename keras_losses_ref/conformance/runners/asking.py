@@ -1,4 +1,4 @@
-"""What the runners share: a case is asked of its loss, alone or with its neighbours."""
+"""What the runners share: run a case on its loss, alone or with its neighbours."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ class Unsupported(Exception):
 
 
 class Asker:
-    """Asks cases on the backend of `arrays`; a runner fills in what is its own."""
+    """Runs cases on the backend of `arrays`; a runner adds what is its own."""
 
     #: So many cases are traced as one at most; None where all neighbours are.
     together: Optional[int] = None
@@ -42,7 +42,7 @@ class Asker:
         return {}
 
     def impossible(self, case: Case, implementation: str) -> Optional[str]:
-        """Why the backend cannot be asked such a case, whatever the loss, or None."""
+        """Why the backend cannot run such a case with any loss, or None."""
         return None
 
     def on(self, device: str) -> Any:
@@ -83,7 +83,7 @@ class Asker:
                 yield from zip(some, outcomes)
 
     def unsupported(self, case: Case, implementation: str) -> Optional[str]:
-        """Why the implementation cannot be asked this here, or None where it can."""
+        """Why the implementation cannot run this here, or None."""
         reason = self.impossible(case, implementation)
         if reason is not None:
             return reason
@@ -99,7 +99,7 @@ class Asker:
         return None
 
     def make(self, case: Case, implementation: str) -> Any:
-        """The loss instance that a case asks, ours or the host's."""
+        """The loss instance of a case, ours or the host's."""
         reason = self.unsupported(case, implementation)
         if reason is not None:
             raise Unsupported(reason)
@@ -200,7 +200,7 @@ def tensors(case: Case) -> list[Any]:
 
 
 def _ask(loss, case, y_true, y_pred, weight, mask):
-    """[value, gradient] of one loss, in whatever context this is called.
+    """[value, gradient] of one loss, in the context of the caller.
 
     And the second derivative, where the case asks for it.
     """
@@ -248,7 +248,7 @@ def outcome_of(value: Any, gradient: Any, second: Any = None) -> Outcome:
 
 
 def _reloaded(loss, case):
-    """The case, asked of what its loss's config makes when it is loaded."""
+    """The case, on the loss that is loaded from its config."""
     losses = host.keras.losses
     config = loss.get_config()
     loss = losses.deserialize(losses.serialize(loss))
@@ -265,7 +265,7 @@ def _fit(loss, case):
     y_true, y_pred, weight, mask = tensors(case)
 
     class Prediction(keras.layers.Layer):
-        """Predicts y_pred whatever it sees; what it learns is the gradient."""
+        """Predicts y_pred for any input; its update is the gradient."""
 
         def build(self, _):
             self.step = self.add_weight(

@@ -1,4 +1,4 @@
-"""The forms in which a program may hand its inputs to a loss on TensorFlow."""
+"""The forms in which a program may pass its inputs to a loss on TensorFlow."""
 
 import importlib.util
 from typing import Any, Optional
@@ -13,7 +13,7 @@ _ZERO = {"unconnected_gradients": tf.UnconnectedGradients.ZERO}
 
 
 def unsupported(case: Case) -> Optional[str]:
-    """Why a form cannot be asked here, or None where it can."""
+    """Why a form cannot be tested here, or None."""
     if case.form == "keras_variable" and compat.GENERATION == 2:
         return "Keras 2 has no variables of its own"
     if case.form == "pandas" and importlib.util.find_spec("pandas") is None:

@@ -66,7 +66,7 @@ def evaluate(
 
 
 def unsupported(case: Case, implementation: str) -> Optional[str]:
-    """Why the implementation cannot be asked this here, or None where it can."""
+    """Why the implementation cannot run this here, or None."""
     return _asker.unsupported(case, implementation)
 
 

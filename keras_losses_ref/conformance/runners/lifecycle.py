@@ -1,4 +1,4 @@
-"""What Keras answers about a loss as a whole, for a record, on whatever backend.
+"""What a loss is as a whole, for a record, on any backend.
 
 What is public, with which arguments, defaults and config; what a loss gives once it has
 been saved and loaded; and the losses of a small training. Of Keras's losses, of ours,
@@ -106,7 +106,7 @@ def _public_answers(implementation, module):
 
 
 def _public(value):
-    """What a caller sees of a class or function: arguments, defaults, name, config."""
+    """The interface of a class or function: arguments, defaults, name, config."""
     if not (inspect.isclass(value) or inspect.isroutine(value)):
         value = type(value)  # an instance
     answer = {"is_class": inspect.isclass(value)}

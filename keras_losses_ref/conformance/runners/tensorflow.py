@@ -9,8 +9,11 @@ xla       the same, compiled by XLA, ours with kernels of its own
 nested    a compiled loss inside of a compiled step, which takes the gradient
 fit       one batch through `model.fit`
 reloaded  eagerly, after the loss went through its config and back
+
+Matrices are multiplied in float32: meanwhile no GPU may round them to TF32.
 """
 
+import contextlib
 import functools
 from collections.abc import Iterable, Iterator
 from typing import Optional
@@ -19,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_losses_ref import losses
+from keras_losses_ref.conformance.arrays.tensorflow import exact_matrices
 from keras_losses_ref.conformance.cases import DEVICES, Case
 from keras_losses_ref.conformance.outcome import Outcome
 from keras_losses_ref.conformance.runners import forms
@@ -37,8 +41,10 @@ class _OnTensorFlow(Asker):
     def impossible(self, case, implementation):
         return forms.unsupported(case)
 
+    @contextlib.contextmanager
     def on(self, device):
-        return tf.device(device)
+        with tf.device(device), exact_matrices():
+            yield
 
     def in_its_form(self, loss, case):
         y_true, y_pred, *_ = tensors(case)
