@@ -1,19 +1,18 @@
 """What each trick of the kernels buys, measured by doing without it.
 
     python docs/tools/tricks.py docs/speed              # on an idle machine
-    python docs/tools/tricks.py docs/speed even-rows    # one of them again
+    python docs/tools/tricks.py docs/speed even-rows    # one of them
 
 Each trick is switched off in a process of its own, which measures the cells that it is
 meant for as `keras-losses-ref bench` does: Keras's time over ours, in turn. What a
-trick buys is that ratio with it over that without it. tricks.json in the folder keeps
-the numbers, and the README beside it has their table.
+trick buys is that ratio with it, in run1.json of the folder, over that without it: run
+`bench` first, on the same machine. tricks.json keeps the numbers, and the README beside
+it has their table.
 """
 
 import dataclasses
 import json
-import math
 import os
-import statistics
 import subprocess
 import sys
 from typing import Optional
@@ -46,13 +45,19 @@ class Trick:
     losses: Optional[tuple] = None
 
 
+#: The losses that have a kernel.
+WITH_KERNEL = tuple(
+    name
+    for name in losses.__all__
+    if getattr(getattr(getattr(losses, name), "function", None), "kernel", None)
+)
 LOG1P = ("BinaryCrossentropy", "BinaryFocalCrossentropy", "LogCosh")
 TRICKS = (
     Trick("even-rows", "short rows are cut anew into rows of 64 to 1024",
           ("eager", "graph"), (NARROW,)),
     Trick("one-kernel", "value and gradient in one, by names private to TensorFlow",
           ("eager", "graph", "small"), (WIDE,)),
-    Trick("recompute", "a kernel computes again what it needs twice, behind a barrier",
+    Trick("recompute", "a kernel computes again what value and gradient share",
           ("eager", "graph", "xla"), (WIDE,)),
     Trick("matvec-sums", "under XLA sums are products with ones, in blocks",
           ("eager", "graph", "xla")),
@@ -65,7 +70,7 @@ TRICKS = (
     Trick("compiling", "what is large and comes again becomes an XLA kernel",
           ("eager", "graph")),
     Trick("closed-form", "gradients in closed form, where there is a kernel",
-          ("eager", "graph", "xla", "small"), (WIDE,)),
+          ("eager", "graph", "xla", "small"), (WIDE,), WITH_KERNEL),
 )  # fmt: skip
 
 
@@ -76,8 +81,7 @@ def switch_off(name):
     elif name == "one-kernel":
         tape_watch.PossibleTapeGradientTypes = None
     elif name == "recompute":
-        autodiff._barrier = None
-        replace(autodiff.should_rematerialize, lambda tensor: False)
+        autodiff.REMAT_MIN_ROW = float("inf")
     elif name == "matvec-sums":
         replace(sums.sum_along, _plain_sum)
         replace(sums.mean_along, lambda values, axis=-1: tf.reduce_mean(values, axis))
@@ -106,17 +110,16 @@ def _plain_sum(values, axis=-1, keepdims=False):
 
 
 def measure(name, paths, shapes, of=None):
-    """{(loss, path, shape): Keras's time over ours} in this process."""
-    if name:
-        switch_off(name)
-    found = {}
+    """[(loss, path, shape, Keras's time over ours)] in this process."""
+    switch_off(name)
+    found = []
     for spec in bench.SPECS:
         if of is not None and spec.loss not in of:
             continue
         large = [s for s in spec.large if s in shapes] or spec.large[:1]
         spec = dataclasses.replace(spec, large=tuple(large))
         for cell in bench.bench(bench.cells_to_measure([spec], paths)):
-            found[f"{cell.name} {cell.path} {cell.shape}"] = cell.ratio
+            found.append((cell.name, cell.path, cell.shape, cell.ratio))
     return found
 
 
@@ -136,14 +139,15 @@ def in_a_process(name, paths, shapes, of=None):
 
 
 def gains(with_it, without):
-    """{path: what the trick buys: in the geometric mean, and at most}."""
+    """{path: what the trick buys: in the geometric mean, at least and at most}."""
     by_path = {}
-    for place, ratio in without.items():
-        path = place.rsplit(" (", 1)[0].rsplit(" ", 1)[1]
-        by_path.setdefault(path, []).append(with_it[place] / ratio)
+    for loss, path, shape, ratio in without:
+        gain = with_it[loss, path, tuple(shape)] / ratio
+        print(f"{gain:.2f} {loss} {path}", file=sys.stderr)
+        by_path.setdefault(path, []).append(gain)
     return {
         path: {
-            "mean": round(math.exp(statistics.fmean(map(math.log, found))), 3),
+            "mean": round(bench.geometric_mean(found), 3),
             "least": round(min(found), 3),
             "most": round(max(found), 3),
         }
@@ -151,16 +155,23 @@ def gains(with_it, without):
     }
 
 
+def _read(folder, name):
+    with open(os.path.join(folder, name), encoding="utf-8") as file:
+        return json.load(file)
+
+
 def main(folder, *names):
-    target = os.path.join(folder, "tricks.json")
+    with_all = {
+        (cell["loss"], cell["path"], tuple(cell["shape"])): cell["ratio"]
+        for cell in _read(folder, "run1.json")["cells"]
+    }
     kept = {"schema": SCHEMA, "tricks": {}}
+    target = os.path.join(folder, "tricks.json")
     if names and os.path.exists(target):
-        with open(target, encoding="utf-8") as file:
-            kept = json.load(file)
-    chosen = [trick for trick in TRICKS if not names or trick.name in names]
-    every = tuple(dict.fromkeys(p for trick in chosen for p in trick.paths))
-    with_all = in_a_process(None, every, (WIDE, NARROW))
-    for trick in chosen:
+        kept = _read(folder, "tricks.json")
+    for trick in TRICKS:
+        if names and trick.name not in names:
+            continue
         without = in_a_process(trick.name, trick.paths, trick.shapes, trick.losses)
         found = {"what": trick.what, "paths": gains(with_all, without)}
         kept["tricks"][trick.name] = found

@@ -5,11 +5,10 @@ import tensorflow as tf
 from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, loss_function
 from keras_losses_ref.losses.compat import Tensor
-from keras_losses_ref.losses.kernels import divergence as kernels
 from keras_losses_ref.losses.kernels.sums import mean_along, sum_along
 
 
-@loss_function(kernels.kl_divergence, broadcast=True, flattenable="sum")
+@loss_function(broadcast=True, flattenable="sum")
 def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the truth.
 
@@ -34,7 +33,7 @@ class KLDivergence(Loss):
     function = kl_divergence
 
 
-@loss_function(kernels.poisson, broadcast=True, flattenable="mean")
+@loss_function(broadcast=True, flattenable="mean")
 def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Poisson loss: minus the log-likelihood of counts, but for a constant.
 

@@ -6,12 +6,11 @@ from keras_losses_ref.losses import compat
 from keras_losses_ref.losses.base import Loss, field, loss_function
 from keras_losses_ref.losses.compat import Axes, Tensor
 from keras_losses_ref.losses.inputs import constant
-from keras_losses_ref.losses.kernels import segmentation as kernels
 from keras_losses_ref.losses.kernels.sums import sum_along
 from keras_losses_ref.losses.validation import check_axes, check_number
 
 
-@loss_function(kernels.dice, checks={"axis": check_axes}, flattenable="one")
+@loss_function(checks={"axis": check_axes}, flattenable="one")
 def dice(y_true: Tensor, y_pred: Tensor, axis: Axes = None) -> Tensor:
     """Dice loss: one minus twice the overlap over the size of both masks.
 
@@ -47,7 +46,6 @@ class Dice(Loss):
 
 
 @loss_function(
-    kernels.tversky,
     checks={"axis": check_axes, "alpha": check_number, "beta": check_number},
     flattenable="one",
 )

@@ -7,11 +7,7 @@ import tensorflow as tf
 
 from keras_losses_ref.losses.compat import Tensor
 from keras_losses_ref.losses.kernels import dispatch
-from keras_losses_ref.losses.kernels.autodiff import (
-    mean_of,
-    rematerialize,
-    with_gradient,
-)
+from keras_losses_ref.losses.kernels.autodiff import mean_of, with_gradient
 from keras_losses_ref.losses.kernels.classes import (
     clip_bounds,
     gather_labels,
@@ -37,7 +33,7 @@ def binary_crossentropy(
         return binary_terms(y, x, from_logits)[:2]
 
     y_true = smooth_binary_labels(y_true, label_smoothing)
-    return mean_of(terms, y_true, y_pred, axis)
+    return mean_of(terms, y_true, y_pred, axis, recompute=True)
 
 
 def binary_terms(
@@ -101,20 +97,18 @@ def cross_entropy_from_logits(y: Tensor, x: Tensor) -> Tensor:
     """-sum(y log softmax(x)) along the last axis."""
 
     def terms(y, x):
-        again, (_, rest, log_sum) = shifted(y, x, from_logits=True)
-        y, _, below = again(2)
+        e, below, _, rest, log_sum = shifted(y, x, from_logits=True)
         # A label of 0 silences a logit of -inf.
         values = sum_along(tf.math.multiply_no_nan(log_sum - below, y))
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            y, e, below = again(3)
             d_pred = ((e - y) - y * rest) * (upstream / (1.0 + rest))
             return upstream * (log_sum - below), d_pred
 
         return values, gradient
 
-    return with_gradient(terms, y, x, recompute=False)
+    return with_gradient(terms, y, x)
 
 
 def row_max(x: Tensor) -> Tensor:
@@ -135,23 +129,18 @@ def nan_where_infinities_tie(rest: Tensor, top: Tensor) -> Tensor:
     return tf.where(endless, tf.constant(math.nan, rest.dtype), rest)
 
 
-def shifted(y: Tensor, x: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
+def shifted(y: Tensor, x: Tensor, from_logits: bool) -> tuple[Tensor, ...]:
     """What the shares of the classes are made of, as exponentials whose largest is 1.
 
-    Returns (turn) -> (y, e, log e), e the exponentials of logits or the probabilities
-    over the largest of their row, and (that largest, sum(e) - 1, log(sum(e))).
+    Returns (e, log e, largest, sum(e) - 1, log(sum(e))), e the exponentials of logits
+    or the probabilities over the largest of their row.
     """
     top = row_max(x)
-
-    def elements(y, x):
-        if from_logits:
-            below, e = shifted_exp(x, top)
-            return y, e, below
+    if from_logits:
+        log_e, e = shifted_exp(x, top)
+    else:
         e = x / top
-        return y, e, tf.math.log(tf.abs(e))
-
-    again = rematerialize(elements, y, x)
-    y, e, _ = again(1)
+        log_e = tf.math.log(tf.abs(e))
     # Without the label's: where that is the largest, a 1, the rest may be almost 0.
     label = tf.cast(y > 0.5, e.dtype)
     rest = sum_along(e - label, keepdims=True) + (sum_along(label, keepdims=True) - 1.0)
@@ -159,7 +148,7 @@ def shifted(y: Tensor, x: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
         rest = nan_where_infinities_tie(rest, top)
     # What is no probability may have a sum below 0, and is clipped nevertheless.
     log_sum = tf.math.log1p(tf.where(rest < -1.0, -2.0 - rest, rest))
-    return again, (top, rest, log_sum)
+    return e, log_e, top, rest, log_sum
 
 
 def clipped_cost(
@@ -179,28 +168,23 @@ def cross_entropy_from_probs(y: Tensor, x: Tensor) -> Tensor:
     """-sum(y log q), q = clip(x / sum(x)), along the last axis."""
 
     def terms(y, x):
-        again, (top, rest, log_sum) = shifted(y, x, from_logits=False)
-
-        def elements(turn):
-            y, e, log_e = again(turn)
-            cost, kept = clipped_cost(e, log_e, rest, log_sum)
-            return y, e, cost, kept, tf.where(kept, y, tf.zeros_like(y))
-
-        y, _, cost, _, _ = elements(2)
+        e, log_e, top, rest, log_sum = shifted(y, x, from_logits=False)
+        cost, kept = clipped_cost(e, log_e, rest, log_sum)
         values = sum_along(y * cost)
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            labels = sum_along(elements(3)[-1], keepdims=True)
-            _, e, cost, kept, y = elements(4)
+            kept_y = tf.where(kept, y, tf.zeros_like(y))
+            labels = sum_along(kept_y, keepdims=True)
             # labels - y / q as one fraction: it may all but vanish.
-            apart = ((labels * e - y) - y * rest) / tf.where(kept, e, tf.ones_like(e))
+            apart = (labels * e - kept_y) - kept_y * rest
+            apart /= tf.where(kept, e, tf.ones_like(e))
             d_pred = upstream * tf.where(kept, apart, labels) / ((1.0 + rest) * top)
             return upstream * cost, d_pred
 
         return values, gradient
 
-    return with_gradient(terms, y, x, recompute=False)
+    return with_gradient(terms, y, x)
 
 
 def sparse_categorical_crossentropy(
@@ -229,21 +213,19 @@ def cross_entropy_of_logits(labels: Tensor, x: Tensor) -> Tensor:
 
     def terms(x):
         top = row_max(x)
-        again = rematerialize(lambda x: shifted_exp(x, top), x)
-        _, e = again(1)
+        _, e = shifted_exp(x, top)
         others = sum_along(tf.where(label_mask(labels, x), tf.zeros_like(e), e))
         others = others[..., tf.newaxis]
         label = shifted_exp(gather_labels(x, labels)[..., tf.newaxis], top)[0]
         rest = nan_where_infinities_tie(others + tf.math.expm1(label), top)
 
         def gradient(upstream):
-            _, e = again(2)
             d_pred = tf.where(label_mask(labels, x), -others, e)
             return d_pred * (upstream[..., tf.newaxis] / (1.0 + rest))
 
         return tf.squeeze(tf.math.log1p(rest) - label, -1), gradient
 
-    return with_gradient(terms, x, recompute=False)
+    return with_gradient(terms, x)
 
 
 def cross_entropy_of_probs(labels: Tensor, x: Tensor) -> Tensor:

@@ -397,7 +397,7 @@ def _on_tape(both, d_pred, alone, kernel):
     Then the gradient is computed with the value, and the step back has to scale it.
 
     both     what gives the value, and its gradient if it can; made by `_value_and_grad`
-    by_pred  what gives the gradient, where that is asked for by itself
+    d_pred   what gives the gradient, where that is asked for by itself
     alone    what gives the value where nothing is watching
     """
 

@@ -61,7 +61,7 @@ def binary_focal_crossentropy(
         return weight * values, gradients
 
     y_true = smooth_binary_labels(y_true, label_smoothing)
-    return mean_of(terms, y_true, y_pred, axis)
+    return mean_of(terms, y_true, y_pred, axis, recompute=True)
 
 
 def pow_and_derivative(base: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
@@ -120,38 +120,25 @@ def focal_cross_entropy(
     alpha = tf.constant(alpha, x.dtype)
 
     def terms(y, x):
-        again, (top, rest, log_sum) = shifted(y, x, from_logits)
+        e, log_e, top, rest, log_sum = shifted(y, x, from_logits)
         size = 1.0 + rest
-
-        def elements(turn):
-            """(label, where most of the row is, share, 1 - share, value by label,
-            () -> its derivative by the share)."""
-            y, e, log_e = again(turn)
-            share, not_share = e / size, ((1.0 - e) + rest) / size
-            cost, kept = clipped_cost(e, log_e, rest, log_sum)
-            not_q = tf.clip_by_value(not_share, 1.0 - high, 1.0 - low)
-            power, d_power = pow_and_derivative(not_q, gamma)
-
-            def d_share():
-                q = tf.maximum(share, low)
-                # power = d_power not_q / gamma: the factor is kept out of a sum.
-                d = d_power * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
-                return tf.where(kept, -alpha * y * d, tf.zeros_like(d))
-
-            most = tf.equal(e, 1.0) & (share > 0.5)
-            return y, most, share, not_share, alpha * power * cost, d_share
-
-        y, *_, values, _ = elements(2)
+        share, not_share = e / size, ((1.0 - e) + rest) / size
+        cost, kept = clipped_cost(e, log_e, rest, log_sum)
+        not_q = tf.clip_by_value(not_share, 1.0 - high, 1.0 - low)
+        power, d_power = pow_and_derivative(not_q, gamma)
+        values = alpha * power * cost
 
         def gradient(upstream):
             upstream = upstream[..., tf.newaxis]
-            _, most, share, *_, d_share = elements(3)
-            along = d_share() * share
+            q = tf.maximum(share, low)
+            # By the share; power = d_power not_q / gamma stays out of a sum.
+            d = d_power * (cost + not_q / (gamma * q)) if gamma else 1.0 / q
+            d = tf.where(kept, -alpha * y * d, tf.zeros_like(d))
+            along = d * share
             mean = sum_along(along, keepdims=True)
+            most = tf.equal(e, 1.0) & (share > 0.5)
             others = tf.where(most, tf.zeros_like(along), along)
             others = sum_along(others, keepdims=True)
-            _, most, share, not_share, values, d_share = elements(4)
-            d = d_share()
             # Of a share near 1, d - d * share would have no digits.
             d = tf.where(most, d * not_share - others, d - mean)
             d *= upstream
@@ -159,4 +146,4 @@ def focal_cross_entropy(
 
         return sum_along(y * values), gradient
 
-    return with_gradient(terms, y, x, recompute=False)
+    return with_gradient(terms, y, x)

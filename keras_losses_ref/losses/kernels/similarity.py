@@ -49,7 +49,7 @@ def circle(
         values = tf.where(paired, tf.nn.softplus(exponent), tf.zeros_like(exponent))
         return tf.squeeze(values, 1), gradient
 
-    values = with_gradient(terms, y_pred, recompute=False)
+    values = with_gradient(terms, y_pred)
     compat.set_mask(values, values > 0.0)
     return values
 
