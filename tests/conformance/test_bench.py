@@ -26,7 +26,7 @@ def test_every_loss_that_the_newest_keras_has_is_measured():
 def test_a_place_for_each_path_and_size():
     mse, ctc = SPECS["MeanSquaredError"], SPECS["CTC"]
     all_paths = bench.cells_to_measure([mse, ctc])
-    assert len(all_paths) == (3 * 3 + 2) + (3 + 2)
+    assert len(all_paths) == (3 * 3 + 3) + (3 + 3)
     assert bench.cells_to_measure([mse], ["graph"], fast=True) == [
         (mse, "graph", (1024, 1000))
     ]
@@ -133,7 +133,7 @@ def test_pages_are_made_of_several_runs(tmp_path):
     assert rows[-2].endswith("**1.90** (1.80 to 2.00) |")
     assert rows[-1] == f"| of every size, first run | **{low:.2f}** |"
     count, names = speed_page.slower(runs)
-    assert count == "Keras's is the faster one in 1 of 2 cells"
+    assert count == "Keras's loss is faster in 1 of 2 cells"
     assert names == ["- `eager`: Huber 4×5 0.90"]
     assert tricks is None
     gain = {"mean": 1.3, "least": 0.9, "most": 2.04}
