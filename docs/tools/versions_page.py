@@ -116,9 +116,9 @@ _HEAD = f"""\
 Each column is one run of `keras-losses-ref check`: a Keras on TensorFlow or JAX, the
 newest first.
 
-- {_AGREES} agrees with the definition - {_KNOWN} deviates as the
-[ledger](../deviations.md) says; the number counts its entries.
-  Hover over it to see what Keras does, or click it.
+- {_AGREES} agrees with the definition
+- {_KNOWN} deviates as the [ledger](../deviations.md) says, in so many entries. Hover
+  over it to see what Keras does, or click it.
 - {_UNKNOWN} deviates, and the ledger does not say so
 - {_ABSENT} this Keras has no such loss
 """
