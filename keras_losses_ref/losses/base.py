@@ -183,7 +183,7 @@ class Loss(_Base):
             return dispatch.run(core, key, tensors, self.jit_compile)
 
     def _reblock(self, y_true, y_pred, bound):
-        """The same mean over a batch, in rows over which a kernel is faster.
+        """The batch in rows of a length over which a kernel is fast: the same mean.
 
         Returns (y_true, y_pred, arguments, the factor that each value is short of).
         """

@@ -61,7 +61,7 @@ def default_dtype() -> Optional[str]:
 
 
 def check_backend(name: str) -> None:
-    """Refuse to make a loss that Keras's backend could not run."""
+    """Refuse a backend that cannot run our losses."""
     if BACKEND != "tensorflow":
         raise BackendError(
             f"{name}: the losses of keras_losses_ref run on TensorFlow. Received: "

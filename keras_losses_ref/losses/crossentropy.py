@@ -1,4 +1,4 @@
-"""Losses for probabilities: how surprised the prediction is by the label.
+"""Cross-entropies: minus the logarithm of the probability given to the label.
 
 One sigmoid node goes with the binary form, a softmax over classes with the
 categorical one (one-hot labels) and the sparse one (integer labels). With

@@ -65,7 +65,7 @@ def linear_logits(
     bias: Optional[Tensor] = None,
     softcap: Optional[float] = None,
 ) -> Tensor:
-    """Logits that the loss below can do without: what a layer of your own returns.
+    """Logits that the paired loss never computes whole: for a layer of your own.
 
     Shapes:    hidden (*batch, features), weight (features, classes), bias (classes,)
                -> (*batch, classes)
@@ -350,7 +350,7 @@ class ChunkedLoss:
         return values
 
     def values(self) -> Tensor:
-        """The loss of each token, whose gradient computes the logits once more."""
+        """The loss of each token; its gradient computes the logits again."""
 
         @tf.custom_gradient
         def losses(*tensors):
@@ -370,7 +370,7 @@ class ChunkedLoss:
 
         In a graph the gradients are computed along with the loss, out of the same
         logits: what the loss of a token counts for in the sum is known beforehand. If
-        nobody asks for gradients, these operations are not run. Eagerly they would be,
+        no gradient is asked for, these operations are not run. Eagerly they would be,
         so there the gradient computes the logits once more.
         """
         if tf.executing_eagerly():

@@ -1,4 +1,4 @@
-"""Overlap losses for masks: how much of the one is not covered by the other."""
+"""Overlap losses for masks: one minus the overlap of two masks."""
 
 import tensorflow as tf
 
@@ -56,7 +56,7 @@ def tversky(
     beta: float = 0.5,
     axis: Axes = None,
 ) -> Tensor:
-    """Tversky loss: Dice with a price of its own for each kind of error.
+    """Tversky loss: Dice with a weight each for false positives and negatives.
 
     Shapes:    as in dice
     Domain:    y_true, y_pred in [0, 1]; alpha, beta >= 0

@@ -286,7 +286,7 @@ def forward_backward_scaled(labels: Tensor, y_pred: Tensor) -> tuple[Tensor, Ten
 
 
 def forward_backward_log(labels: Tensor, y_pred: Tensor) -> Tensor:
-    """(the value, its gradient): as `forward_backward_scaled`, but losing nothing."""
+    """(the value, its gradient), as `forward_backward_scaled`, but in log space."""
     labels, length, known = usable_labels(labels, tf.shape(y_pred)[2])
     states, can_skip, last, possible = extended_labels(
         labels, length, tf.shape(y_pred)[1]

@@ -45,17 +45,17 @@ MIN_ELEMENTS = 2**16
 MIN_ELEMENTS_PER_SAMPLE = 2**9
 #: Elements of a row from which a kernel computes them again rather than keeps them.
 REMAT_MIN_ROW = 64
-#: How many shapes of one loss are compiled, before the other ways have to do: those of
-#: a whole batch and of the last one, in training and in validation.
+#: How many shapes of one loss are compiled: those of a whole batch and of the last one,
+#: in training and in validation.
 MAX_COMPILED_SHAPES = 4
 #: How often a shape is run plainly, and found valid, before it is traced or compiled.
 WARMUP_CALLS = 2
-#: How many shapes of `run_no_grad` are compiled in graphs, which tell none comes again.
+#: The same for `run_no_grad` in graphs, where nothing tells whether a shape repeats.
 MAX_COMPILED_SHAPES_IN_GRAPH = 2
 #: How often shapes that differ are run plainly, before a function is traced for all.
 WARMUP_SHAPES = 16
-#: How many shapes and how many kernels are remembered: a program without end must not
-#: fill the memory, of which a kernel takes some hundred kilobytes.
+#: How many shapes and how many kernels are kept, so that a program that runs for long
+#: does not fill the memory: a kernel takes some hundred kilobytes.
 SEEN_CACHE_SIZE, KERNEL_CACHE_SIZE = 10_000, 500
 
 #: How often each key of a loss and its shapes was asked for.
@@ -119,10 +119,10 @@ def run(
 def run_no_grad(
     function: Callable[..., Any], tensors: Sequence[Any], compiles: bool = True
 ) -> Tensor:
-    """`function(*tensors)`, all its outputs, where nobody differentiates it.
+    """`function(*tensors)`, all its outputs, which get no gradient.
 
-    It is traced once, for all shapes, and where that pays compiled; `run` with the
-    wish of the loss is around it, or nothing.
+    It is traced once, for all shapes, and compiled where that pays, unless the
+    `jit_compile` of the loss that is being run says otherwise.
     """
     jit_compile = getattr(_tracing, "jit_compile", "auto")
     tensors = [tf.stop_gradient(tensor) for tensor in tensors]
@@ -259,7 +259,7 @@ def block_length(loss: type, y_true: Tensor, y_pred: Tensor) -> Optional[int]:
 
     Kernels run over whole vectors of a row: one of 21 leaves most of a vector empty,
     and elements that may stand in rows of 1024 take half the time. Not where a whole
-    step is compiled: XLA would find the place of each element in the old rows anew.
+    step is compiled: XLA would compute the place of each element in the old rows again.
     """
     if None in (y_true.shape.rank, y_pred.shape.rank):
         return None
@@ -327,7 +327,7 @@ def _compiled(core, specs, eager):
 
         @tf.custom_gradient
         def to_others(*_):
-            """Nothing, but with the gradients to the other tensors."""
+            """Zeros that carry the gradients to the other tensors."""
             return tf.zeros_like(value), (lambda upstream: d_others(upstream, *tensors))
 
         return value + to_others(*(tensors[i] for i in floating))
@@ -341,8 +341,7 @@ def _compiled(core, specs, eager):
 def _value_and_grad(core):
     """(*tensors) -> the value of `core`, and its gradient to y_pred where that serves.
 
-    Who asks for the gradient scales it, which in half precision it must be before it is
-    rounded.
+    In half precision the upstream gradient must scale it before it is rounded.
     """
 
     def value_and_grad(*tensors):
