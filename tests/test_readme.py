@@ -72,9 +72,9 @@ def test_memory_claimed_is_that_of_the_measurement():
     # The y_pred of these two is small beside what any implementation of them needs.
     cells = [c for c in memory["memory"] if c["loss"] not in ("Circle", "CTC")]
     ours, keras = (max(cell[side] for cell in cells) for side in ("ours", "keras"))
-    assert f"holds {ours:.1f} times `y_pred` where Keras's holds up to {keras:.0f}" in (
-        claims()
-    )
+    assert f"holds at most {ours:.1f} times `y_pred`, mostly 1.0, where" in claims()
+    assert f"where Keras's holds up to {keras:.0f}" in claims()
+    assert sum(cell["ours"] < 1.05 for cell in cells) > 0.7 * len(cells)
 
 
 def test_number_of_deviations_is_that_of_the_list():

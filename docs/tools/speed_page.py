@@ -190,7 +190,10 @@ def page(runs, memory, tricks=None):
 
 _MEMORY = """\
 The peak memory of a step beside its inputs, in units of one `y_pred`, each measured in
-a process of its own."""
+a process of its own. The rows of MeanSquaredError, MeanAbsoluteError,
+MeanAbsolutePercentageError, Huber, Hinge, SquaredHinge, Circle, CTC,
+CategoricalGeneralizedCrossEntropy and the binary cross-entropies are those of version
+0.1.0."""
 
 _TRICKS = """\
 A step's time without the trick over its time with it, made by `docs/tools/tricks.py`:
