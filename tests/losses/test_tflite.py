@@ -54,8 +54,8 @@ def test_a_step_is_converted_with_tensorflow_operators(name):
     assert converted(name, flex=True)
 
 
-#: The gradient of a product of two batches of unknown size needs an operator that TFLite
-#: has not (BroadcastGradientArgs), in Keras's losses as in the definitions of ours. These
+#: The gradient of a product of two batches of unknown size needs an operator that
+#: TFLite has not (BroadcastGradientArgs), in Keras's losses as in our definitions. These
 #: do without; of Keras's own the first alone (TensorFlow 2.21, Keras 3.15.1).
 BUILT_IN = ["CategoricalCrossentropy", "CategoricalFocalCrossentropy"]
 
