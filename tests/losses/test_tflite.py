@@ -55,7 +55,7 @@ def test_a_step_is_converted_with_tensorflow_operators(name):
 
 
 #: The gradient of a product of two batches of unknown size needs an operator that
-#: TFLite has not (BroadcastGradientArgs), in Keras's losses as in our definitions. These
+#: TFLite has not (BroadcastGradientArgs), in Keras's losses as in ours. These two
 #: do without; of Keras's own the first alone (TensorFlow 2.21, Keras 3.15.1).
 BUILT_IN = ["CategoricalCrossentropy", "CategoricalFocalCrossentropy"]
 
