@@ -10,7 +10,7 @@ TRUE = tf.constant([[0.0, 1.0], [1.0, 0.0]])
 PRED = tf.constant([[0.3, 0.6], [0.5, 0.1]])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # Keras 2 registers a name once
 def loss():
     """A loss whose value tells which form ran: 1 the kernel, 0 the definition."""
 
