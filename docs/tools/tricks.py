@@ -17,11 +17,12 @@ import subprocess
 import sys
 from typing import Optional
 
+import speed_page
 import tensorflow as tf
 
 from keras_losses_ref import losses
 from keras_losses_ref.conformance import bench
-from keras_losses_ref.conformance.files import SCHEMA, dumps
+from keras_losses_ref.conformance.files import SCHEMA, dumps, write
 from keras_losses_ref.losses.kernels import (
     autodiff,
     crossentropy,
@@ -155,20 +156,14 @@ def gains(with_it, without):
     }
 
 
-def _read(folder, name):
-    with open(os.path.join(folder, name), encoding="utf-8") as file:
-        return json.load(file)
-
-
 def main(folder, *names):
+    runs, _, kept = speed_page.load(folder)
     with_all = {
         (cell["loss"], cell["path"], tuple(cell["shape"])): cell["ratio"]
-        for cell in _read(folder, "run1.json")["cells"]
+        for cell in runs[0]["cells"]
     }
-    kept = {"schema": SCHEMA, "tricks": {}}
-    target = os.path.join(folder, "tricks.json")
-    if names and os.path.exists(target):
-        kept = _read(folder, "tricks.json")
+    if not names or kept is None:
+        kept = {"schema": SCHEMA, "tricks": {}}
     for trick in TRICKS:
         if names and trick.name not in names:
             continue
@@ -176,8 +171,7 @@ def main(folder, *names):
         found = {"what": trick.what, "paths": gains(with_all, without)}
         kept["tricks"][trick.name] = found
         print(trick.name, found["paths"], flush=True)
-        with open(target, "w", encoding="utf-8") as file:
-            file.write(dumps(kept))
+        write(dumps(kept), os.path.join(folder, "tricks.json"))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What Keras does on JAX alone: its dtypes, its derivatives at ties, its CTC."""
 
+import functools
+
 import numpy as np
 
 from keras_losses_ref.conformance.deviations import jax_formulas
@@ -94,8 +96,16 @@ def _labels_do_not_sum_to_one(case):
     return bool(np.any(np.abs(total - 1) > 1e-6))
 
 
+#: An entry on JAX alone, whose formula is the one that JAX's answers are computed by.
+_on_jax = functools.partial(
+    Deviation,
+    outcome=jax_formulas.outcome,
+    backend="jax",
+    on_jax=jax_formulas.outcome,
+)
+
 DEVIATIONS = (
-    Deviation(
+    _on_jax(
         "categorical-logits-gradient-sums-labels",
         ("CategoricalCrossentropy",),
         (("3.0.0", None),),
@@ -103,11 +113,8 @@ DEVIATIONS = (
         "softmax(x) - y. They differ if the labels of a row do not sum to 1.",
         _NN,
         _labels_do_not_sum_to_one,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "binary-focal-logits-clipped",
         ("BinaryFocalCrossentropy",),
         (("3.0.0", None),),
@@ -116,11 +123,8 @@ DEVIATIONS = (
         "0.",
         _NN,
         _logits_clipped,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "sparse-ignored-rows-nan-gradient",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", "3.14.1"),),
@@ -128,11 +132,8 @@ DEVIATIONS = (
         "makes its gradient NaN, though the loss is none.",
         f"{KERAS}/v3.12.0/keras/src/losses/losses.py",
         _ignored_row_is_nan,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "sparse-ignored-labels-count",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", "3.5.0"),),
@@ -140,11 +141,8 @@ DEVIATIONS = (
         "ignored cost nothing, and count in the mean.",
         f"{KERAS}/v3.4.1/keras/src/losses/losses.py",
         _ignores_a_label,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "sparse-normalized-before-clip",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", None),),
@@ -152,22 +150,16 @@ DEVIATIONS = (
         "then normalised. The gradient differs for the classes that are clipped.",
         _NN,
         lambda case: accepted(case) and from_probabilities(case),
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "sparse-labels-unchecked",
         ("SparseCategoricalCrossentropy",),
         (("3.0.0", None),),
         "An invalid class index is accepted: its one-hot row is 0, and so is its loss.",
         _NN,
         lambda case: case.expected_error == "no class",
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "absolute-error-slope-at-zero",
         ("MeanAbsoluteError", "MeanAbsolutePercentageError"),
         (("3.0.0", None),),
@@ -175,11 +167,8 @@ DEVIATIONS = (
         "is -1 / n instead of 0.",
         "https://github.com/jax-ml/jax/issues/37820",
         _no_error,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "hinge-tie-halves-gradient",
         ("Hinge", "CategoricalHinge"),
         (("3.0.0", None),),
@@ -187,11 +176,8 @@ DEVIATIONS = (
         "that is met exactly has half of it.",
         _TIES,
         _margin_met,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "clip-tie-halves-gradient",
         (
             "BinaryCrossentropy",
@@ -205,11 +191,8 @@ DEVIATIONS = (
         "half of the gradient.",
         _TIES,
         _at_a_bound,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "circle-tie-halves-gradient",
         ("Circle",),
         (("3.7.0", None),),
@@ -217,11 +200,8 @@ DEVIATIONS = (
         "point have half of the gradient.",
         _TIES,
         _no_distance,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "circle-nan-in-every-gradient",
         ("Circle",),
         (("3.7.0", None),),
@@ -229,11 +209,8 @@ DEVIATIONS = (
         "it NaN: 0 times the NaN that comes down to a bound is NaN.",
         LOSSES_3,
         lambda case: accepted(case) and bool(np.isnan(case.y_pred).any()),
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "mean-in-float32",
         jax_formulas.MEANS,
         (("3.12.0", None),),
@@ -241,11 +218,8 @@ DEVIATIONS = (
         "type promotion on JAX ends at 32 bits.",
         f"{KERAS}/v3.12.0/keras/src/backend/common/dtypes.py",
         lambda case: case.dtype == "float64" and accepted(case),
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "sparse-smoothing-in-float32",
         ("SparseCategoricalCrossentropy",),
         (("3.16.0", None),),
@@ -253,11 +227,8 @@ DEVIATIONS = (
         "float32, for the same reason.",
         f"{KERAS}/v3.12.0/keras/src/backend/common/dtypes.py",
         _smooths_in_float64,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
-    Deviation(
+    _on_jax(
         "ctc-never-is-finite",
         ("CTC",),
         (("3.0.2", None),),
@@ -265,8 +236,5 @@ DEVIATIONS = (
         "multiple of it, and its gradient leads nowhere.",
         _NN,
         accepted,
-        jax_formulas.outcome,
-        backend="jax",
-        on_jax=jax_formulas.outcome,
     ),
 )
